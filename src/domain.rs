@@ -1,0 +1,23 @@
+//! The rules, as pure functions over plain values.
+//!
+//! Nothing in here does I/O, waits, or reads a clock: what time it is and what the broker holds
+//! come in as arguments. That is what lets every rule be tested without a server, and what makes
+//! the answer the same after a restart.
+//!
+//! Read in this order: [`name`] and [`listener`] are the words, [`command`], [`event`] and
+//! [`roster`] the aggregate (with [`admission`] as the node's own veto), [`topology`] and
+//! [`desired`] what RabbitMQ should hold, [`drift`] the difference and [`plan`] the remedy.
+
+pub mod admission;
+pub mod command;
+pub mod desired;
+pub mod drift;
+pub mod event;
+pub mod layout;
+pub mod listener;
+pub mod name;
+pub mod plan;
+pub mod report;
+pub mod roster;
+pub mod span;
+pub mod topology;

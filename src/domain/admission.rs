@@ -1,0 +1,187 @@
+//! What a node refuses although the roster would not.
+//!
+//! The roster's own rules ([`super::roster::decide`]) hold for the whole cluster. These depend on
+//! the node that takes the command: the classes it knows, the listeners its configuration
+//! demands, and the names its broker can hold (ADR 35, "WebAdmin").
+
+use super::{
+    command::Command,
+    layout::{Layout, NameTooLong},
+    listener::SettingError,
+    name::{BusName, ClassName, GroupName},
+};
+use std::collections::BTreeSet;
+
+/// One thing wrong with a listener's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ConfigurationError {
+    /// Where, as a JSON pointer (RFC 6901); empty for the whole.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// What the node's catalog says of a class and a configuration for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClassVerdict {
+    /// The class accepts the configuration.
+    Accepted,
+    /// The node does not know the class.
+    Unknown {
+        /// The classes it knows.
+        known: Vec<ClassName>,
+    },
+    /// The class does not accept the configuration.
+    Invalid(Vec<ConfigurationError>),
+}
+
+/// What of a node decides admission.
+#[derive(Debug, Clone)]
+pub struct Node<'a> {
+    /// Groups that the node's own configuration demands.
+    pub required: &'a BTreeSet<GroupName>,
+    /// The cluster's buses.
+    pub buses: &'a BTreeSet<BusName>,
+    /// How names become queue names.
+    pub layout: &'a Layout,
+}
+
+/// Why a node refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The class cannot be instantiated here.
+    #[error("this node knows no listener class {class}; it knows {}", list(known))]
+    UnknownClass {
+        /// The class asked for.
+        class: ClassName,
+        /// The classes this node knows.
+        known: Vec<ClassName>,
+    },
+    /// The cluster has no such bus.
+    #[error("there is no bus {bus}; the cluster has {}", list(known))]
+    UnknownBus {
+        /// The bus asked for.
+        bus: BusName,
+        /// The buses there are.
+        known: Vec<BusName>,
+    },
+    /// The node's configuration demands the listener (James: bound by Guice).
+    #[error(
+        "group {group} is required by this node's configuration; take it out of [[required]] there first"
+    )]
+    RequiredHere {
+        /// The group asked for.
+        group: GroupName,
+    },
+    /// The class does not accept the configuration.
+    #[error("class {class} does not accept this configuration: {}", problems(errors))]
+    InvalidConfiguration {
+        /// The class.
+        class: ClassName,
+        /// All that is wrong.
+        errors: Vec<ConfigurationError>,
+    },
+    /// A setting is outside its range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The queue's name would not fit.
+    #[error(transparent)]
+    NameTooLong(#[from] NameTooLong),
+}
+
+fn list<T: ToString>(names: &[T]) -> String {
+    names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn problems(errors: &[ConfigurationError]) -> String {
+    let one = |e: &ConfigurationError| {
+        if e.pointer.is_empty() {
+            e.problem.clone()
+        } else {
+            format!("{}: {}", e.pointer, e.problem)
+        }
+    };
+    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Checks a command against this node. `verdict` is the catalog's word on an added listener and
+/// is not asked for anything else.
+///
+/// # Errors
+/// The first reason to refuse.
+pub fn check(
+    node: &Node<'_>,
+    command: &Command,
+    verdict: impl FnOnce(&super::listener::Listener) -> ClassVerdict,
+) -> Result<(), NotAdmitted> {
+    match command {
+        Command::AddListener(listener) => {
+            listener.check()?;
+            if !node.buses.contains(&listener.bus) {
+                let known = node.buses.iter().cloned().collect();
+                return Err(NotAdmitted::UnknownBus { bus: listener.bus.clone(), known });
+            }
+            node.layout.fits(listener)?;
+            let class = listener.class.clone();
+            match verdict(listener) {
+                ClassVerdict::Accepted => Ok(()),
+                ClassVerdict::Unknown { known } => Err(NotAdmitted::UnknownClass { class, known }),
+                ClassVerdict::Invalid(errors) => {
+                    Err(NotAdmitted::InvalidConfiguration { class, errors })
+                }
+            }
+        }
+        Command::RemoveListener { group, .. } if node.required.contains(group) => {
+            Err(NotAdmitted::RequiredHere { group: group.clone() })
+        }
+        Command::RemoveListener { .. } | Command::MigrateListener { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{command::Pending, listener::tests::listener};
+
+    fn check_with(command: &Command, verdict: ClassVerdict) -> Result<(), NotAdmitted> {
+        let required = BTreeSet::from([GroupName::parse("required").unwrap()]);
+        let buses = BTreeSet::from([BusName::parse("mailboxEvent").unwrap()]);
+        let layout = Layout::default();
+        let node = Node { required: &required, buses: &buses, layout: &layout };
+        check(&node, command, |_| verdict)
+    }
+
+    #[test]
+    fn a_class_the_node_does_not_know_is_refused_with_those_it_knows() {
+        let known = vec![ClassName::parse("log").unwrap()];
+        let error = check_with(
+            &Command::AddListener(listener("a")),
+            ClassVerdict::Unknown { known: known.clone() },
+        );
+        let class = listener("a").class;
+        assert_eq!(error, Err(NotAdmitted::UnknownClass { class, known }));
+    }
+
+    #[test]
+    fn a_required_listener_is_not_removed_here_and_another_is() {
+        let remove = |group: &str| Command::RemoveListener {
+            group: GroupName::parse(group).unwrap(),
+            pending: Pending::Keep,
+        };
+        let refused = check_with(&remove("required"), ClassVerdict::Accepted);
+        assert!(matches!(refused, Err(NotAdmitted::RequiredHere { .. })));
+        assert_eq!(check_with(&remove("other"), ClassVerdict::Accepted), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_bus_and_a_setting_out_of_range_are_refused_before_the_class_is_asked() {
+        let mut wrong = listener("a");
+        wrong.bus = BusName::parse("nowhere").unwrap();
+        let refused = check_with(&Command::AddListener(wrong), ClassVerdict::Accepted);
+        assert!(matches!(refused, Err(NotAdmitted::UnknownBus { .. })));
+        let mut wrong = listener("a");
+        wrong.concurrency = 0;
+        let refused = check_with(&Command::AddListener(wrong), ClassVerdict::Accepted);
+        assert!(matches!(refused, Err(NotAdmitted::Setting(_))));
+    }
+}

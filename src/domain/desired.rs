@@ -1,0 +1,127 @@
+//! The topology that a roster adds up to.
+
+use super::{
+    command::Pending,
+    layout::{Flavor, Layout, wait_levels},
+    listener::{Delivery, Listener},
+    name::BusName,
+    roster::{QueueId, Roster},
+    span::Span,
+    topology::{Binding, ExchangeKind, Topology},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The shortest time a drained queue must have been empty before it is deleted. The management
+/// API's counters lag by up to five seconds, so one sample proves nothing.
+const QUIET: Span = Span::from_secs(6);
+
+/// What becomes of a removed listener's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// Which queue, as the roster knows it.
+    pub id: QueueId,
+    /// What the administrator said.
+    pub pending: Pending,
+    /// How long it must have been without events and consumers before it is deleted: long enough
+    /// for an event in the longest wait level to come back.
+    pub quiet: Span,
+}
+
+/// What the broker should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// What must be there.
+    pub topology: Topology,
+    /// Bindings that may be there: a removed group's way back for events that still wait.
+    pub permitted: BTreeSet<Binding>,
+    /// The queues of removed listeners, by name, as long as they have work left.
+    pub fates: BTreeMap<String, Fate>,
+    buses: BTreeSet<BusName>,
+}
+
+/// Computes what the broker should hold.
+///
+/// `retired` names the queues whose tombstone is done: they are gone and stay gone.
+#[must_use]
+pub fn desired(
+    layout: &Layout,
+    buses: &BTreeSet<BusName>,
+    roster: &Roster,
+    retired: &BTreeSet<QueueId>,
+) -> Desired {
+    let mut desired = Desired { buses: buses.clone(), ..Desired::default() };
+    let mut marker = layout.exchange(layout.marker(), ExchangeKind::Direct);
+    marker.internal = true;
+    desired.topology.add_exchange(marker);
+    for bus in buses {
+        desired.add_bus(layout, bus);
+    }
+    for configured in roster.listeners().values() {
+        desired.add_listener(layout, &configured.listener, configured.generation);
+    }
+    for (id, tombstone) in roster.tombstones() {
+        let listener = &tombstone.listener;
+        if listener.delivery == Delivery::EveryNode || retired.contains(id) {
+            continue;
+        }
+        let queue = layout.work(&listener.bus, &id.0, id.1);
+        let longest = wait_levels(&listener.retry).max().unwrap_or(0);
+        let quiet = QUIET.max(Span::from_millis(longest + 1_000));
+        let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
+        // A group that is configured again has its way back: to its current queue.
+        if tombstone.pending != Pending::Discard && !roster.listeners().contains_key(&id.0) {
+            let back = layout.returns(&listener.bus);
+            desired.permitted.insert(Binding::of_queue(&back, &queue, id.0.as_str()));
+        }
+        desired.fates.insert(queue, fate);
+    }
+    desired
+}
+
+impl Desired {
+    /// Whether a wait level that is not desired may stay.
+    #[must_use]
+    pub fn is_idle_wait(&self, layout: &Layout, name: &str) -> bool {
+        self.buses.iter().any(|bus| layout.is_wait(bus, name))
+    }
+
+    fn add_bus(&mut self, layout: &Layout, bus: &BusName) {
+        let topology = &mut self.topology;
+        topology.add_exchange(layout.exchange(layout.main(bus), ExchangeKind::Direct));
+        if layout.flavor == Flavor::Local {
+            return;
+        }
+        topology.add_exchange(layout.exchange(layout.keys(bus), ExchangeKind::Direct));
+        let parked = layout.parked(bus);
+        topology.add_exchange(layout.exchange(parked.clone(), ExchangeKind::Fanout));
+        topology.add_queue(layout.parked_queue(bus));
+        topology.bindings.insert(Binding::of_queue(&parked, &parked, ""));
+        // Without the alternate exchange, one vanished group wedges every retry of the bus.
+        let mut returns = layout.exchange(layout.returns(bus), ExchangeKind::Direct);
+        returns.arguments.insert("alternate-exchange".into(), parked.into());
+        topology.add_exchange(returns);
+    }
+
+    fn add_listener(&mut self, layout: &Layout, listener: &Listener, generation: u32) {
+        // An every-node listener works on a queue of each node's own connection.
+        if listener.delivery == Delivery::EveryNode {
+            return;
+        }
+        let bus = &listener.bus;
+        let queue = layout.work_queue(bus, &listener.group, generation);
+        let name = queue.name.clone();
+        self.topology.add_queue(queue);
+        self.topology.bindings.insert(Binding::of_queue(&layout.main(bus), &name, ""));
+        if layout.flavor == Flavor::Local {
+            return;
+        }
+        let group = listener.group.as_str();
+        self.topology.bindings.insert(Binding::of_queue(&layout.returns(bus), &name, group));
+        for level in wait_levels(&listener.retry) {
+            let wait = layout.wait(bus, level);
+            self.topology.add_exchange(layout.exchange(wait.clone(), ExchangeKind::Fanout));
+            self.topology.add_queue(layout.wait_queue(bus, level));
+            self.topology.bindings.insert(Binding::of_queue(&wait, &wait, ""));
+        }
+    }
+}

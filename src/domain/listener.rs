@@ -1,0 +1,180 @@
+//! A listener as it is configured.
+
+use super::{
+    name::{BusName, ClassName, GroupName},
+    span::Span,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A class's own settings: a JSON object whose meaning only the class knows.
+///
+/// A value may be `{"env": "NAME"}` or `{"file": "path"}`, resolved on the node that runs the
+/// listener, so that a secret is never stored.
+pub type Configuration = Map<String, Value>;
+
+/// How often an event runs in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// One execution in the cluster, through a work queue. At least once.
+    #[default]
+    Once,
+    /// One execution on each node that is up. At most once.
+    EveryNode,
+}
+
+/// Whether dispatching waits for the listener when it runs in the same process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Dispatch waits.
+    Sync,
+    /// Dispatch does not wait.
+    #[default]
+    Async,
+}
+
+/// When a failed event is tried again: `first`, then twice as long each time, never above `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Retries after the first execution.
+    pub attempts: u32,
+    /// The pause before the first retry.
+    pub first: Span,
+    /// The longest pause.
+    pub max: Span,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 8, first: Span::from_millis(100), max: Span::from_secs(10) }
+    }
+}
+
+/// A configured consumer of a bus. Never changed in place: remove it, then add it (ADR 35).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Its identity in the roster.
+    pub group: GroupName,
+    /// What nodes instantiate it from.
+    pub class: ClassName,
+    /// The bus it listens to.
+    pub bus: BusName,
+    /// Once in the cluster, or on every node.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Whether a local dispatch waits for it.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Executions at the same time on one node.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: u16,
+    /// How long one execution may take.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// When a failed event is tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// What the class is told.
+    #[serde(default)]
+    pub configuration: Configuration,
+}
+
+/// James runs up to ten executions of a group at a time (`maxConcurrency`).
+#[must_use]
+pub const fn default_concurrency() -> u16 {
+    10
+}
+
+/// Well below the 30 minutes after which RabbitMQ takes an unacknowledged event back.
+#[must_use]
+pub const fn default_timeout() -> Span {
+    Span::from_secs(600)
+}
+
+/// A setting of a listener that is outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}; it must be {allowed}")]
+pub struct SettingError {
+    /// The field, as it is written in JSON.
+    pub field: &'static str,
+    /// What was asked for.
+    pub found: String,
+    /// What would be right.
+    pub allowed: &'static str,
+}
+
+impl Listener {
+    /// Checks the ranges that no type holds.
+    ///
+    /// # Errors
+    /// The first setting that is outside its range, with the range.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let millis = Span::as_millis;
+        let bad = |field, found: &dyn ToString, allowed| {
+            Err(SettingError { field, found: found.to_string(), allowed })
+        };
+        if self.group.as_str() == "history" {
+            let allowed = "another name: /listeners/history is the roster's history";
+            return bad("group", &self.group, allowed);
+        }
+        if !(1..=1000).contains(&self.concurrency) {
+            return bad("concurrency", &self.concurrency, "between 1 and 1000");
+        }
+        if !(100..=25 * 60_000).contains(&millis(self.timeout)) {
+            return bad(
+                "timeout",
+                &self.timeout,
+                "between 100ms and 25m (the broker's own limit is 30m)",
+            );
+        }
+        if self.retry.attempts > 100 {
+            return bad("retry.attempts", &self.retry.attempts, "at most 100");
+        }
+        if !(100..=3_600_000).contains(&millis(self.retry.first)) {
+            return bad("retry.first", &self.retry.first, "between 100ms and 1h");
+        }
+        if !(millis(self.retry.first)..=3_600_000).contains(&millis(self.retry.max)) {
+            return bad("retry.max", &self.retry.max, "between retry.first and 1h");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A listener of class `log` on bus `mailboxEvent`.
+    pub(crate) fn listener(group: &str) -> Listener {
+        serde_json::from_value(
+            serde_json::json!({"group": group, "class": "log", "bus": "mailboxEvent"}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_listener_with_defaults_is_within_its_ranges() {
+        assert_eq!(listener("a").check(), Ok(()));
+    }
+
+    #[test]
+    fn a_setting_outside_its_range_is_named() {
+        let mut wrong = listener("a");
+        wrong.retry.max = Span::from_millis(1);
+        assert_eq!(wrong.check().unwrap_err().field, "retry.max");
+        let mut wrong = listener("a");
+        wrong.timeout = Span::from_secs(3600);
+        assert_eq!(wrong.check().unwrap_err().field, "timeout");
+        assert_eq!(listener("history").check().unwrap_err().field, "group");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let json = r#"{"group":"a","class":"log","bus":"b","retrys":{}}"#;
+        assert!(serde_json::from_str::<Listener>(json).is_err());
+    }
+}
