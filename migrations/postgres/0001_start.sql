@@ -1,0 +1,100 @@
+-- Times are microseconds since the Unix epoch, by this database's clock.
+CREATE VIEW clock AS
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
+
+-- Who this cluster is, and which history this is. One row, written with the first migration.
+CREATE TABLE identity (
+    id          bigint PRIMARY KEY CHECK (id = 1),
+    cluster_id  uuid   NOT NULL,
+    log_id      uuid   NOT NULL,
+    marker_made bigint NOT NULL DEFAULT 0
+);
+
+-- The roster's history. A writer of version n + 1 has read a committed version n, so committed
+-- versions are dense, and whoever sees one sees all before it.
+CREATE TABLE roster_event (
+    version        bigint PRIMARY KEY CHECK (version > 0),
+    event_id       uuid   NOT NULL UNIQUE,
+    event_type     text   NOT NULL,
+    schema_version bigint NOT NULL,
+    payload        jsonb  NOT NULL,
+    actor          text   NOT NULL,
+    node_id        text   NOT NULL,
+    node_host      text   NOT NULL,
+    reason         text,
+    command_id     uuid   NOT NULL,
+    request_id     text,
+    recorded_at    bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+);
+CREATE INDEX roster_event_command ON roster_event (command_id);
+
+CREATE FUNCTION roster_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the roster''s history is append-only';
+END $$;
+CREATE TRIGGER roster_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON roster_event
+    FOR EACH STATEMENT EXECUTE FUNCTION roster_is_append_only();
+
+-- Commands that their sender may repeat, with what they asked for.
+CREATE TABLE roster_command (
+    command_id  uuid   PRIMARY KEY,
+    fingerprint bytea  NOT NULL,
+    recorded_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+);
+
+CREATE TABLE bus (
+    name         text   PRIMARY KEY,
+    definition   jsonb  NOT NULL,
+    recorded_by  text   NOT NULL,
+    recorded_on  text   NOT NULL,
+    recorded_at  bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+);
+
+CREATE TABLE node (
+    id             text   PRIMARY KEY,
+    instance       uuid   NOT NULL,
+    host           text   NOT NULL,
+    software       text   NOT NULL,
+    state          text   NOT NULL,
+    started_at     bigint NOT NULL,
+    last_seen      bigint NOT NULL,
+    roster_version bigint NOT NULL,
+    listeners      jsonb  NOT NULL
+);
+
+CREATE TABLE task (
+    seq            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id             uuid   NOT NULL UNIQUE,
+    kind           text   NOT NULL,
+    state          text   NOT NULL,
+    actor          text   NOT NULL,
+    submitted_from text   NOT NULL,
+    node           text   NOT NULL,
+    cancelled_from text,
+    submitted_at   bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    started_at     bigint,
+    ended_at       bigint,
+    information    jsonb  NOT NULL
+);
+CREATE INDEX task_unfinished ON task (node) WHERE ended_at IS NULL;
+
+-- What the last pass saw. One row.
+CREATE TABLE topology_status (
+    id     bigint PRIMARY KEY CHECK (id = 1),
+    status jsonb  NOT NULL
+);
+
+-- Passes that changed something.
+CREATE TABLE pass (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    record jsonb  NOT NULL
+);
+
+-- Queues of removed listeners that are gone and stay gone.
+CREATE TABLE retired_queue (
+    group_name text   NOT NULL,
+    generation bigint NOT NULL,
+    destroyed  bigint NOT NULL,
+    retired_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    PRIMARY KEY (group_name, generation)
+);

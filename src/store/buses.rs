@@ -1,0 +1,43 @@
+//! The buses of the cluster. The first node that names one defines it for all.
+
+use super::{
+    Store,
+    engine::{args, json, statements},
+    error::StoreError,
+};
+use crate::domain::{event::NodeRef, report::BusDefinition};
+
+statements! {
+    RECORD = "INSERT INTO bus (name, definition, recorded_by, recorded_on) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
+    ONE = "SELECT definition FROM bus WHERE name = $1";
+    ALL = "SELECT definition FROM bus ORDER BY name";
+}
+
+impl Store {
+    /// Records a bus, unless it is. Returns its definition as the cluster has it, which may be
+    /// another one.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn record_bus(
+        &self,
+        bus: &BusDefinition,
+        by: &NodeRef,
+    ) -> Result<BusDefinition, StoreError> {
+        let name = bus.name.as_str();
+        let engine = &self.inner.engine;
+        engine.write(RECORD, args![name, json(bus), by.id.as_str(), by.host.as_str()]).await?;
+        let rows = engine.read(ONE, args![name]).await?;
+        let gone = || StoreError::Corrupt { what: format!("bus {name} was recorded and is gone") };
+        rows.first().ok_or_else(gone)?.record("definition")
+    }
+
+    /// The buses, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn buses(&self) -> Result<Vec<BusDefinition>, StoreError> {
+        let rows = self.inner.engine.read(ALL, &[]).await?;
+        rows.iter().map(|row| row.record("definition")).collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! Roster events as they are stored: a stable name, the version of its schema, a JSON payload.
+//!
+//! What was ever written is read for ever: a file in `golden/` pins each name and version. When
+//! a payload's schema changes, its version grows here and [`decode`] learns to read both.
+
+use crate::domain::{
+    command::Pending,
+    event::{Generation, RosterEvent},
+    listener::Listener,
+    name::GroupName,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An event, ready to be stored.
+pub(super) struct Stored {
+    pub(super) event_type: &'static str,
+    pub(super) schema_version: i64,
+    pub(super) payload: Value,
+}
+
+/// Why a stored event cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DecodeError {
+    /// A newer hearken wrote it.
+    Unknown,
+    /// Its payload is not what its name and version promise.
+    Malformed(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct AddedV1 {
+    listener: Listener,
+    generation: Generation,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RemovedV1 {
+    group: GroupName,
+    pending: Pending,
+}
+
+/// The event in its newest schema.
+pub(super) fn encode(event: &RosterEvent) -> Stored {
+    let payload = match event {
+        RosterEvent::ListenerAdded { listener, generation } => {
+            json(&AddedV1 { listener: listener.clone(), generation: *generation })
+        }
+        RosterEvent::ListenerRemoved { group, pending } => {
+            json(&RemovedV1 { group: group.clone(), pending: *pending })
+        }
+    };
+    Stored { event_type: event.type_name(), schema_version: 1, payload }
+}
+
+fn json(payload: &impl Serialize) -> Value {
+    serde_json::to_value(payload).expect("an event's payload is plain JSON")
+}
+
+/// Reads an event of any schema ever written, and brings it up to date.
+pub(super) fn decode(
+    event_type: &str,
+    schema_version: i64,
+    payload: Value,
+) -> Result<RosterEvent, DecodeError> {
+    match (event_type, schema_version) {
+        ("ListenerAdded", 1) => read(payload).map(|AddedV1 { listener, generation }| {
+            RosterEvent::ListenerAdded { listener, generation }
+        }),
+        ("ListenerRemoved", 1) => read(payload)
+            .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
+        _ => Err(DecodeError::Unknown),
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, DecodeError> {
+    serde_json::from_value(payload).map_err(|error| DecodeError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        listener::{Delivery, Mode, Retry},
+        span::Span,
+    };
+    use serde_json::json;
+
+    const ADDED_V1: &str = include_str!("golden/ListenerAdded.v1.json");
+    const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
+
+    fn added() -> RosterEvent {
+        let mut listener: Listener = serde_json::from_value(
+            json!({"group": "search-index", "class": "webhook", "bus": "mailboxEvent"}),
+        )
+        .unwrap();
+        listener.delivery = Delivery::EveryNode;
+        listener.mode = Mode::Sync;
+        listener.concurrency = 3;
+        listener.timeout = Span::from_secs(90);
+        listener.retry =
+            Retry { attempts: 2, first: Span::from_millis(250), max: Span::from_secs(30) };
+        listener.configuration.insert("url".into(), json!("http://indexer.internal/events"));
+        listener.configuration.insert("token".into(), json!({"env": "INDEXER_TOKEN"}));
+        RosterEvent::ListenerAdded { listener, generation: 4 }
+    }
+
+    fn removed() -> RosterEvent {
+        let group = GroupName::parse("search-index").unwrap();
+        RosterEvent::ListenerRemoved { group, pending: Pending::Drain }
+    }
+
+    #[test]
+    fn every_event_ever_written_can_be_read() {
+        for (name, golden, event) in
+            [("ListenerAdded", ADDED_V1, added()), ("ListenerRemoved", REMOVED_V1, removed())]
+        {
+            let payload = serde_json::from_str(golden).unwrap();
+            assert_eq!(decode(name, 1, payload), Ok(event));
+        }
+    }
+
+    #[test]
+    fn an_event_is_written_as_its_golden_file_has_it() {
+        for (golden, event) in [(ADDED_V1, added()), (REMOVED_V1, removed())] {
+            let stored = encode(&event);
+            assert_eq!(stored.payload, serde_json::from_str::<Value>(golden).unwrap());
+            assert_eq!((stored.event_type, stored.schema_version), (event.type_name(), 1));
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_newer_hearken_is_told_from_a_damaged_one() {
+        assert_eq!(decode("ListenerAdded", 2, json!({})), Err(DecodeError::Unknown));
+        assert_eq!(decode("ListenerPaused", 1, json!({})), Err(DecodeError::Unknown));
+        assert!(matches!(
+            decode("ListenerRemoved", 1, json!({"group": "a"})),
+            Err(DecodeError::Malformed(cause)) if cause.contains("pending")
+        ));
+    }
+}

@@ -1,0 +1,293 @@
+//! The two databases behind one face: the same text and the same values for either.
+
+use super::{error::StoreError, failure::Failure, row::Row};
+use serde_json::Value;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::time::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How long a statement may take, all told. The server gives up on its own after ten seconds; the
+/// rest is for a connection that died without a word.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A statement. Made by [`statements!`] alone, so that each one is checked against both schemas.
+#[derive(Clone, Copy)]
+pub(super) struct Sql(pub(super) &'static str);
+
+/// Defines statements, and `STATEMENTS` with all of them and their names.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+        $($(#[$doc])* const $name: $crate::store::engine::Sql = $crate::store::engine::Sql($sql);)+
+        pub(in crate::store) const STATEMENTS: &[(&str, $crate::store::engine::Sql)] =
+            &[$((stringify!($name), $name)),+];
+    };
+}
+pub(super) use statements;
+
+statements! {
+    /// Wakes every process that listens, when the transaction commits.
+    RING = "SELECT pg_notify('hearken', '')";
+}
+
+/// The channel that [`RING`] names.
+pub(super) const CHANNEL: &str = "hearken";
+
+/// A value for a placeholder.
+#[derive(Debug, Clone)]
+pub(super) enum Arg {
+    Int(i64),
+    Text(String),
+    Uuid(Uuid),
+    Bytes(Vec<u8>),
+    Json(Value),
+    OptInt(Option<i64>),
+    OptText(Option<String>),
+}
+
+macro_rules! arg_from {
+    ($($type:ty => |$value:ident| $arg:expr;)+) => {
+        $(impl From<$type> for Arg {
+            fn from($value: $type) -> Self {
+                $arg
+            }
+        })+
+    };
+}
+arg_from! {
+    i64 => |value| Self::Int(value);
+    u32 => |value| Self::Int(value.into());
+    u64 => |value| Self::Int(i64::try_from(value).unwrap_or(i64::MAX));
+    usize => |value| Self::Int(i64::try_from(value).unwrap_or(i64::MAX));
+    &str => |value| Self::Text(value.to_owned());
+    String => |value| Self::Text(value);
+    Uuid => |value| Self::Uuid(value);
+    &[u8] => |value| Self::Bytes(value.to_vec());
+    Value => |value| Self::Json(value);
+    Option<i64> => |value| Self::OptInt(value);
+    Option<String> => |value| Self::OptText(value);
+    Option<&str> => |value| Self::OptText(value.map(str::to_owned));
+}
+
+/// The values of a statement's placeholders, in order.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::engine::Arg::from($value)),*] };
+}
+pub(super) use args;
+
+macro_rules! query {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql.0);
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(*value),
+                Arg::Text(value) => query.bind(value.as_str()),
+                Arg::Uuid(value) => query.bind(*value),
+                Arg::Bytes(value) => query.bind(value.as_slice()),
+                Arg::Json(value) => query.bind(sqlx::types::Json(value)),
+                Arg::OptInt(value) => query.bind(*value),
+                Arg::OptText(value) => query.bind(value.as_deref()),
+            };
+        }
+        query
+    }};
+}
+
+/// A database and its connections.
+pub(super) enum Engine {
+    Postgres(PgPool),
+    /// One writer, since SQLite has one; readers never wait for it.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+}
+
+/// A transaction. Dropped, it rolls back.
+pub(super) struct Tx {
+    open: Open,
+    bell: watch::Sender<u64>,
+    rings: bool,
+}
+
+enum Open {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(_) => Err(Failure::timeout(PATIENCE)),
+    }
+}
+
+impl Engine {
+    /// Runs one statement that changes nothing.
+    pub(super) async fn read(&self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, Failure> {
+        check(args)?;
+        match self {
+            Self::Postgres(pool) => {
+                let rows = bounded(query!(sql, args).fetch_all(pool)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Self::Sqlite { readers, .. } => {
+                let rows = bounded(query!(sql, args).fetch_all(readers)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// Runs one statement as a transaction of its own. Returns how many rows it touched.
+    pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, Failure> {
+        check(args)?;
+        match self {
+            Self::Postgres(pool) => {
+                Ok(bounded(query!(sql, args).execute(pool)).await?.rows_affected())
+            }
+            Self::Sqlite { writer, .. } => {
+                Ok(bounded(query!(sql, args).execute(writer)).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Begins a transaction that writes. On SQLite it has the one writer from here on: a deferred
+    /// transaction that turns into a writer later fails at once, whatever the busy timeout.
+    pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, Failure> {
+        let open = match self {
+            Self::Postgres(pool) => Open::Postgres(
+                bounded(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?,
+            ),
+            Self::Sqlite { writer, .. } => {
+                Open::Sqlite(bounded(writer.begin_with("BEGIN IMMEDIATE")).await?)
+            }
+        };
+        Ok(Tx { open, bell: bell.clone(), rings: false })
+    }
+
+    /// Asks the database to understand a statement, and does not run it.
+    pub(super) async fn prepare(&self, name: &str, sql: Sql) -> Result<(), StoreError> {
+        use sqlx::{Executor as _, SqlSafeStr as _};
+        let text = sql.0.into_sql_str();
+        let prepared = match self {
+            Self::Postgres(pool) => bounded(pool.prepare(text)).await.map(drop),
+            Self::Sqlite { writer, .. } => bounded(writer.prepare(text)).await.map(drop),
+        };
+        prepared.map_err(|failure| failure.during(name))
+    }
+
+    /// Closes every connection, and waits for that as long as for a statement.
+    pub(super) async fn close(&self) {
+        let closed = async {
+            match self {
+                Self::Postgres(pool) => pool.close().await,
+                Self::Sqlite { writer, readers } => {
+                    readers.close().await;
+                    writer.close().await;
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, closed).await.is_err() {
+            tracing::warn!(
+                "some of the database's connections did not close in time; they are abandoned"
+            );
+        }
+    }
+}
+
+impl Tx {
+    /// Runs a statement and returns its rows.
+    pub(super) async fn fetch(&mut self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, Failure> {
+        check(args)?;
+        match &mut self.open {
+            Open::Postgres(tx) => {
+                let rows = bounded(query!(sql, args).fetch_all(&mut **tx)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Open::Sqlite(tx) => {
+                let rows = bounded(query!(sql, args).fetch_all(&mut **tx)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub(super) async fn execute(&mut self, sql: Sql, args: &[Arg]) -> Result<u64, Failure> {
+        check(args)?;
+        match &mut self.open {
+            Open::Postgres(tx) => {
+                Ok(bounded(query!(sql, args).execute(&mut **tx)).await?.rows_affected())
+            }
+            Open::Sqlite(tx) => {
+                Ok(bounded(query!(sql, args).execute(&mut **tx)).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Rings the doorbell when, and only when, the transaction commits.
+    pub(super) async fn ring(&mut self) -> Result<(), Failure> {
+        if matches!(self.open, Open::Postgres(_)) {
+            self.fetch(RING, &[]).await?;
+        }
+        self.rings = true;
+        Ok(())
+    }
+
+    /// Makes it last. A failure that is not the database's own answer leaves the outcome unknown.
+    pub(super) async fn commit(self) -> Result<(), Failure> {
+        match self.open {
+            Open::Postgres(tx) => bounded(tx.commit()).await?,
+            Open::Sqlite(tx) => bounded(tx.commit()).await?,
+        }
+        if self.rings {
+            // On PostgreSQL, too: this process need not wait for its own notification, which may
+            // not be heard just now.
+            self.bell.send_modify(|rings| *rings = rings.wrapping_add(1));
+        }
+        Ok(())
+    }
+
+    /// Undoes it, and waits until it is undone.
+    pub(super) async fn rollback(self) -> Result<(), Failure> {
+        match self.open {
+            Open::Postgres(tx) => bounded(tx.rollback()).await,
+            Open::Sqlite(tx) => bounded(tx.rollback()).await,
+        }
+    }
+}
+
+/// PostgreSQL cannot keep the character NUL; neither database is handed one, so that both accept
+/// the same.
+fn check(args: &[Arg]) -> Result<(), Failure> {
+    let unfit = args.iter().any(|arg| match arg {
+        Arg::Text(text) | Arg::OptText(Some(text)) => text.contains('\0'),
+        Arg::Json(value) => has_nul(value),
+        _ => false,
+    });
+    if unfit { Err(Failure::unstorable()) } else { Ok(()) }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// A record as JSON for a column. Texts in it come from brokers and operating systems too, so a
+/// NUL is replaced instead of refused: a node must be able to say how it is.
+pub(super) fn json(record: &impl serde::Serialize) -> Value {
+    fn scrub(value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            Value::Array(values) => values.iter_mut().for_each(scrub),
+            Value::Object(map) => map.values_mut().for_each(scrub),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(record).expect("records are plain JSON");
+    scrub(&mut value);
+    value
+}

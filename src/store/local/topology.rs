@@ -1,0 +1,138 @@
+//! What the embedded broker was told to hold.
+
+use super::{LocalApplied, LocalError};
+use crate::{
+    domain::{
+        plan::Action,
+        topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology},
+    },
+    store::{
+        Store,
+        engine::{Arg, Sql, Tx, args, json, statements},
+        error::StoreError,
+        row::word,
+    },
+};
+use serde_json::Value;
+
+statements! {
+    /// One statement, so that all of it comes from one snapshot.
+    OBSERVE = "SELECT 'exchange' AS part, definition, NULL AS source, NULL AS queue, NULL AS routing_key FROM local_exchange \
+        UNION ALL SELECT 'queue', definition, NULL, NULL, NULL FROM local_queue \
+        UNION ALL SELECT 'binding', arguments, source, queue, routing_key FROM local_binding";
+    ADD_EXCHANGE = "INSERT INTO local_exchange (name, kind, definition) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
+    ADD_QUEUE = "INSERT INTO local_queue (name, definition) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    EXCHANGE = "SELECT definition FROM local_exchange WHERE name = $1";
+    QUEUE = "SELECT definition FROM local_queue WHERE name = $1";
+    BIND = "INSERT INTO local_binding (source, queue, routing_key, arguments) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    UNBIND = "DELETE FROM local_binding WHERE source = $1 AND queue = $2 AND routing_key = $3 AND arguments = $4";
+    EMPTY = "DELETE FROM local_delivery WHERE queue = $1";
+    DELETE_QUEUE = "DELETE FROM local_queue WHERE name = $1";
+}
+
+impl Store {
+    /// Everything the embedded broker holds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn local_topology(&self) -> Result<Topology, StoreError> {
+        let mut topology = Topology::default();
+        for row in self.inner.engine.read(OBSERVE, &[]).await? {
+            match row.text("part")?.as_str() {
+                "exchange" => topology.add_exchange(row.record("definition")?),
+                "queue" => topology.add_queue(row.record("definition")?),
+                _ => {
+                    topology.bindings.insert(Binding {
+                        arguments: row.record("definition")?,
+                        ..Binding::of_queue(
+                            &row.text("source")?,
+                            &row.text("queue")?,
+                            &row.text("routing_key")?,
+                        )
+                    });
+                }
+            }
+        }
+        Ok(topology)
+    }
+
+    /// Makes one action true; succeeds when it already is. Deleting a queue deletes what waits in
+    /// it, and says how much that was.
+    ///
+    /// # Errors
+    /// [`LocalError`] names what is missing, differs, or cannot be done here.
+    pub async fn local_apply(&self, action: &Action) -> Result<LocalApplied, LocalError> {
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        let mut applied = LocalApplied::default();
+        match action {
+            Action::DeclareExchange(exchange) => declare_exchange(&mut tx, exchange).await?,
+            Action::DeclareQueue(queue) => declare_queue(&mut tx, queue).await?,
+            Action::Bind(binding) => bind(&mut tx, binding).await?,
+            Action::Unbind(binding) => {
+                tx.execute(UNBIND, &parts(binding)).await?;
+            }
+            Action::DeleteQueue(name) => {
+                applied.destroyed = tx.execute(EMPTY, args![name.as_str()]).await?;
+                tx.execute(DELETE_QUEUE, args![name.as_str()]).await?;
+            }
+            Action::Report(_) => return Ok(applied),
+        }
+        tx.commit().await?;
+        Ok(applied)
+    }
+}
+
+async fn declare_exchange(tx: &mut Tx, exchange: &Exchange) -> Result<(), LocalError> {
+    if !matches!(exchange.kind, ExchangeKind::Direct | ExchangeKind::Fanout) {
+        return Err(LocalError::Unsupported("has direct and fanout exchanges only"));
+    }
+    let (name, definition) = (exchange.name.as_str(), json(exchange));
+    let values = args![name, word(&exchange.kind), definition.clone()];
+    declare(tx, ("exchange", name), (ADD_EXCHANGE, values), EXCHANGE, &definition).await
+}
+
+async fn declare_queue(tx: &mut Tx, queue: &Queue) -> Result<(), LocalError> {
+    let (name, definition) = (queue.name.as_str(), json(queue));
+    let values = args![name, definition.clone()];
+    declare(tx, ("queue", name), (ADD_QUEUE, values), QUEUE, &definition).await
+}
+
+async fn declare(
+    tx: &mut Tx,
+    (kind, name): (&'static str, &str),
+    (add, values): (Sql, &[Arg]),
+    look: Sql,
+    definition: &Value,
+) -> Result<(), LocalError> {
+    if tx.execute(add, values).await? == 1 {
+        return Ok(());
+    }
+    let there = tx.fetch(look, args![name]).await?;
+    let same =
+        there.first().map(|row| row.json("definition")).transpose()?.as_ref() == Some(definition);
+    if same { Ok(()) } else { Err(LocalError::Differs { kind, name: name.to_owned() }) }
+}
+
+async fn bind(tx: &mut Tx, binding: &Binding) -> Result<(), LocalError> {
+    if binding.destination_kind == Destination::Exchange {
+        return Err(LocalError::Unsupported("binds queues only"));
+    }
+    if tx.fetch(EXCHANGE, args![binding.source.as_str()]).await?.is_empty() {
+        return Err(LocalError::NoExchange(binding.source.clone()));
+    }
+    if tx.fetch(QUEUE, args![binding.destination.as_str()]).await?.is_empty() {
+        return Err(LocalError::NoQueue(binding.destination.clone()));
+    }
+    tx.execute(BIND, &parts(binding)).await?;
+    Ok(())
+}
+
+/// A binding's identity. Arguments are ordered by name, so their JSON text is one.
+fn parts(binding: &Binding) -> [Arg; 4] {
+    [
+        binding.source.as_str().into(),
+        binding.destination.as_str().into(),
+        binding.routing_key.as_str().into(),
+        json(&binding.arguments).into(),
+    ]
+}

@@ -1,0 +1,274 @@
+//! The roster's history.
+
+use super::{
+    Store,
+    codec::{self, DecodeError},
+    engine::{Tx, args, statements},
+    error::StoreError,
+    failure::{Failure, Kind},
+    row::Row,
+};
+use crate::domain::event::{Audit, NodeRef, RecordedEvent, RosterEvent, Version};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+statements! {
+    CLAIM = "INSERT INTO roster_command (command_id, fingerprint) VALUES ($1, $2) ON CONFLICT (command_id) DO NOTHING";
+    FINGERPRINT = "SELECT fingerprint FROM roster_command WHERE command_id = $1";
+    OF_COMMAND = "SELECT * FROM roster_event WHERE command_id = $1 ORDER BY version";
+    /// Inserts nothing when the version before is not there.
+    INSERT = "INSERT INTO roster_event (version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id) \
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
+              WHERE CAST($1 AS BIGINT) = 1 OR EXISTS (SELECT 1 FROM roster_event WHERE version = CAST($1 AS BIGINT) - 1) RETURNING recorded_at";
+    AFTER = "SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
+    /// One statement, so that the check and the events come from one snapshot.
+    CATCH_UP = "SELECT e.*, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine \
+                FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
+                ORDER BY e.version";
+    HEAD = "SELECT COALESCE(MAX(version), 0) AS head FROM roster_event";
+}
+
+/// Why events were not appended, or not by this call.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The history is not at the expected version: somebody else was faster. Nothing was written;
+    /// catch up, decide again.
+    #[error("the roster changed in the meantime")]
+    Conflict,
+    /// The command took effect before. These are its events; nothing was written by this call.
+    #[error("the command took effect before")]
+    Replayed(Vec<RecordedEvent>),
+    /// The command's id was used for something else. Nothing was written.
+    #[error("the idempotency key was used for another command")]
+    CommandReused,
+    /// The database. When it is unavailable the outcome is unknown: ask
+    /// [`Store::command`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Failure> for AppendError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            Kind::Duplicate | Kind::Contention => Self::Conflict,
+            _ => Self::Store(failure.into()),
+        }
+    }
+}
+
+/// A command that took effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedCommand {
+    /// What it asked for, when its sender may repeat it.
+    pub fingerprint: Option<Vec<u8>>,
+    /// What it led to.
+    pub events: Vec<RecordedEvent>,
+}
+
+impl Store {
+    /// Appends events after `expected`, all or none, and rings the doorbell. No events, no effect.
+    ///
+    /// With a fingerprint, the command's id is claimed in the same transaction: however often the
+    /// command is delivered, and at the same time, it takes effect once. Each event's id follows
+    /// from the command's, so a command takes effect once without a fingerprint, too.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append(
+        &self,
+        expected: Version,
+        events: &[RosterEvent],
+        audit: &Audit,
+        fingerprint: Option<&[u8; 32]>,
+    ) -> Result<Vec<RecordedEvent>, AppendError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        if let Some(fingerprint) = fingerprint {
+            claim(&mut tx, audit.command_id, fingerprint).await?;
+        }
+        match insert_all(&mut tx, expected, events, audit).await {
+            Ok(recorded) => {
+                tx.ring().await?;
+                tx.commit().await?;
+                Ok(recorded)
+            }
+            Err(AppendError::Conflict) => {
+                tx.rollback().await?;
+                // A repeated command collides with its own events.
+                match self.command(audit.command_id).await? {
+                    Some(command) => Err(AppendError::Replayed(command.events)),
+                    None => Err(AppendError::Conflict),
+                }
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// What a command led to, or nothing when it never took effect.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn command(&self, id: Uuid) -> Result<Option<RecordedCommand>, StoreError> {
+        let engine = &self.inner.engine;
+        let events = read_all(&engine.read(OF_COMMAND, args![id]).await?)?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        // Written by the same transaction as the events, so it is there by now or never.
+        let claims = engine.read(FINGERPRINT, args![id]).await?;
+        let fingerprint = claims.first().map(|row| row.bytes("fingerprint")).transpose()?;
+        Ok(Some(RecordedCommand { fingerprint, events }))
+    }
+
+    /// The next events after a version, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Hole`] when one is missing, [`StoreError::UnknownEvent`] when one cannot be
+    /// understood; never a part of the page.
+    pub async fn events_after(
+        &self,
+        version: Version,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = self.inner.engine.read(AFTER, args![version, limit]).await?;
+        read_dense(version, &rows)
+    }
+
+    /// As [`Store::events_after`], for one who followed the history up to `mine`, where it saw
+    /// `last_event`: the same snapshot shows that this is still that history.
+    ///
+    /// # Errors
+    /// [`StoreError::Diverged`] when it is not, and those of [`Store::events_after`].
+    pub async fn catch_up(
+        &self,
+        mine: Version,
+        last_event: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = self.inner.engine.read(CATCH_UP, args![mine, limit]).await?;
+        let diverged = || StoreError::Diverged { version: mine };
+        let first = rows.first().ok_or_else(diverged)?;
+        let same_log = first.uuid("log_id")? == self.inner.log_id;
+        let same_event = mine == 0 || {
+            let there = first.opt_uuid("mine")?;
+            there.is_some() && (last_event.is_none() || there == last_event)
+        };
+        if !same_log || !same_event {
+            return Err(diverged());
+        }
+        if first.opt_int("version")?.is_none() {
+            return Ok(Vec::new());
+        }
+        read_dense(mine, &rows)
+    }
+
+    /// The newest version; 0 before any event.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn head(&self) -> Result<Version, StoreError> {
+        let rows = self.inner.engine.read(HEAD, &[]).await?;
+        rows.first().map_or(Ok(0), |row| row.count("head"))
+    }
+}
+
+/// Claims a command's id. Concurrent deliveries of one command wait here for each other.
+async fn claim(tx: &mut Tx, id: Uuid, fingerprint: &[u8; 32]) -> Result<(), AppendError> {
+    if tx.execute(CLAIM, args![id, fingerprint.as_slice()]).await? == 1 {
+        return Ok(());
+    }
+    let claims = tx.fetch(FINGERPRINT, args![id]).await?;
+    let taken = claims.first().ok_or(AppendError::Conflict)?.bytes("fingerprint")?;
+    if taken != fingerprint {
+        return Err(AppendError::CommandReused);
+    }
+    Err(AppendError::Replayed(read_all(&tx.fetch(OF_COMMAND, args![id]).await?)?))
+}
+
+async fn insert_all(
+    tx: &mut Tx,
+    expected: Version,
+    events: &[RosterEvent],
+    audit: &Audit,
+) -> Result<Vec<RecordedEvent>, AppendError> {
+    let mut recorded = Vec::with_capacity(events.len());
+    for (version, event) in (expected + 1..).zip(events) {
+        let ordinal = version - expected;
+        let event_id = Uuid::new_v5(&audit.command_id, &ordinal.to_be_bytes());
+        let recorded_at = insert(tx, version, event_id, event, audit).await?;
+        let (event, audit) = (event.clone(), audit.clone());
+        recorded.push(RecordedEvent { version, event_id, event, audit, recorded_at });
+    }
+    Ok(recorded)
+}
+
+async fn insert(
+    tx: &mut Tx,
+    version: Version,
+    event_id: Uuid,
+    event: &RosterEvent,
+    audit: &Audit,
+) -> Result<OffsetDateTime, AppendError> {
+    let stored = codec::encode(event);
+    let rows = tx
+        .fetch(
+            INSERT,
+            args![
+                version,
+                event_id,
+                stored.event_type,
+                stored.schema_version,
+                stored.payload,
+                audit.actor.as_str(),
+                audit.node.id.as_str(),
+                audit.node.host.as_str(),
+                audit.reason.as_deref(),
+                audit.command_id,
+                audit.request_id.as_deref(),
+            ],
+        )
+        .await?;
+    Ok(rows.first().ok_or(AppendError::Conflict)?.time("recorded_at")?)
+}
+
+/// Reads events that must follow each other without a gap.
+fn read_dense(after: Version, rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreError> {
+    for (expected, row) in (after + 1..).zip(rows) {
+        let found = row.count("version")?;
+        if found != expected {
+            return Err(StoreError::Hole { expected, found });
+        }
+    }
+    read_all(rows)
+}
+
+fn read_all(rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreError> {
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<RecordedEvent, StoreError> {
+    let version = row.count("version")?;
+    let event_type = row.text("event_type")?;
+    let schema_version = row.int("schema_version")?;
+    let event = match codec::decode(&event_type, schema_version, row.json("payload")?) {
+        Ok(event) => event,
+        Err(DecodeError::Unknown) => {
+            return Err(StoreError::UnknownEvent { version, event_type, schema_version });
+        }
+        Err(DecodeError::Malformed(cause)) => {
+            let what = format!("version {version} of the roster, {event_type}: {cause}");
+            return Err(StoreError::Corrupt { what });
+        }
+    };
+    let audit = Audit {
+        actor: row.text("actor")?,
+        node: NodeRef { id: row.text("node_id")?, host: row.text("node_host")? },
+        reason: row.opt_text("reason")?,
+        command_id: row.uuid("command_id")?,
+        request_id: row.opt_text("request_id")?,
+    };
+    let (event_id, recorded_at) = (row.uuid("event_id")?, row.time("recorded_at")?);
+    Ok(RecordedEvent { version, event_id, event, audit, recorded_at })
+}

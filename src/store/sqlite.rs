@@ -1,0 +1,113 @@
+//! Opening SQLite in a data directory that this process has to itself.
+
+use super::{error::OpenError, postgres::failed};
+use sqlx::{
+    Connection, Row as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+const FILE: &str = "hearken.db";
+const LOCK: &str = "hearken.lock";
+const READERS: u32 = 4;
+const BUSY: Duration = Duration::from_secs(5);
+/// What the first migration writes as the file's `application_id`: "hrkn".
+const APPLICATION: i64 = 0x6872_6b6e;
+
+/// Makes the directory where there is none, readable by nobody else, and locks it. The lock goes
+/// with the returned file, so also with a killed process.
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Directory { directory: directory.to_owned(), source };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(unusable)?;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(directory.join(LOCK)).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::DirectoryInUse {
+                directory: directory.to_owned(),
+                holder: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+    }
+    sign(&mut file).map_err(unusable)?;
+    Ok(file)
+}
+
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.read_to_string(&mut text) {
+        Ok(_) if !text.is_empty() => format!("process {text}"),
+        _ => "another process".to_owned(),
+    }
+}
+
+fn options(directory: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(directory.join(FILE)).busy_timeout(BUSY)
+}
+
+/// Opens the database file, migrated. Refuses a file that is not hearken's without changing it.
+pub(super) async fn open(directory: &Path) -> Result<(SqlitePool, SqlitePool), OpenError> {
+    refuse_foreign(directory).await?;
+    // Full: the history and accepted events are the only copy, and survive a power cut.
+    let options = options(directory)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let mut first = SqliteConnection::connect_with(&options.clone().create_if_missing(true))
+        .await
+        .map_err(failed)?;
+    super::migrations::sqlite(&mut first).await?;
+    first.close().await.map_err(failed)?;
+    let pool = |size| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(BUSY)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+    let readers = pool(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
+    Ok((writer, readers))
+}
+
+async fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
+    let file = directory.join(FILE);
+    if !std::fs::metadata(&file).is_ok_and(|data| data.len() > 0) {
+        return Ok(());
+    }
+    let look = "SELECT application_id AS id, (SELECT count(*) FROM sqlite_schema) AS tables FROM pragma_application_id";
+    let answer = async {
+        let mut probe = SqliteConnection::connect_with(&options(directory)).await?;
+        let row = sqlx::query(look).fetch_one(&mut probe).await?;
+        let answer = (row.try_get::<i64, _>("id")?, row.try_get::<i64, _>("tables")?);
+        probe.close().await?;
+        Ok::<_, sqlx::Error>(answer)
+    };
+    match answer.await {
+        // A process that died before its first migration leaves an empty database.
+        Ok((APPLICATION, _) | (0, 0)) => Ok(()),
+        Ok(_) => Err(OpenError::NotOurs { file }),
+        // NOTADB: the file is something else altogether.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
+            Err(OpenError::NotOurs { file })
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

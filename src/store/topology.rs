@@ -1,0 +1,115 @@
+//! What passes saw and did.
+
+use super::{
+    Store,
+    engine::{args, json, statements},
+    error::StoreError,
+};
+use crate::domain::{
+    name::GroupName,
+    report::{PassRecord, TopologyStatus},
+    roster::QueueId,
+};
+use std::collections::BTreeSet;
+
+statements! {
+    STATUS = "SELECT status FROM topology_status";
+    SAVE_STATUS = "INSERT INTO topology_status (id, status) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status";
+    RECORD_PASS = "INSERT INTO pass (record) VALUES ($1) RETURNING id";
+    /// Keeps the newest 10,000.
+    DROP_PASSES = "DELETE FROM pass WHERE id <= (SELECT id FROM pass ORDER BY id DESC LIMIT 1 OFFSET 10000)";
+    PASSES = "SELECT id, record FROM pass WHERE id > $1 ORDER BY id LIMIT $2";
+    RETIRED = "SELECT group_name, generation FROM retired_queue";
+    RETIRE = "INSERT INTO retired_queue (group_name, generation, destroyed) VALUES ($1, $2, $3) ON CONFLICT (group_name, generation) DO NOTHING";
+    MARKER_MADE = "SELECT marker_made FROM identity";
+    SET_MARKER_MADE = "UPDATE identity SET marker_made = 1";
+}
+
+impl Store {
+    /// What the last pass saw; the default before any.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn topology_status(&self) -> Result<TopologyStatus, StoreError> {
+        let rows = self.inner.engine.read(STATUS, &[]).await?;
+        rows.first().map_or_else(|| Ok(TopologyStatus::default()), |row| row.record("status"))
+    }
+
+    /// Saves what a pass saw, and rings the doorbell.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn save_topology_status(&self, status: &TopologyStatus) -> Result<(), StoreError> {
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        tx.execute(SAVE_STATUS, args![json(status)]).await?;
+        tx.ring().await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Records what a pass did, and returns its number. The newest 10,000 are kept.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn record_pass(&self, pass: &PassRecord) -> Result<u64, StoreError> {
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        let rows = tx.fetch(RECORD_PASS, args![json(pass)]).await?;
+        tx.execute(DROP_PASSES, &[]).await?;
+        let unnumbered = || StoreError::Corrupt { what: "a pass was given no number".into() };
+        let id = rows.first().ok_or_else(unnumbered)?.count("id")?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// The passes after a number, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn passes(&self, after: u64, limit: usize) -> Result<Vec<PassRecord>, StoreError> {
+        let rows = self.inner.engine.read(PASSES, args![after, limit]).await?;
+        rows.iter()
+            .map(|row| Ok(PassRecord { id: row.count("id")?, ..row.record("record")? }))
+            .collect()
+    }
+
+    /// The queues whose tombstone is done.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn retired(&self) -> Result<BTreeSet<QueueId>, StoreError> {
+        let rows = self.inner.engine.read(RETIRED, &[]).await?;
+        let id = |row: &super::row::Row| {
+            let group = GroupName::parse(row.text("group_name")?)
+                .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
+            Ok((group, row.small("generation")?))
+        };
+        rows.iter().map(id).collect()
+    }
+
+    /// Notes that a removed listener's queue is gone for good, and how many events went with it.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn retire(&self, queue: &QueueId, destroyed: u64) -> Result<(), StoreError> {
+        let values = args![queue.0.as_str(), queue.1, destroyed];
+        self.inner.engine.write(RETIRE, values).await?;
+        Ok(())
+    }
+
+    /// Whether the broker's marker was ever made for this cluster.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn marker_made(&self) -> Result<bool, StoreError> {
+        let rows = self.inner.engine.read(MARKER_MADE, &[]).await?;
+        rows.first().map_or(Ok(false), |row| Ok(row.int("marker_made")? == 1))
+    }
+
+    /// Remembers that the broker's marker was made.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn set_marker_made(&self) -> Result<(), StoreError> {
+        self.inner.engine.write(SET_MARKER_MADE, &[]).await?;
+        Ok(())
+    }
+}
