@@ -1,0 +1,78 @@
+//! The embedded broker: exchanges, queues and bindings are rows of the store.
+
+use super::{Broker, BrokerError, Depth, Marker};
+use crate::{
+    bus::local::Occupancy,
+    domain::{
+        layout::{Layout, MARKER},
+        plan::Action,
+        topology::{Argument, Topology},
+    },
+    store::{Store, StoreError, local::LocalError},
+};
+use async_trait::async_trait;
+
+/// The broker of a single node. Nobody else can change what it holds, and it is never away longer
+/// than its store.
+pub struct LocalBroker {
+    store: Store,
+    layout: Layout,
+    occupancy: Occupancy,
+}
+
+impl LocalBroker {
+    /// A broker over the embedded store. `occupancy` is shared with the local bus, whose consumers
+    /// it counts.
+    #[must_use]
+    pub fn new(store: Store, layout: Layout, occupancy: Occupancy) -> Self {
+        Self { store, layout, occupancy }
+    }
+}
+
+#[async_trait]
+impl Broker for LocalBroker {
+    async fn marker(&self) -> Result<Marker, BrokerError> {
+        let topology = self.observe().await?;
+        let Some(exchange) = topology.exchanges.get(&self.layout.marker()) else {
+            return Ok(Marker::Absent);
+        };
+        Ok(Marker::Cluster(match exchange.arguments.get(MARKER) {
+            Some(Argument::Text(cluster)) => cluster.parse().ok(),
+            _ => None,
+        }))
+    }
+
+    async fn observe(&self) -> Result<Topology, BrokerError> {
+        self.store.local_topology().await.map_err(|error| away("reading the topology", error))
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let held = self.store.local_depth(queue).await;
+        let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
+        let (consumers, unacked) = self.occupancy.of(queue);
+        Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
+    }
+
+    async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
+        let what = format!("{} {}", action.verb(), action.name());
+        match self.store.local_apply(action).await {
+            Ok(applied) => Ok(applied.destroyed),
+            Err(LocalError::Store(error)) => Err(away(&what, error)),
+            Err(LocalError::NoExchange(name)) => {
+                Err(BrokerError::Missing(format!("exchange {name}, so it cannot {what}")))
+            }
+            Err(LocalError::NoQueue(name)) => {
+                Err(BrokerError::Missing(format!("queue {name}, so it cannot {what}")))
+            }
+            Err(refused) => Err(BrokerError::Refused { what, reply: refused.to_string() }),
+        }
+    }
+
+    async fn version(&self) -> Result<String, BrokerError> {
+        Ok(concat!("embedded ", env!("CARGO_PKG_VERSION")).to_owned())
+    }
+}
+
+fn away(what: &str, error: StoreError) -> BrokerError {
+    BrokerError::Unreachable { what: what.to_owned(), source: Some(Box::new(error)) }
+}
