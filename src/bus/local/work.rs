@@ -1,0 +1,279 @@
+//! Consuming one local work queue.
+
+use super::{
+    occupancy::{Attendance, Claim, Occupancy},
+    run::{Ending, run},
+};
+use crate::{
+    bus::{ConsumerState, Consumption, Execution, Failure, Handler, codec::decode},
+    domain::layout::level_after,
+    store::{Store, StoreError, local::LocalDelivery},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+};
+use tracing::{debug, error, warn};
+
+/// The poll that repairs a missed bell.
+const IDLE: Duration = Duration::from_secs(5);
+/// The first pause after the store or the queue was not there; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long an event waits that cannot be read. A newer hearken wrote it, so a newer one has to
+/// come first.
+const UNREADABLE: Duration = Duration::from_hours(1);
+
+/// What it takes to work on a queue.
+#[derive(Clone)]
+pub(super) struct Queue {
+    pub(super) store: Store,
+    pub(super) occupancy: Occupancy,
+    pub(super) consumption: Arc<Consumption>,
+    pub(super) handler: Arc<dyn Handler>,
+}
+
+/// When to look again, unless something happens before.
+enum Next {
+    /// When a handler ends: all hands are full.
+    Free,
+    /// After a pause.
+    After(Duration),
+}
+
+/// Works on the queue until it is told to end.
+pub(super) async fn consume(
+    queue: Queue,
+    mut bell: watch::Receiver<()>,
+    state: watch::Sender<ConsumerState>,
+    ending: Ending,
+) {
+    let mut worker = Worker {
+        queue,
+        state,
+        attendance: None,
+        hands: JoinSet::new(),
+        claims: HashMap::new(),
+        postponed: BinaryHeap::new(),
+        pause: FIRST_PAUSE,
+    };
+    loop {
+        // Before looking, so that what rings while it looks is heard after.
+        bell.borrow_and_update();
+        let next = worker.look().await;
+        let (full, pause) = match next {
+            Next::Free => (true, IDLE),
+            Next::After(pause) => (false, pause),
+        };
+        tokio::select! {
+            biased;
+            () = ending.finish.cancelled() => break,
+            Some(ended) = worker.hands.join_next_with_id() => worker.ended(ended),
+            // The bus is gone when nobody can ring.
+            rung = bell.changed(), if !full => match rung {
+                Ok(()) => worker.pause = FIRST_PAUSE,
+                Err(_) => break,
+            },
+            () = tokio::time::sleep(pause), if !full => {}
+        }
+    }
+    ending.wait(std::mem::take(&mut worker.hands)).await;
+}
+
+struct Worker {
+    queue: Queue,
+    state: watch::Sender<ConsumerState>,
+    attendance: Option<Attendance>,
+    hands: JoinSet<Option<Instant>>,
+    /// Given back when the worker sees that the handler ended, never while it looks at the queue:
+    /// otherwise it could take up a delivery that it read before the delivery was settled.
+    claims: HashMap<Id, Claim>,
+    /// When what this worker postponed is due, the earliest first. The store cannot tell while
+    /// something is in hand, because that is due already.
+    postponed: BinaryHeap<Reverse<Instant>>,
+    pause: Duration,
+}
+
+impl Worker {
+    /// Takes what is due, as far as hands are free.
+    async fn look(&mut self) -> Next {
+        match self.take().await {
+            Ok(Some(next)) => {
+                self.pause = FIRST_PAUSE;
+                self.say(ConsumerState::Running);
+                next
+            }
+            Ok(None) => {
+                let queue = &self.queue.consumption.queue;
+                self.wait_for(format!(
+                    "there is no queue {queue} yet; the topology is not converged"
+                ))
+            }
+            Err(error) => self.wait_for(format!("its queue cannot be read: {error}")),
+        }
+    }
+
+    fn wait_for(&mut self, what: String) -> Next {
+        self.attendance = None;
+        self.say(ConsumerState::Waiting(what));
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Next::After(pause)
+    }
+
+    fn say(&self, state: ConsumerState) {
+        self.state.send_if_modified(|said| {
+            let new = *said != state;
+            *said = state;
+            new
+        });
+    }
+
+    async fn take(&mut self) -> Result<Option<Next>, StoreError> {
+        let Queue { store, occupancy, consumption, .. } = &self.queue;
+        let name = consumption.queue.as_str();
+        let concurrency = usize::from(consumption.listener.concurrency);
+        if self.hands.len() >= concurrency {
+            return Ok(Some(Next::Free));
+        }
+        // What is in hand is still in the queue and comes first, so room is made for it.
+        let limit = concurrency + self.hands.len();
+        let Some(due) = store.local_due(name, limit).await? else { return Ok(None) };
+        if self.attendance.is_none() && !(consumption.draining && due.is_empty()) {
+            self.attendance = Some(occupancy.attend(name));
+        }
+        let mut taken = false;
+        for delivery in due {
+            if self.hands.len() >= concurrency {
+                return Ok(Some(Next::Free));
+            }
+            if let Some(claim) = occupancy.claim(name, delivery.seq) {
+                let task = self.hands.spawn(work(self.queue.clone(), delivery));
+                self.claims.insert(task.id(), claim);
+            } else {
+                taken = true;
+            }
+        }
+        // Another consumer of the queue, on its way out, has what is due.
+        if taken && self.hands.is_empty() {
+            return Ok(Some(Next::After(FIRST_PAUSE)));
+        }
+        self.rest().await.map(Some)
+    }
+
+    /// When something is due next, after everything that is due was taken.
+    async fn rest(&mut self) -> Result<Next, StoreError> {
+        let Queue { store, consumption, .. } = &self.queue;
+        if !self.hands.is_empty() {
+            let now = Instant::now();
+            while self.postponed.peek().is_some_and(|Reverse(due)| *due <= now) {
+                self.postponed.pop();
+            }
+            let known = self.postponed.peek().map_or(IDLE, |Reverse(due)| *due - now);
+            return Ok(Next::After(known.min(IDLE)));
+        }
+        self.postponed.clear();
+        if consumption.draining && store.local_depth(&consumption.queue).await? == Some(0) {
+            self.attendance = None;
+        }
+        let due = store.local_next_due(&consumption.queue).await?;
+        Ok(Next::After(due.unwrap_or(IDLE).min(IDLE)))
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Option<Instant>), JoinError>) {
+        let mut one = |ended: Result<(Id, Option<Instant>), JoinError>| {
+            let (id, due) = match ended {
+                Ok((id, due)) => (id, due),
+                Err(error) => (error.id(), None),
+            };
+            self.claims.remove(&id);
+            self.postponed.extend(due.map(Reverse));
+        };
+        one(ended);
+        while let Some(ended) = self.hands.try_join_next_with_id() {
+            one(ended);
+        }
+    }
+}
+
+/// Runs one delivery and settles it. Returns when it is due again, if it is.
+async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
+    let listener = &queue.consumption.listener;
+    let pause = match decode(delivery.content_type.as_deref(), &delivery.body) {
+        Ok(event) => {
+            let (group, bus) = (listener.group.clone(), listener.bus.clone());
+            let execution = Execution { group, bus, attempt: delivery.attempt };
+            let limit = listener.timeout.duration();
+            let outcome = run(queue.handler.as_ref(), &event, &execution, limit).await;
+            outcome.err().map(|failure| postponement(&queue, &delivery, &event.id, &failure))
+        }
+        Err(problem) => {
+            // Once: the event comes back each hour.
+            if delivery.attempt == 0 {
+                let (group, name) = (listener.group.as_str(), queue.consumption.queue.as_str());
+                error!(
+                    group,
+                    queue = name,
+                    delivery = delivery.seq,
+                    %problem,
+                    "queue {name} holds an event that cannot be read, which stays there until a hearken comes that can: {problem}"
+                );
+            }
+            Some(UNREADABLE)
+        }
+    };
+    settle(&queue, &delivery, pause).await;
+    pause.map(|pause| Instant::now() + pause)
+}
+
+/// How long a failed event waits, and says that it failed.
+fn postponement(queue: &Queue, delivery: &LocalDelivery, id: &str, failure: &Failure) -> Duration {
+    let listener = &queue.consumption.listener;
+    let own = Duration::from_millis(level_after(&listener.retry, delivery.attempt));
+    let pause = failure.retry_after.map_or(own, |asked| asked.max(own));
+    let group = listener.group.as_str();
+    let (cause, attempt) = (failure.cause.as_str(), delivery.attempt);
+    if attempt <= listener.retry.attempts {
+        let used_up =
+            if attempt == listener.retry.attempts { "; its attempts are used up" } else { "" };
+        warn!(
+            group,
+            event.id = id,
+            attempt,
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "group {group} failed with event {id} (execution {attempt}), which is tried again in {pause:?}{used_up}: {cause}"
+        );
+    } else {
+        debug!(group, event.id = id, attempt, "group {group} still fails with event {id}: {cause}");
+    }
+    pause
+}
+
+/// Records the outcome, however long that takes: while the store is away the delivery stays in
+/// hand, so it does not run twice in this process.
+async fn settle(queue: &Queue, delivery: &LocalDelivery, postponed: Option<Duration>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let settled = match postponed {
+            None => queue.store.local_done(delivery.seq).await,
+            Some(wait) => {
+                let attempt = delivery.attempt.saturating_add(1);
+                queue.store.local_postpone(delivery.seq, wait, attempt).await
+            }
+        };
+        let Err(problem) = settled else { return };
+        if pause == FIRST_PAUSE {
+            let group = queue.consumption.listener.group.as_str();
+            warn!(group, %problem, "the outcome of an event of group {group} cannot be recorded, which is tried until it is: {problem}");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
