@@ -1,0 +1,214 @@
+//! What a node can run: the catalog of classes, and the listeners made from them.
+//!
+//! # A class of your own
+//! A [`Class`] checks a configuration before the roster takes it, and makes [`Listener`]s from it.
+//! A program that uses the library puts its classes into a [`Catalog`].
+//!
+//! ```
+//! use async_trait::async_trait;
+//! use hearken::{
+//!     bus::{Execution, Failure, event::Event},
+//!     domain::{admission::ConfigurationError, listener::Configuration, name::ClassName},
+//!     listeners::{Catalog, Class, Listener, Making, Source, settings::Reader},
+//! };
+//! use serde_json::{Value, json};
+//! use std::{collections::BTreeMap, sync::{Arc, Mutex}};
+//!
+//! /// Counts events by user, those of one type or all.
+//! struct Counter;
+//!
+//! fn only(configuration: &Configuration) -> Result<Option<String>, Vec<ConfigurationError>> {
+//!     let mut reader = Reader::new(configuration);
+//!     let only = reader.field("only", |value| {
+//!         let text = value.as_str().ok_or("is not a text; it is a type of events")?;
+//!         Ok(text.to_owned())
+//!     });
+//!     reader.finish()?;
+//!     Ok(only)
+//! }
+//!
+//! impl Class for Counter {
+//!     fn description(&self) -> &str {
+//!         "Counts events by user."
+//!     }
+//!
+//!     fn schema(&self) -> Value {
+//!         json!({
+//!             "type": "object",
+//!             "additionalProperties": false,
+//!             "properties": {"only": {"type": "string", "description": "The type that counts."}}
+//!         })
+//!     }
+//!
+//!     fn validate(&self, configuration: &Configuration) -> Result<(), Vec<ConfigurationError>> {
+//!         only(configuration).map(|_| ())
+//!     }
+//!
+//!     fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String> {
+//!         let only = only(&making.configuration).map_err(|errors| format!("{errors:?}"))?;
+//!         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
+//!     }
+//! }
+//!
+//! struct Counting {
+//!     only: Option<String>,
+//!     seen: Mutex<BTreeMap<String, u64>>,
+//! }
+//!
+//! #[async_trait]
+//! impl Listener for Counting {
+//!     async fn on_event(&self, event: &Event, _: &Execution) -> Result<(), Failure> {
+//!         if self.only.as_ref().is_some_and(|only| *only != event.kind) {
+//!             return Ok(());
+//!         }
+//!         let Some(user) = &event.user else {
+//!             return Err(Failure::new("the event is about no user"));
+//!         };
+//!         let mut seen = self.seen.lock().map_err(|_| Failure::new("a count was interrupted"))?;
+//!         *seen.entry(user.clone()).or_default() += 1;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let name = ClassName::parse("counter")?;
+//! let catalog = Catalog::default().with(name.clone(), Source::Library, Arc::new(Counter));
+//! let class = catalog.get(&name).ok_or("it was just put in")?;
+//! let wrong = serde_json::from_value(json!({"only": 3}))?;
+//! assert_eq!(class.validate(&wrong).unwrap_err()[0].pointer, "/only");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod log;
+pub mod secrets;
+pub mod settings;
+pub mod webhook;
+
+use crate::{
+    bus::{Execution, Failure, event::Event},
+    domain::{
+        admission::{ClassVerdict, ConfigurationError},
+        listener::{Configuration, Listener as Configured},
+        name::{ClassName, GroupName},
+    },
+};
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+use webhook::policy::WebhookPolicy;
+
+/// A running listener: called with each event of its bus.
+///
+/// # Guarantees
+/// With `delivery = once`, every event that was published while the listener was configured is
+/// handed over at least once, in no particular order, up to `concurrency` at a time on one node.
+///
+/// # What it must bear
+/// The same event again, after a failure, a timeout, or the loss of a node.
+#[async_trait]
+pub trait Listener: Send + Sync + 'static {
+    /// Runs one event.
+    ///
+    /// # Errors
+    /// A [`Failure`] puts the event back to be tried again later.
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure>;
+}
+
+/// Where a class comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// hearken brings it.
+    BuiltIn,
+    /// Compiled in by a program that uses the library.
+    Library,
+}
+
+/// What a class needs to make a listener.
+#[derive(Debug, Clone)]
+pub struct Making {
+    /// The group it will run for.
+    pub group: GroupName,
+    /// Its configuration, with every `{"env": …}` and `{"file": …}` resolved on this node.
+    pub configuration: Configuration,
+}
+
+/// A class of listeners.
+pub trait Class: Send + Sync + 'static {
+    /// What it does, in a sentence.
+    fn description(&self) -> &str;
+
+    /// The JSON Schema of its configuration.
+    fn schema(&self) -> Value;
+
+    /// Checks a configuration before it is accepted into the roster. References to the environment
+    /// and to files are not resolved here, since another node may run it.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    fn validate(&self, configuration: &Configuration) -> Result<(), Vec<ConfigurationError>>;
+
+    /// Makes a listener. Called again after a pause when it fails.
+    ///
+    /// # Errors
+    /// Why it cannot start, in words for an operator.
+    fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String>;
+}
+
+/// The classes that hearken brings: `log` and `webhook`.
+#[must_use]
+#[expect(clippy::missing_panics_doc, reason = "the names are constants that a test parses")]
+pub fn built_in(policy: WebhookPolicy) -> Catalog {
+    let name = |text| ClassName::parse(text).expect("the built-in names are names");
+    Catalog::default().with(name("log"), Source::BuiltIn, Arc::new(log::Log)).with(
+        name("webhook"),
+        Source::BuiltIn,
+        Arc::new(webhook::Webhook::new(policy)),
+    )
+}
+
+/// The classes a node knows.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    classes: BTreeMap<ClassName, (Source, Arc<dyn Class>)>,
+}
+
+impl Catalog {
+    /// Adds a class. A class of the same name is replaced.
+    #[must_use]
+    pub fn with(mut self, name: ClassName, source: Source, class: Arc<dyn Class>) -> Self {
+        self.classes.insert(name, (source, class));
+        self
+    }
+
+    /// With the classes of another catalog, which win where a name is in both.
+    #[must_use]
+    pub fn merged(mut self, other: &Self) -> Self {
+        self.classes
+            .extend(other.classes.iter().map(|(name, class)| (name.clone(), class.clone())));
+        self
+    }
+
+    /// The classes by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ClassName, Source, &Arc<dyn Class>)> {
+        self.classes.iter().map(|(name, (source, class))| (name, *source, class))
+    }
+
+    /// A class, where the node knows it.
+    #[must_use]
+    pub fn get(&self, name: &ClassName) -> Option<&Arc<dyn Class>> {
+        self.classes.get(name).map(|(_, class)| class)
+    }
+
+    /// What the catalog says of a listener that somebody wants to add.
+    #[must_use]
+    pub fn verdict(&self, listener: &Configured) -> ClassVerdict {
+        match self.get(&listener.class) {
+            None => ClassVerdict::Unknown { known: self.classes.keys().cloned().collect() },
+            Some(class) => match class.validate(&listener.configuration) {
+                Ok(()) => ClassVerdict::Accepted,
+                Err(errors) => ClassVerdict::Invalid(errors),
+            },
+        }
+    }
+}

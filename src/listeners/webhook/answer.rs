@@ -1,0 +1,79 @@
+//! What a receiver's answer means.
+
+use crate::bus::Failure;
+use reqwest::{
+    Response, StatusCode,
+    header::{LOCATION, RETRY_AFTER},
+};
+use std::time::Duration;
+
+/// How much of an answer is shown, in bytes.
+const SHOWN: usize = 300;
+/// How much of an answer is read so that its connection can be used again, in bytes.
+const DRAINED: usize = 64 * 1024;
+/// How long that may take; then the connection is closed instead.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The longest pause that a receiver can ask for. It is as long as a listener's own may be.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Success from 200 to 299; else a failure with the status and the beginning of the answer.
+pub(super) async fn judge(url: &str, response: Response) -> Result<(), Failure> {
+    let status = response.status();
+    let retry_after = retry_after(&response);
+    let location = location(&response);
+    let beginning = beginning(response).await;
+    if status.is_success() {
+        return Ok(());
+    }
+    let detail = if status.is_redirection() {
+        let to = location.map(|to| format!(" to {to}")).unwrap_or_default();
+        format!(", a redirect{to}; redirects are not followed, configure the final URL")
+    } else if beginning.is_empty() {
+        String::new()
+    } else {
+        format!(": {beginning}")
+    };
+    let cause = format!("{url} answered {status}{detail}");
+    Err(Failure { cause, retry_after })
+}
+
+/// The pause that the receiver asks for, in seconds (RFC 9110, section 10.2.3; the form with a
+/// date is not read).
+fn retry_after(response: &Response) -> Option<Duration> {
+    let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    if !asks.contains(&response.status()) {
+        return None;
+    }
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST))
+}
+
+fn location(response: &Response) -> Option<String> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let shown = location.split(['?', '#']).next().unwrap_or_default();
+    Some(shown.chars().take(SHOWN).collect())
+}
+
+/// The first bytes of the body as one line of text. Reads no more than a bounded part of the
+/// body, for a bounded time.
+async fn beginning(mut response: Response) -> String {
+    let mut first = Vec::new();
+    let drain = async {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = SHOWN.saturating_sub(first.len()).min(chunk.len());
+            first.extend_from_slice(&chunk[..room]);
+            read += chunk.len();
+            if read > DRAINED {
+                break;
+            }
+        }
+    };
+    // What came until then is enough.
+    let _ = tokio::time::timeout(DRAIN, drain).await;
+    let text = String::from_utf8_lossy(&first);
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,190 @@
+//! Which addresses webhooks may reach.
+//!
+//! Whoever may add a listener could otherwise make every node call into its own network. So an
+//! address that is not public is refused unless the operator allows it, and what is checked is the
+//! address that is really connected to: names are looked up under the policy for each
+//! connection, so a name that changes its address in between gains nothing.
+
+mod address;
+
+use address::{Kind, contains, embedded, first_of, kind};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use url::Host;
+
+/// How long looking up a name may take.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Something `--webhook-allow` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// A network: its address and the length of its prefix. One address has the full length.
+    Network(IpAddr, u8),
+    /// A host by its name in the URL, whatever its addresses are.
+    Host(String),
+}
+
+/// Which addresses webhooks may reach besides public ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebhookPolicy {
+    /// What the operator names.
+    pub allow: Vec<Allowed>,
+    /// Whether this machine's loopback may be reached.
+    pub loopback: bool,
+    /// Whether private networks may be reached (RFC 1918, RFC 6598, RFC 4193). Link-local
+    /// addresses are not among them: cloud providers serve credentials there.
+    pub private: bool,
+}
+
+/// Why an address is not reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "webhooks may not reach {host}: {address} is {kind}; an operator can allow it with --webhook-allow {suggestion}"
+)]
+pub struct Refused {
+    host: String,
+    address: IpAddr,
+    kind: Kind,
+    suggestion: String,
+}
+
+impl WebhookPolicy {
+    /// Checks the host of a URL where it is an address. A name passes: its addresses are checked
+    /// when it is looked up.
+    ///
+    /// # Errors
+    /// [`Refused`] names the address and the setting that would allow it.
+    pub fn check_literal(&self, host: &Host<&str>) -> Result<(), Refused> {
+        match host {
+            Host::Domain(_) => Ok(()),
+            Host::Ipv4(address) => self.check(&address.to_string(), (*address).into()),
+            Host::Ipv6(address) => self.check(&address.to_string(), (*address).into()),
+        }
+    }
+
+    /// Checks an address that `host` stands for.
+    ///
+    /// # Errors
+    /// [`Refused`] names the address and the setting that would allow it.
+    pub fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
+        let real = embedded(address);
+        let kind = kind(real);
+        let by_kind = match kind {
+            Kind::Public => true,
+            Kind::Loopback => self.loopback,
+            Kind::Private => self.private,
+            _ => false,
+        };
+        let named = |allowed: &Allowed| match allowed {
+            Allowed::Network(network, prefix) => {
+                contains(*network, *prefix, real) || contains(*network, *prefix, address)
+            }
+            Allowed::Host(name) => name.eq_ignore_ascii_case(host.trim_end_matches('.')),
+        };
+        if by_kind || self.allow.iter().any(named) {
+            return Ok(());
+        }
+        let suggestion = host.trim_end_matches('.').to_owned();
+        Err(Refused { host: host.to_owned(), address, kind, suggestion })
+    }
+
+    /// Looks a name up and keeps the addresses that may be reached.
+    async fn addresses(&self, host: &str) -> Result<Vec<SocketAddr>, LookupError> {
+        let lookup = tokio::net::lookup_host((host, 0));
+        let found = tokio::time::timeout(LOOKUP, lookup)
+            .await
+            .map_err(|_| LookupError::Slow(host.to_owned()))?
+            .map_err(|source| LookupError::Failed { host: host.to_owned(), source })?;
+        let mut refused = None;
+        let mut reachable = Vec::new();
+        for address in found {
+            match self.check(host, address.ip()) {
+                Ok(()) => reachable.push(address),
+                Err(reason) => refused = refused.or(Some(reason)),
+            }
+        }
+        match refused {
+            Some(reason) if reachable.is_empty() => Err(reason.into()),
+            None if reachable.is_empty() => Err(LookupError::Nothing(host.to_owned())),
+            _ => Ok(reachable),
+        }
+    }
+}
+
+/// Why a name leads to no address.
+#[derive(Debug, thiserror::Error)]
+enum LookupError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the name {host} cannot be looked up")]
+    Failed {
+        host: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("looking up the name {0} took longer than {LOOKUP:?}")]
+    Slow(String),
+    #[error("the name {0} has no address")]
+    Nothing(String),
+}
+
+/// The HTTP client's resolver: nothing that the policy refuses comes out of it.
+pub(super) struct Resolver(pub(super) Arc<WebhookPolicy>);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            let addresses = policy.addresses(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Reads a list of networks, addresses and host names, separated by commas.
+///
+/// # Errors
+/// Names the entry that is none of them, and what one looks like.
+pub fn parse_allow(text: &str) -> Result<Vec<Allowed>, String> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.map(parse_entry).collect()
+}
+
+fn parse_entry(entry: &str) -> Result<Allowed, String> {
+    let wrong = |problem: &str| {
+        Err(format!(
+            "{entry:?} {problem}; write a network (10.0.0.0/8), an address (10.1.2.3, fd00::1) or a host name (indexer.internal)"
+        ))
+    };
+    if let Some((network, prefix)) = entry.split_once('/') {
+        let Ok(network) = network.parse::<IpAddr>() else {
+            return wrong("does not begin with an IP address");
+        };
+        let longest = if network.is_ipv4() { 32 } else { 128 };
+        return match prefix.parse::<u8>() {
+            Ok(prefix) if prefix > longest => wrong("has a longer prefix than its address"),
+            Ok(prefix) if first_of(network, prefix) != network => {
+                wrong("has address bits set after its prefix")
+            }
+            Ok(prefix) => Ok(Allowed::Network(network, prefix)),
+            Err(_) => wrong("has no number after the /"),
+        };
+    }
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(Allowed::Network(address, if address.is_ipv4() { 32 } else { 128 }));
+    }
+    let ends_in_digits = entry.rsplit('.').next().is_some_and(|l| l.parse::<u32>().is_ok());
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if ends_in_digits || !entry.bytes().all(allowed) || entry.starts_with(['.', '-']) {
+        return wrong("is not one of them");
+    }
+    Ok(Allowed::Host(entry.trim_end_matches('.').to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
