@@ -1,0 +1,217 @@
+//! The roster as a service: commands in, versions out.
+//!
+//! A node holds the folded roster in memory and catches up before it decides or answers, with one
+//! indexed query for what is newer. The log in the database is the only truth; this is a copy of
+//! a prefix of it.
+
+mod execute;
+mod tail;
+
+pub use execute::{Audited, ExecuteError, Idempotency, Outcome};
+pub use tail::follow;
+
+use crate::{
+    domain::{
+        event::{NodeRef, RecordedEvent, Version},
+        layout::Layout,
+        name::{BusName, GroupName},
+        roster::Roster,
+    },
+    listeners::Catalog,
+    metrics::Metrics,
+    store::{Store, StoreError},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
+use tokio::sync::{Mutex, watch};
+
+/// How many events one query reads. A thousand events fold in about ten milliseconds.
+const PAGE: usize = 1_000;
+
+/// What of this node takes part in deciding.
+pub struct Here {
+    /// The node, as it signs what it does.
+    pub node: NodeRef,
+    /// The classes it knows.
+    pub catalog: Catalog,
+    /// Groups that its configuration demands.
+    pub required: BTreeSet<GroupName>,
+    /// The cluster's buses, when the node started.
+    pub buses: BTreeSet<BusName>,
+    /// How names become queue names.
+    pub layout: Layout,
+}
+
+/// Why the tail does not advance.
+pub type Halt = Option<Arc<StoreError>>;
+
+/// The roster of this node.
+pub struct RosterService {
+    store: Store,
+    here: Here,
+    /// The cluster's buses, as last read: another node may bring one.
+    buses: RwLock<Arc<BTreeSet<BusName>>>,
+    metrics: Arc<Metrics>,
+    state: watch::Sender<Arc<Roster>>,
+    halt: watch::Sender<Halt>,
+    /// Held while folding, so that no event is folded twice.
+    folding: Mutex<()>,
+    /// Held while appending: commands of one node do not race each other for a version.
+    appending: Mutex<()>,
+}
+
+impl RosterService {
+    /// A service that has folded nothing yet.
+    #[must_use]
+    pub fn new(store: Store, here: Here, metrics: Arc<Metrics>) -> Self {
+        let buses = RwLock::new(Arc::new(here.buses.clone()));
+        Self {
+            store,
+            here,
+            buses,
+            metrics,
+            state: watch::Sender::new(Arc::default()),
+            halt: watch::Sender::new(None),
+            folding: Mutex::new(()),
+            appending: Mutex::new(()),
+        }
+    }
+
+    /// The roster as the log has it now.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or holds what this program cannot read: then nothing newer is
+    /// ever served.
+    pub async fn current(&self) -> Result<Arc<Roster>, StoreError> {
+        let _folding = self.folding.lock().await;
+        let mut roster = self.known();
+        loop {
+            let events = match self
+                .store
+                .catch_up(roster.version(), roster.last_event(), PAGE)
+                .await
+            {
+                // With nothing folded there is nothing to diverge from: then the database is
+                // another cluster's, and this node must be started anew.
+                Err(StoreError::Diverged { version }) if version > 0 => {
+                    tracing::error!(
+                        version,
+                        "the log in the database is not the one this node followed up to version \
+                             {version} (a restored backup, or a failover that lost commits); the \
+                             roster is read anew"
+                    );
+                    roster = Arc::default();
+                    continue;
+                }
+                other => other?,
+            };
+            let full = events.len() == PAGE;
+            if !events.is_empty() {
+                roster = Arc::new(fold(&roster, &events));
+                self.publish(&roster);
+            } else if roster.version() != self.known().version() {
+                self.publish(&roster);
+            }
+            if !full {
+                return Ok(roster);
+            }
+        }
+    }
+
+    fn publish(&self, roster: &Arc<Roster>) {
+        self.metrics.roster(roster.version(), 0);
+        self.state.send_replace(Arc::clone(roster));
+    }
+
+    /// The roster as this node last read it.
+    #[must_use]
+    pub fn known(&self) -> Arc<Roster> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// Wakes when this node's roster changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Roster>> {
+        self.state.subscribe()
+    }
+
+    /// Why the tail stands still, where it does.
+    #[must_use]
+    pub fn halt(&self) -> Halt {
+        self.halt.borrow().clone()
+    }
+
+    /// The roster as it was at a version, or nothing when the log has not come that far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn at(&self, version: Version) -> Result<Option<Roster>, StoreError> {
+        let mut roster = Roster::default();
+        while roster.version() < version {
+            let left = usize::try_from(version - roster.version()).unwrap_or(PAGE).min(PAGE);
+            let events = self.store.events_after(roster.version(), left).await?;
+            if events.is_empty() {
+                return Ok(None);
+            }
+            roster = fold(&roster, &events);
+        }
+        Ok(Some(roster))
+    }
+
+    /// Whether this node's configuration demands the group.
+    #[must_use]
+    pub fn is_required(&self, group: &GroupName) -> bool {
+        self.here.required.contains(group)
+    }
+
+    /// The groups that this node's configuration demands.
+    #[must_use]
+    pub fn required(&self) -> &BTreeSet<GroupName> {
+        &self.here.required
+    }
+
+    /// The cluster's buses, as this node last read them.
+    #[must_use]
+    pub fn buses(&self) -> Arc<BTreeSet<BusName>> {
+        Arc::clone(&self.buses.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads which buses the cluster has.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn read_buses(&self) -> Result<Arc<BTreeSet<BusName>>, StoreError> {
+        let read = self.store.buses().await?.into_iter().map(|bus| bus.name);
+        let buses = Arc::new(read.collect());
+        *self.buses.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&buses);
+        Ok(buses)
+    }
+
+    /// The classes this node knows.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.here.catalog
+    }
+
+    /// How names become queue names.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.here.layout
+    }
+
+    /// This node, as it signs what it does.
+    #[must_use]
+    pub fn node(&self) -> &NodeRef {
+        &self.here.node
+    }
+}
+
+fn fold(roster: &Roster, events: &[RecordedEvent]) -> Roster {
+    let mut roster = roster.clone();
+    for event in events {
+        roster.evolve(event);
+    }
+    roster
+}
