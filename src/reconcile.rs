@@ -1,0 +1,128 @@
+//! Making the broker match the roster.
+//!
+//! Level-triggered: the reconciler takes no input. It is woken by the roster's tail, by a request,
+//! or by a timer, and each turn (a pass) reads the whole roster and the whole broker. What
+//! woke it carries no data, so nothing is lost when a wake-up is, and there is no rare path that
+//! only a restart takes.
+//!
+//! Any node may make a pass; one at a time does, under a lock that the database holds for the
+//! length of the pass. What the pass saw is stored, so that every node answers the same.
+
+mod apply;
+mod deletion;
+mod driver;
+mod follow;
+mod handle;
+mod pass;
+mod request;
+mod save;
+mod sighting;
+mod work;
+
+pub use driver::run;
+pub use handle::{Handle, Look};
+
+use crate::{
+    broker::{Broker, BrokerError},
+    bus::EventBus,
+    domain::{plan::Violation, span::Span},
+    metrics::Metrics,
+    roster::RosterService,
+    store::{Store, StoreError},
+};
+use serde::{Deserialize, Serialize};
+use std::{error::Error, sync::Arc};
+
+/// Whether drift is repaired without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reconcile {
+    /// What loses nothing is repaired.
+    #[default]
+    Auto,
+    /// Changes of the roster are applied, since somebody asked for them; drift is only reported.
+    Manual,
+}
+
+/// What a pass works with.
+pub struct Parts {
+    /// The roster.
+    pub roster: Arc<RosterService>,
+    /// Status, passes, retired queues, the lock.
+    pub store: Store,
+    /// What is observed and changed.
+    pub broker: Arc<dyn Broker>,
+    /// Told when the topology changed.
+    pub bus: Arc<dyn EventBus>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Whether drift is repaired without asking.
+    pub mode: Reconcile,
+    /// The pause between two looks at a broker that has not drifted.
+    pub interval: Span,
+    /// Rung when something here found the broker other than expected, such as a consumer whose
+    /// queue vanished. Carries no data: the pass it wakes looks at everything.
+    pub nudge: Arc<tokio::sync::Notify>,
+    /// Whether a pass has been tried in this process.
+    pub tried: tokio::sync::watch::Sender<bool>,
+}
+
+/// Why a pass ended early, or a request to the reconciler was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// Another node is making a pass.
+    #[error("another node is reconciling")]
+    Busy,
+    /// Repair has stopped itself.
+    #[error("{0}")]
+    Blocked(String),
+    /// The broker did not do as asked.
+    #[error("the broker could not be read or changed")]
+    Broker(#[from] BrokerError),
+    /// The database did not.
+    #[error("the database could not be read or written")]
+    Store(#[from] StoreError),
+    /// The queue is not ours.
+    #[error("queue {0} is not hearken's: it has no marker of this cluster")]
+    Foreign(String),
+    /// The queue holds events.
+    #[error(
+        "queue {queue} holds {ready} waiting and {unacked} unacknowledged events; add force=true to destroy them"
+    )]
+    NotEmpty {
+        /// The queue.
+        queue: String,
+        /// Events that wait.
+        ready: u64,
+        /// Events in a consumer's hand.
+        unacked: u64,
+    },
+    /// The broker has no such queue.
+    #[error("the broker has no queue {0}")]
+    NoSuchQueue(String),
+    /// A configured listener, or the layout, needs the queue.
+    #[error(
+        "queue {0} is in use: by the bus itself, by a node, or by a listener, which would have to be removed first"
+    )]
+    InUse(String),
+    /// The plan would have done what no plan may. A defect of hearken's; nothing was applied.
+    #[error("hearken made a plan that it must not apply: {0}")]
+    Defect(Violation),
+    /// The process is ending.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// An error with all its causes, for a status that an operator reads.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

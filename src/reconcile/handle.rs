@@ -1,0 +1,187 @@
+//! What the rest of the program asks of the reconciler.
+
+use super::{Parts, PassError, chain, driver::Request, pass::Ask};
+use crate::{
+    broker::Depth,
+    domain::{
+        desired::{Desired, desired},
+        drift,
+        event::Version,
+        name::GroupName,
+        plan::{self, Plan},
+        report::{DriftReport, StepRecord, TopologyStatus},
+        roster::Roster,
+        topology::Topology,
+    },
+    store::StoreError,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+
+/// The time between the two looks at a queue that somebody wants deleted.
+const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
+
+/// A request on its way to the loop.
+pub struct Asked(pub(super) Request);
+
+/// The way to the reconciler. Looking is done at once and beside any pass; changing is done by
+/// the loop, one thing at a time.
+#[derive(Clone)]
+pub struct Handle {
+    parts: Arc<Parts>,
+    requests: mpsc::Sender<Asked>,
+}
+
+/// The topology as it is and as it should be, read now.
+pub struct Look {
+    /// The roster's version.
+    pub roster_version: Version,
+    /// What should be.
+    pub desired: Desired,
+    /// What is, or why that is not known.
+    pub observed: Result<Topology, String>,
+    /// What differs; what the last pass found, where the broker cannot be read.
+    pub drift: Vec<DriftReport>,
+    /// What the last pass saw.
+    pub status: TopologyStatus,
+}
+
+impl Handle {
+    /// A handle, and the receiving end for [`super::run`].
+    #[must_use]
+    pub fn new(parts: Arc<Parts>) -> (Self, mpsc::Receiver<Asked>) {
+        let (requests, receiver) = mpsc::channel(64);
+        (Self { parts, requests }, receiver)
+    }
+
+    async fn desired(&self) -> Result<(Arc<Roster>, Desired), StoreError> {
+        let service = &self.parts.roster;
+        let roster = service.current().await?;
+        let retired = self.parts.store.retired().await?;
+        let buses = service.read_buses().await?;
+        let desired = desired(service.layout(), &buses, &roster, &retired);
+        Ok((roster, desired))
+    }
+
+    /// Looks at the broker and compares.
+    ///
+    /// # Errors
+    /// When the database cannot be read. A broker that cannot be read is part of the answer.
+    pub async fn look(&self) -> Result<Look, StoreError> {
+        let (roster, desired) = self.desired().await?;
+        let status = self.parts.store.topology_status().await?;
+        let observed = self.parts.broker.observe().await.map_err(|error| chain(&error));
+        let now = crate::clock::now();
+        let drift = match &observed {
+            Err(_) => status.drift.clone(),
+            Ok(observed) => drift::between(self.parts.roster.layout(), &desired, observed)
+                .iter()
+                .map(|drift| {
+                    let (kind, object, name) = drift.key();
+                    let known = status.drift.iter().find(|known| {
+                        known.kind == kind && known.object == object && known.name == name
+                    });
+                    DriftReport::new(drift, known.map_or(now, |known| known.since))
+                })
+                .collect(),
+        };
+        Ok(Look { roster_version: roster.version(), desired, observed, drift, status })
+    }
+
+    /// The plan that [`Handle::reconcile`] would apply now. Changes nothing.
+    ///
+    /// # Errors
+    /// When the broker or the database cannot be read.
+    pub async fn plan(&self) -> Result<Plan, PassError> {
+        let (_, desired) = self.desired().await?;
+        let observed = self.parts.broker.observe().await?;
+        let drift = drift::between(self.parts.roster.layout(), &desired, &observed);
+        Ok(plan::from_drift(&drift, &desired))
+    }
+
+    /// Makes a pass that repairs what is repaired without asking, at once and also in manual mode.
+    /// `rebuild` goes on although the marker or much of the topology is gone.
+    ///
+    /// # Errors
+    /// Why the pass ended early.
+    pub async fn reconcile(&self, rebuild: bool) -> Result<Vec<StepRecord>, PassError> {
+        let ask = Ask { explicit: true, rebuild };
+        self.ask(|reply| Request::Pass { ask, reply }).await
+    }
+
+    /// Deletes a queue of ours that no listener works on. Without `force` it must be empty, twice,
+    /// six seconds apart. Returns how many events the broker destroyed.
+    ///
+    /// # Errors
+    /// Why it was not deleted.
+    pub async fn delete_queue(&self, queue: &str, force: bool) -> Result<u64, PassError> {
+        if !force {
+            let depth = self.parts.broker.depth(queue).await?;
+            let depth = depth.ok_or_else(|| PassError::NoSuchQueue(queue.to_owned()))?;
+            not_empty(queue, depth)?;
+            tokio::time::sleep(BETWEEN_SAMPLES).await;
+        }
+        let queue = queue.to_owned();
+        self.ask(|reply| Request::Delete { queue, force, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, PassError>>) -> Request,
+    ) -> Result<T, PassError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Asked(request(reply))).await.map_err(|_| PassError::Stopping)?;
+        answer.await.map_err(|_| PassError::Stopping)?
+    }
+
+    /// Waits until the reconciler of this process has tried its first pass, whatever came of it.
+    pub async fn first_pass(&self) {
+        let mut tried = self.parts.tried.subscribe();
+        let _ = tried.wait_for(|tried| *tried).await;
+    }
+
+    /// Waits until the broker was seen to follow a version. Returns whether it was, in time.
+    pub async fn wait_for(&self, version: Version, limit: Duration) -> bool {
+        let mut doorbell = self.parts.store.doorbell();
+        let follows = async {
+            loop {
+                doorbell.mark_unchanged();
+                let status = self.parts.store.topology_status().await;
+                if status.is_ok_and(|status| status.reconciled_version >= version) {
+                    return;
+                }
+                // The doorbell may be lost, so the status is also read now and then.
+                let _ = tokio::time::timeout(Duration::from_millis(500), doorbell.changed()).await;
+            }
+        };
+        tokio::time::timeout(limit, follows).await.is_ok()
+    }
+
+    /// What a queue holds, where the broker says.
+    pub async fn depth(&self, queue: &str) -> Option<Depth> {
+        self.parts.broker.depth(queue).await.ok().flatten()
+    }
+
+    /// The group whose current work queue this is.
+    #[must_use]
+    pub fn queue_group(&self, queue: &str) -> Option<GroupName> {
+        let layout = self.parts.roster.layout();
+        let roster = self.parts.roster.known();
+        let found = roster.listeners().values().find(|configured| {
+            let listener = &configured.listener;
+            layout.work(&listener.bus, &listener.group, configured.generation) == queue
+        });
+        found.map(|configured| configured.listener.group.clone())
+    }
+}
+
+pub(super) fn not_empty(queue: &str, depth: Depth) -> Result<(), PassError> {
+    let Depth { ready, unacked, consumers } = depth;
+    if ready > 0 || unacked > 0 {
+        return Err(PassError::NotEmpty { queue: queue.to_owned(), ready, unacked });
+    }
+    if consumers > 0 {
+        return Err(PassError::InUse(queue.to_owned()));
+    }
+    Ok(())
+}

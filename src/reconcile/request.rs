@@ -1,0 +1,83 @@
+//! Deleting a queue because an administrator asked for it by name.
+
+use super::{PassError, apply::apply, handle::not_empty, pass::Passes};
+use crate::{
+    clock,
+    domain::{
+        command::Pending,
+        desired::desired,
+        plan::{Action, Step, StepClass},
+        report::{PassRecord, StepOutcome},
+        topology::Destination,
+    },
+};
+
+impl Passes {
+    /// Unbinds and deletes a queue of ours that nothing needs.
+    pub(super) async fn delete_on_request(
+        &mut self,
+        queue: &str,
+        force: bool,
+    ) -> Result<u64, PassError> {
+        let parts = std::sync::Arc::clone(&self.parts);
+        let Some(mut lock) = parts.store.try_pass_lock().await? else {
+            return Err(PassError::Busy);
+        };
+        let started_at = clock::now();
+        let roster = parts.roster.current().await?;
+        let retired = parts.store.retired().await?;
+        let layout = parts.roster.layout();
+        let desired = desired(layout, &*parts.roster.read_buses().await?, &roster, &retired);
+        if !layout.has_prefix(queue) {
+            return Err(PassError::Foreign(queue.to_owned()));
+        }
+        let observed = parts.broker.observe().await?;
+        let found =
+            observed.queues.get(queue).ok_or_else(|| PassError::NoSuchQueue(queue.to_owned()))?;
+        if !layout.owns(queue, &found.arguments) {
+            return Err(PassError::Foreign(queue.to_owned()));
+        }
+        if desired.topology.queues.contains_key(queue) || layout.is_node_queue(found) {
+            return Err(PassError::InUse(queue.to_owned()));
+        }
+        if !force {
+            let depth = parts.broker.depth(queue).await?;
+            not_empty(queue, depth.unwrap_or_default())?;
+        }
+        let reason = "an administrator asked for it".to_owned();
+        let step = |action, class| Step { action, class, reason: reason.clone() };
+        let mut steps: Vec<Step> = (observed.bindings.iter())
+            .filter(|b| b.destination_kind == Destination::Queue && b.destination == queue)
+            .map(|binding| step(Action::Unbind(binding.clone()), StepClass::Safe))
+            .collect();
+        steps.push(step(Action::DeleteQueue(queue.to_owned()), StepClass::Destructive));
+        if !lock.still_held().await {
+            return Err(PassError::Busy);
+        }
+        let applied = apply(&*parts.broker, &parts.metrics, &steps).await;
+        let destroyed = match applied.records.last().map(|record| &record.outcome) {
+            Some(StepOutcome::Done { destroyed }) => *destroyed,
+            _ => 0,
+        };
+        let (node, version) = (parts.roster.node().clone(), roster.version());
+        let record = PassRecord {
+            id: 0,
+            node,
+            started_at,
+            finished_at: clock::now(),
+            version,
+            steps: applied.records,
+        };
+        parts.store.record_pass(&record).await?;
+        if let Some(error) = applied.failure {
+            return Err(error.into());
+        }
+        // A kept queue's tombstone stays: adding its group again declares the queue anew.
+        let fate = desired.fates.get(queue).filter(|fate| fate.pending != Pending::Keep);
+        if let Some(fate) = fate {
+            parts.store.retire(&fate.id, destroyed).await?;
+        }
+        tracing::info!(%queue, destroyed, "deleted queue {queue} on request; it held {destroyed} events");
+        Ok(destroyed)
+    }
+}
