@@ -1,0 +1,115 @@
+//! One listener on this node.
+
+use crate::{
+    bus::{Consumer, ConsumerState, Execution, Failure, Handler, event::Event},
+    domain::{
+        listener::Listener as Configured,
+        report::{ListenerState, ListenerStatus},
+    },
+    listeners::{Catalog, Listener, Making, secrets},
+    metrics::Metrics,
+};
+use async_trait::async_trait;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use time::OffsetDateTime;
+
+/// What a supervisor holds of a listener.
+pub(super) struct Worker {
+    pub(super) listener: Configured,
+    pub(super) draining: bool,
+    pub(super) consumer: Option<Consumer>,
+    pub(super) status: ListenerStatus,
+    /// When to try again to make it.
+    pub(super) retry_at: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(listener: Configured, draining: bool, now: OffsetDateTime) -> Self {
+        let status = ListenerStatus {
+            group: listener.group.clone(),
+            class: listener.class.clone(),
+            state: ListenerState::Starting,
+            cause: None,
+            since: now,
+        };
+        Self { listener, draining, consumer: None, status, retry_at: Instant::now() }
+    }
+
+    /// Takes over how its consumer is doing. Returns whether it stopped running just now.
+    pub(super) fn refresh(&mut self, now: OffsetDateTime) -> bool {
+        let Some(consumer) = &self.consumer else { return false };
+        let before = self.status.state;
+        let state = consumer.state.borrow().clone();
+        match state {
+            ConsumerState::Running => self.enter(ListenerState::Running, None, now),
+            ConsumerState::Waiting(cause) => self.enter(ListenerState::Starting, Some(cause), now),
+        }
+        before == ListenerState::Running && self.status.state != ListenerState::Running
+    }
+
+    /// Enters a state. `since` changes with the state, not with the cause.
+    pub(super) fn enter(
+        &mut self,
+        state: ListenerState,
+        cause: Option<String>,
+        now: OffsetDateTime,
+    ) {
+        if self.status.state != state {
+            self.status.state = state;
+            self.status.since = now;
+        }
+        self.status.cause = cause;
+    }
+
+    /// Makes the listener, or says why not.
+    pub(super) fn make(
+        &self,
+        catalog: &Catalog,
+    ) -> Result<Arc<dyn Listener>, (ListenerState, String)> {
+        let Configured { class, group, configuration, .. } = &self.listener;
+        let Some(class) = catalog.get(class) else {
+            let cause = format!("this node knows no class {class}");
+            return Err((ListenerState::UnknownClass, cause));
+        };
+        let failed = |cause| (ListenerState::Failed, cause);
+        let configuration = secrets::resolve(configuration).map_err(failed)?;
+        class.make(Making { group: group.clone(), configuration }).map_err(failed)
+    }
+}
+
+/// Runs a listener's events and counts them.
+pub(super) struct Counted {
+    pub(super) listener: Arc<dyn Listener>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Counts an execution as failed unless it is told otherwise, also when it is abandoned.
+struct Count<'a> {
+    metrics: &'a Metrics,
+    execution: &'a Execution,
+    began: Instant,
+    handled: bool,
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        let Execution { bus, group, .. } = self.execution;
+        let took: Duration = self.began.elapsed();
+        self.metrics.execution_ended(bus, group, self.handled, took);
+    }
+}
+
+#[async_trait]
+impl Handler for Counted {
+    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+        self.metrics.execution_began(&execution.bus, &execution.group);
+        let mut count =
+            Count { metrics: &self.metrics, execution, began: Instant::now(), handled: false };
+        let result = self.listener.on_event(event, execution).await;
+        count.handled = result.is_ok();
+        result
+    }
+}
