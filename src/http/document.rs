@@ -1,0 +1,224 @@
+//! The contract: `openapi.yaml`, and an explanation for every kind of problem.
+
+use super::{
+    parameters::Segment,
+    problem::{
+        PROBLEM_JSON, Problem,
+        kinds::{self, Kind},
+    },
+};
+use axum::{http::header, response::IntoResponse};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::LazyLock,
+};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem,
+    Ref, RefOr, Response,
+    example::{Example, ExampleBuilder},
+    path::Operation,
+    schema::{ObjectBuilder, Schema, SchemaFormat, Type},
+    security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    tag::TagBuilder,
+};
+
+/// The extension in which an operation lists its problems; replaced by responses.
+const PROBLEMS: &str = "x-problems";
+
+const SECURITY: &str = "token";
+
+const ABOUT: &str = "\
+hearken keeps one audited list of a cluster's event listeners, makes RabbitMQ match it, and runs the
+listeners.
+
+Errors are `application/problem+json` (RFC 9457). Their `type` is an address that answers an
+explanation. An address that is none answers `not-found`, a method that an address does not take
+`method-not-allowed` with `Allow`, and a query parameter that a call does not have
+`invalid-parameter`. Every answer has an `X-Request-Id`; a request may bring its own. Bodies have at
+most 1 MiB. Clients must pass over members that they do not know.
+
+Calls need `Authorization: Bearer` with the administrator's token, or, to read, the read-only one.
+Open to everybody are `/livez`, `/readyz`, `/healthcheck`, `/metrics`, `/openapi.yaml` and
+`/problems`: they say nothing that a user gave but names of groups, classes and buses, and why a
+listener does not run.";
+
+/// What the document says before any operation is in it.
+#[must_use]
+pub fn start() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("hearken")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(
+            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
+        ));
+    let tags = [
+        ("listeners", "The roster: the listeners that the cluster has."),
+        (
+            "topology",
+            "What the broker should hold, what it holds, and the way from one to the other.",
+        ),
+        ("events", "Events in."),
+        ("tasks", "Longer work that somebody asked for."),
+        ("operations", "How the cluster and this node are."),
+        ("contract", "What this document and its problems mean."),
+    ];
+    let tags =
+        tags.map(|(name, says)| TagBuilder::new().name(name).description(Some(says)).build());
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = ComponentsBuilder::new()
+        .schema("Problem", problem_schema())
+        .security_scheme(SECURITY, scheme)
+        .responses_from_iter(kinds::ALL.iter().map(|kind| {
+            let mut response = Response::default();
+            describe(&mut response, &[kind]);
+            (kind.slug, response)
+        }));
+    let mut components = components.build();
+    for kind in kinds::ALL {
+        components.examples.insert(kind.slug.to_owned(), example(kind).into());
+    }
+    OpenApiBuilder::new().info(info.build()).tags(Some(tags)).components(Some(components)).build()
+}
+
+/// Completes the operations of a router: what every call may answer, and whether it needs a token.
+pub fn complete(document: &mut OpenApi, guarded: bool) {
+    for item in document.paths.paths.values_mut() {
+        let PathItem { get, post, delete, .. } = item;
+        for (operation, writes) in [(get, false), (post, true), (delete, true)] {
+            let Some(operation) = operation else { continue };
+            operation.security = Some(if guarded {
+                vec![SecurityRequirement::new(SECURITY, Vec::<String>::new())]
+            } else {
+                Vec::new()
+            });
+            let mut kinds = vec![&kinds::INVALID_PARAMETER, &kinds::INTERNAL];
+            kinds.extend(guarded.then_some(&kinds::UNAUTHORIZED));
+            kinds.extend((guarded && writes).then_some(&kinds::FORBIDDEN));
+            kinds.extend(listed(operation));
+            let mut by_status: BTreeMap<u16, Vec<&Kind>> = BTreeMap::new();
+            for kind in kinds {
+                by_status.entry(kind.status).or_default().push(kind);
+            }
+            for (status, kinds) in by_status {
+                answer(operation, status, &kinds);
+            }
+        }
+    }
+}
+
+/// The problems that an operation lists.
+fn listed(operation: &mut Operation) -> Vec<&'static Kind> {
+    let Some(mut extensions) = operation.extensions.take() else { return Vec::new() };
+    let slugs = extensions.remove(PROBLEMS).unwrap_or_default();
+    let find = |slug: &Value| kinds::ALL.iter().copied().find(|kind| *slug == kind.slug);
+    let slugs = slugs.as_array().cloned().unwrap_or_default();
+    slugs
+        .iter()
+        .map(|slug| find(slug).unwrap_or_else(|| panic!("no kind of problem is {slug}")))
+        .collect()
+}
+
+/// Documents that an operation may answer these problems, beside what it answers else.
+fn answer(operation: &mut Operation, status: u16, kinds: &[&Kind]) {
+    let entry = operation.responses.responses.entry(status.to_string());
+    match (entry, kinds) {
+        (Entry::Vacant(free), [kind]) => {
+            free.insert(Ref::from_response_name(kind.slug).into());
+        }
+        (entry, kinds) => {
+            let response = entry.or_insert_with(|| Response::default().into());
+            if let RefOr::T(response) = response {
+                describe(response, kinds);
+            }
+        }
+    }
+}
+
+fn describe(response: &mut Response, kinds: &[&Kind]) {
+    let mut content = Content::new(Some(Ref::from_schema_name("Problem")));
+    for kind in kinds {
+        if !response.description.is_empty() {
+            response.description.push('\n');
+        }
+        response.description.extend(["`", kind.slug, "`: ", kind.title, "."]);
+        let example = Ref::new(format!("#/components/examples/{}", kind.slug));
+        content.examples.insert(kind.slug.to_owned(), RefOr::Ref(example));
+    }
+    response.content.insert(PROBLEM_JSON.to_owned(), content.into());
+}
+
+/// What a client sees of a kind of problem.
+fn example(kind: &'static Kind) -> Example {
+    let body = Problem::new(kind, kind.meaning).body("0199c0de-0000-7000-8000-000000000000");
+    ExampleBuilder::new().summary(kind.title).value(Some(body)).build()
+}
+
+fn problem_schema() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let types = kinds::ALL.iter().map(|kind| kind.uri());
+    let members = "A refusal or failure (RFC 9457). Members beside these name what is in the way; \
+        the explanation at `type` lists them.";
+    ObjectBuilder::new()
+        .description(Some(members))
+        .property(
+            "type",
+            text()
+                .format(Some(SchemaFormat::Custom("uri-reference".into())))
+                .enum_values(Some(types))
+                .description(Some(
+                    "Which kind of problem; an address that answers an explanation.",
+                )),
+        )
+        .property("title", text().description(Some("The kind in a few words.")))
+        .property(
+            "status",
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .description(Some("The status of the answer.")),
+        )
+        .property(
+            "detail",
+            text().description(Some("What was wrong with this request, and what would be right.")),
+        )
+        .property(
+            "instance",
+            text()
+                .format(Some(SchemaFormat::Custom("uri".into())))
+                .description(Some("Names the request, as the log does.")),
+        )
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("detail")
+        .required("instance")
+        .into()
+}
+
+static YAML: LazyLock<String> = LazyLock::new(super::openapi_yaml);
+
+/// This document
+#[utoipa::path(
+    get, path = "/openapi.yaml", tag = "contract", operation_id = "getOpenApi",
+    responses((status = 200, description = "The contract.", body = String, content_type = "application/yaml")),
+)]
+pub(crate) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/yaml")], YAML.as_str())
+}
+
+/// What a kind of problem means
+#[utoipa::path(
+    get, path = "/problems/{slug}", tag = "contract", operation_id = "explainProblem",
+    params(("slug" = String, Path, description = "The last part of the problem's `type`.", example = "group-in-use")),
+    responses((status = 200, description = "An explanation.", body = String, content_type = "text/markdown")),
+    extensions(("x-problems" = json!(["not-found"]))),
+)]
+pub(crate) async fn explain(Segment(slug): Segment<String>) -> Result<impl IntoResponse, Problem> {
+    let kind = kinds::ALL.iter().find(|kind| kind.slug == slug).ok_or_else(|| {
+        let slugs: Vec<_> = kinds::ALL.iter().map(|kind| kind.slug).collect();
+        Problem::new(&kinds::NOT_FOUND, format!("there is no kind of problem {slug}"))
+            .with("known", slugs)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], kind.explanation()))
+}

@@ -1,0 +1,192 @@
+//! What every request goes through: an id, a span, and a last line of defence.
+//!
+//! The outermost layer. Whatever happens inside, the answer has an `X-Request-Id`; a panic and a
+//! [`Problem`] become problem+json; a failure of ours is logged once, with the id.
+
+use super::problem::Problem;
+use crate::metrics::Metrics;
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The header that names a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id taken from a client.
+const LONGEST_ID: usize = 100;
+
+/// A request's id, as the log and the roster's history have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The client's own id where it is short and plain enough for a URN and a log line, else a
+    /// new one.
+    fn of(headers: &HeaderMap) -> Self {
+        let plain = |id: &&str| {
+            (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:-".contains(&b))
+        };
+        let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(plain);
+        Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+}
+
+/// Wraps a request.
+pub(crate) async fn wrap(
+    State(metrics): State<Arc<Metrics>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let id = RequestId::of(request.headers());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!("request", id = %id.0, %method, path = request.uri().path());
+    request.extensions_mut().insert(id.clone());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
+    let inner = answered.await.unwrap_or_else(|panic| panicked(&*panic).into_response());
+    let mut response = span.in_scope(|| written(inner, &id));
+    let value = HeaderValue::from_str(&id.0).expect("an id is plain ASCII");
+    response.headers_mut().insert(REQUEST_ID, value);
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    metrics.http(route, metered(&method), status, began.elapsed());
+    response
+}
+
+/// A method as a metric's label: any other than those in use is one, so that nobody can make labels.
+fn metered(method: &Method) -> &str {
+    let used = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    if used.contains(method) { method.as_str() } else { "other" }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Problem {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Problem::internal(format!("panicked: {}", text.as_deref().unwrap_or("without a message")))
+}
+
+/// Writes the problem that a handler left, keeping the headers the router added (`Allow`).
+fn written(inner: Response, id: &RequestId) -> Response {
+    let Some(problem) = inner.extensions().get::<Problem>() else { return inner };
+    let kind = problem.kind();
+    match (kind.status, problem.cause()) {
+        (500, cause) => tracing::error!(
+            problem = kind.slug,
+            cause,
+            "a request failed inside: {}",
+            cause.unwrap_or(problem.detail())
+        ),
+        (501.., Some(cause)) => {
+            tracing::warn!(problem = kind.slug, cause, "a request could not be answered: {cause}");
+        }
+        _ => tracing::debug!(problem = kind.slug, "refused a request: {}", problem.detail()),
+    }
+    let mut answer = problem.answer(&id.0);
+    for (name, value) in inner.headers() {
+        if !answer.headers().contains_key(name) && name != axum::http::header::CONTENT_LENGTH {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
+}
+
+/// The answer where no route matches; the detail is James's.
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Problem {
+    Problem::new(&super::problem::kinds::NOT_FOUND, format!("{method} {uri} can not be found"))
+}
+
+/// The answer where a route matches and its method does not. The router adds `Allow`.
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!(
+        "{} does not take {method}; the Allow header names the methods it takes",
+        uri.path()
+    );
+    Problem::new(&super::problem::kinds::METHOD_NOT_ALLOWED, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::problem::kinds;
+    use axum::{Router, middleware::from_fn_with_state, routing::get};
+    use tower::ServiceExt;
+
+    fn id_of(value: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(value).unwrap());
+        RequestId::of(&headers).0
+    }
+
+    async fn boom() -> &'static str {
+        panic!("secret of the code")
+    }
+
+    async fn refuse() -> Problem {
+        Problem::new(&kinds::NOT_CONFIGURED, "no listener a").with("group", "a")
+    }
+
+    async fn asked(method: Method, path: &str) -> (Response, serde_json::Value) {
+        let router: Router = Router::new()
+            .route("/boom", get(boom))
+            .route("/refuse", get(refuse))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn_with_state(Arc::new(Metrics::default()), wrap));
+        let request = Request::builder().method(method).uri(path).header(REQUEST_ID, "r1");
+        let answer =
+            router.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let bytes = axum::body::to_bytes(body, 10_000).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap();
+        (Response::from_parts(parts, axum::body::Body::empty()), body)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_does_not_tell_it() {
+        let (answer, body) = asked(Method::GET, "/boom").await;
+        assert_eq!((answer.status().as_u16(), &body["type"]), (500, &"/problems/internal".into()));
+        assert_eq!(body["instance"], "urn:request:r1");
+        assert!(!body.to_string().contains("secret"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn every_answer_has_the_requests_id_and_every_problem_names_it() {
+        let (answer, body) = asked(Method::GET, "/refuse").await;
+        assert_eq!(answer.headers()[REQUEST_ID], "r1");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!((&body["group"], &body["instance"]), (&"a".into(), &"urn:request:r1".into()));
+        assert_eq!(answer.headers().get_all("content-type").iter().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_path_and_a_method_that_are_none_are_problems_too() {
+        let (answer, body) = asked(Method::GET, "/nowhere?x=1").await;
+        assert_eq!(
+            (answer.status().as_u16(), &body["detail"]),
+            (404, &"GET /nowhere?x=1 can not be found".into())
+        );
+        let (answer, body) = asked(Method::PUT, "/refuse").await;
+        assert_eq!(
+            (answer.status().as_u16(), &body["type"]),
+            (405, &"/problems/method-not-allowed".into())
+        );
+        assert_eq!(answer.headers()["allow"], "GET,HEAD");
+    }
+
+    #[test]
+    fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
+        assert_eq!(id_of("client-7:a.b"), "client-7:a.b");
+        for odd in ["", "a b", "a\"b", "<x>", &"x".repeat(101)] {
+            assert!(Uuid::parse_str(&id_of(odd)).is_ok(), "{odd:?}");
+        }
+    }
+}

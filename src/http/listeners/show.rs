@@ -1,0 +1,154 @@
+//! Reading the roster.
+
+use super::view::{Backlog, ListenerView, work_queue};
+use crate::{
+    domain::{
+        event::Version,
+        name::{BusName, ClassName, GroupName},
+        report::{ListenerState, NodeState},
+    },
+    http::{
+        App,
+        parameters::{Query, Segment},
+        precondition::etag,
+        problem::{Problem, kinds},
+        schema,
+    },
+};
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// How long the broker may take to say what a queue holds.
+const DEPTH_LIMIT: Duration = Duration::from_secs(3);
+
+/// The roster at a version.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Roster)]
+pub struct RosterView {
+    /// The roster's version; 0 before any change.
+    #[schema(value_type = u64)]
+    version: Version,
+    /// Its listeners, by group.
+    listeners: Vec<ListenerView>,
+}
+
+/// A listener with how it does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListenerDetail)]
+pub struct Detail {
+    #[serde(flatten)]
+    listener: ListenerView,
+    /// How it does on each node that is up.
+    nodes: Vec<OnNode>,
+    /// What its work queue holds; null where there is none or the broker does not say.
+    #[schema(required = true)]
+    backlog: Option<Backlog>,
+}
+
+/// A listener on a node.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListenerOnNode)]
+pub struct OnNode {
+    /// The node.
+    id: String,
+    /// How the listener is there.
+    #[schema(value_type = schema::ListenerState)]
+    state: ListenerState,
+    /// Why it is not running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cause: Option<String>,
+    /// Since when it is in that state.
+    #[serde(with = "time::serde::rfc3339")]
+    since: OffsetDateTime,
+}
+
+/// List the listeners
+///
+/// The roster as it is now, or as it was at a version. The `ETag` is its version, for `If-Match`.
+#[utoipa::path(
+    get, path = "/listeners", tag = "listeners", operation_id = "listListeners",
+    params(
+        ("class" = Option<String>, Query, description = "Only listeners of this class."),
+        ("bus" = Option<String>, Query, description = "Only listeners of this bus."),
+        ("atVersion" = Option<u64>, Query, description = "The roster as it was at this version."),
+    ),
+    responses((status = 200, description = "The roster.", body = RosterView,
+        headers(("ETag" = String, description = "The roster's version, in quotes.")))),
+    extensions(("x-problems" = json!(["not-found", "store-unavailable"]))),
+)]
+pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Response, Problem> {
+    let class = query.read::<ClassName>("class", "a class name")?;
+    let bus = query.read::<BusName>("bus", "a bus name")?;
+    let at = query.read::<Version>("atVersion", "a version of the roster")?;
+    let now = app.roster.current().await?;
+    let roster = match at {
+        Some(version) if version > now.version() => {
+            let detail =
+                format!("the roster has not come to version {version}; it is at {}", now.version());
+            return Err(Problem::new(&kinds::NOT_FOUND, detail));
+        }
+        Some(version) if version < now.version() => {
+            let past = app.roster.at(version).await?;
+            past.map(Arc::new).ok_or_else(|| Problem::internal("the log got shorter"))?
+        }
+        _ => now,
+    };
+    let status = app.store.topology_status().await?;
+    let listeners = roster.listeners().values().filter(|configured| {
+        let listener = &configured.listener;
+        class.as_ref().is_none_or(|class| *class == listener.class)
+            && bus.as_ref().is_none_or(|bus| *bus == listener.bus)
+    });
+    let listeners =
+        listeners.map(|configured| ListenerView::new(&app, configured, &status)).collect();
+    let version = roster.version();
+    Ok(([(header::ETAG, etag(version))], Json(RosterView { version, listeners })).into_response())
+}
+
+/// Show a listener
+///
+/// With how it does on each node, and what waits for it.
+#[utoipa::path(
+    get, path = "/listeners/{group}", tag = "listeners", operation_id = "getListener",
+    params(("group" = String, Path, description = "The listener's group.")),
+    responses((status = 200, description = "The listener.", body = Detail,
+        headers(("ETag" = String, description = "The roster's version, in quotes.")))),
+    extensions(("x-problems" = json!(["invalid-name", "not-configured", "store-unavailable"]))),
+)]
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Segment(group): Segment<GroupName>,
+) -> Result<Response, Problem> {
+    let roster = app.roster.current().await?;
+    let configured = roster.configured(&group)?;
+    let status = app.store.topology_status().await?;
+    let nodes = app.store.nodes().await?;
+    let up = nodes.into_iter().filter(|node| node.state != NodeState::Gone);
+    let nodes = up.filter_map(|node| {
+        let here = node.listeners.into_iter().find(|here| here.group == group)?;
+        Some(OnNode { id: node.id, state: here.state, cause: here.cause, since: here.since })
+    });
+    let backlog = match work_queue(app.roster.layout(), configured) {
+        None => None,
+        Some(queue) => {
+            tokio::time::timeout(DEPTH_LIMIT, app.reconciler.depth(&queue)).await.ok().flatten()
+        }
+    };
+    let backlog = backlog.map(|depth| Backlog {
+        ready: depth.ready,
+        unacked: depth.unacked,
+        consumers: depth.consumers,
+    });
+    let listener = ListenerView::new(&app, configured, &status);
+    let detail = Detail { listener, nodes: nodes.collect(), backlog };
+    Ok(([(header::ETAG, etag(roster.version()))], Json(detail)).into_response())
+}

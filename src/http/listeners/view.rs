@@ -1,0 +1,213 @@
+//! A listener, as it is shown.
+
+use crate::{
+    domain::{
+        drift::{DriftKind, Remedy},
+        event::{Generation, NodeRef, RecordedEvent, RosterEvent},
+        layout::Layout,
+        listener::{Configuration, Delivery, Mode, Retry},
+        name::{BusName, ClassName, GroupName},
+        report::{DriftReport, TopologyStatus},
+        roster::Configured,
+        span::Span,
+    },
+    http::{App, schema},
+};
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// A listener of the roster.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Listener)]
+pub struct ListenerView {
+    /// Its identity in the roster.
+    #[schema(value_type = String, example = "search-index")]
+    pub group: GroupName,
+    /// What nodes instantiate it from.
+    #[schema(value_type = String, example = "webhook")]
+    pub class: ClassName,
+    /// The bus it listens to.
+    #[schema(value_type = String, example = "mailboxEvent")]
+    pub bus: BusName,
+    /// Once in the cluster, or on every node.
+    #[schema(value_type = schema::Delivery)]
+    pub delivery: Delivery,
+    /// Whether a local dispatch waits for it.
+    #[schema(value_type = schema::Mode)]
+    pub mode: Mode,
+    /// Executions at the same time on one node.
+    pub concurrency: u16,
+    /// How long one execution may take.
+    #[schema(value_type = String, example = "10m")]
+    pub timeout: Span,
+    /// When a failed event is tried again.
+    #[schema(value_type = schema::Retry)]
+    pub retry: Retry,
+    /// What the class is told.
+    #[schema(value_type = Object, example = json!({"url": "http://indexer.internal/events"}))]
+    pub configuration: Configuration,
+    /// Which of the group's queues it works on.
+    #[schema(value_type = u32)]
+    pub generation: Generation,
+    /// Whether this node's configuration demands it.
+    pub required: bool,
+    /// When it was added, by the database's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub added_at: OffsetDateTime,
+    /// Who added it.
+    #[schema(example = "admin")]
+    pub added_by: String,
+    /// The node that took the command.
+    #[schema(value_type = schema::NodeRef)]
+    pub added_on: NodeRef,
+    /// Why, where its administrator said.
+    #[schema(required = true)]
+    pub reason: Option<String>,
+    /// Whether the broker was seen to hold what it needs.
+    pub topology: Convergence,
+}
+
+/// Whether the broker follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Convergence {
+    /// The broker was seen to hold what is asked for.
+    Converged,
+    /// It was not yet, or differs.
+    Pending,
+}
+
+/// What a work queue holds.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Backlog {
+    /// Events that wait.
+    pub ready: u64,
+    /// Events that a consumer has in hand.
+    pub unacked: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+impl ListenerView {
+    /// The listener, judged by what the last pass saw.
+    #[must_use]
+    pub fn new(app: &App, configured: &Configured, status: &TopologyStatus) -> Self {
+        let listener = configured.listener.clone();
+        Self {
+            required: app.roster.is_required(&listener.group),
+            topology: convergence(app.roster.layout(), configured, status),
+            group: listener.group,
+            class: listener.class,
+            bus: listener.bus,
+            delivery: listener.delivery,
+            mode: listener.mode,
+            concurrency: listener.concurrency,
+            timeout: listener.timeout,
+            retry: listener.retry,
+            configuration: listener.configuration,
+            generation: configured.generation,
+            added_at: configured.added_at,
+            added_by: configured.added_by.clone(),
+            added_on: configured.added_on.clone(),
+            reason: configured.reason.clone(),
+        }
+    }
+}
+
+/// The listener that an event configured, as the roster has it.
+#[must_use]
+pub fn configured_by(recorded: &RecordedEvent) -> Option<Configured> {
+    let RosterEvent::ListenerAdded { listener, generation } = &recorded.event else { return None };
+    Some(Configured {
+        listener: listener.clone(),
+        generation: *generation,
+        version: recorded.version,
+        added_at: recorded.recorded_at,
+        added_by: recorded.audit.actor.clone(),
+        added_on: recorded.audit.node.clone(),
+        reason: recorded.audit.reason.clone(),
+    })
+}
+
+/// A listener's work queue; one that runs on every node has none.
+#[must_use]
+pub fn work_queue(layout: &Layout, configured: &Configured) -> Option<String> {
+    let listener = &configured.listener;
+    let once = listener.delivery == Delivery::Once;
+    once.then(|| layout.work(&listener.bus, &listener.group, configured.generation))
+}
+
+fn convergence(layout: &Layout, configured: &Configured, status: &TopologyStatus) -> Convergence {
+    let queue = work_queue(layout, configured);
+    let differs = |queue: &String| status.drift.iter().any(|drift| is_wrong(drift, queue));
+    if status.reconciled_version < configured.version || queue.as_ref().is_some_and(differs) {
+        Convergence::Pending
+    } else {
+        Convergence::Converged
+    }
+}
+
+/// Whether a drift is about the queue or a binding of it, and is wrong.
+fn is_wrong(drift: &DriftReport, queue: &str) -> bool {
+    let object = drift.expected.as_ref().or(drift.found.as_ref());
+    let destination = object.and_then(|object| object["destination"].as_str());
+    let wrong = match drift.kind {
+        DriftKind::Foreign => drift.expected.is_some(),
+        _ => drift.remedy != Remedy::Delete,
+    };
+    wrong && (drift.name == queue || destination == Some(queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        drift::{Drift, Object},
+        listener::tests::listener,
+        topology::Binding,
+    };
+
+    fn configured() -> Configured {
+        Configured {
+            listener: listener("a"),
+            generation: 1,
+            version: 3,
+            added_at: OffsetDateTime::UNIX_EPOCH,
+            added_by: "admin".into(),
+            added_on: NodeRef { id: "n".into(), host: "h".into() },
+            reason: None,
+        }
+    }
+
+    fn judged(version: u64, drift: Option<(DriftKind, Binding, Remedy)>) -> Convergence {
+        let layout = Layout { prefix: "hearken".into(), ..Layout::default() };
+        let drift = drift.map(|(kind, binding, remedy)| {
+            let expected = Some(Object::Binding(binding));
+            DriftReport::new(
+                &Drift { kind, expected, found: None, remedy },
+                OffsetDateTime::UNIX_EPOCH,
+            )
+        });
+        let drift = drift.into_iter().collect();
+        let status = TopologyStatus { reconciled_version: version, drift, ..Default::default() };
+        convergence(&layout, &configured(), &status)
+    }
+
+    #[test]
+    fn a_listener_is_pending_until_the_broker_follows_its_version() {
+        assert_eq!(judged(2, None), Convergence::Pending);
+        assert_eq!(judged(3, None), Convergence::Converged);
+    }
+
+    #[test]
+    fn a_listener_whose_queue_lost_a_binding_is_pending_and_others_are_not() {
+        let missing = |queue| {
+            let binding = Binding::of_queue("hearken.mailboxEvent", queue, "");
+            Some((DriftKind::Missing, binding, Remedy::Bind))
+        };
+        assert_eq!(judged(3, missing("hearken.mailboxEvent.work.a.v1")), Convergence::Pending);
+        assert_eq!(judged(3, missing("hearken.mailboxEvent.work.a.v2")), Convergence::Converged);
+    }
+}

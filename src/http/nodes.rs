@@ -1,0 +1,28 @@
+//! `/nodes`: the nodes of the cluster.
+
+use super::{App, problem::Problem, schema};
+use crate::domain::report::NodeStatus;
+use axum::{Json, extract::State};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The nodes of the cluster.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Nodes {
+    /// By id.
+    #[schema(value_type = Vec<schema::Node>)]
+    nodes: Vec<NodeStatus>,
+}
+
+/// List the nodes
+///
+/// Each with its state and, for each of its listeners, whether it runs and why not.
+#[utoipa::path(
+    get, path = "/nodes", tag = "operations", operation_id = "listNodes",
+    responses((status = 200, description = "The nodes of the cluster.", body = Nodes)),
+    extensions(("x-problems" = json!(["store-unavailable"]))),
+)]
+pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Result<Json<Nodes>, Problem> {
+    Ok(Json(Nodes { nodes: app.store.nodes().await? }))
+}

@@ -1,0 +1,288 @@
+//! Query parameters and parts of the path.
+//!
+//! Which parameters a call has is written once, in its documentation: this layer reads it from the
+//! document and refuses any other, so that a misspelt `pendnig=discard` is never silently ignored.
+
+use super::problem::{Problem, kinds};
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Path, Request, State},
+    http::{Method, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+    str::FromStr,
+    sync::Arc,
+};
+use utoipa::openapi::{
+    OpenApi, RefOr, Schema, path::ParameterIn, schema::SchemaType, schema::Type,
+};
+
+/// The query parameters of each call: its method and path, then name and whether it may repeat.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<(Method, String), BTreeMap<String, bool>>);
+
+impl Known {
+    /// Reads them from the document.
+    #[must_use]
+    pub fn of(document: &OpenApi) -> Self {
+        let mut known = HashMap::new();
+        for (path, item) in &document.paths.paths {
+            let operations = [
+                (Method::GET, &item.get),
+                (Method::POST, &item.post),
+                (Method::DELETE, &item.delete),
+            ];
+            for (method, operation) in operations {
+                let Some(operation) = operation else { continue };
+                let parameters = operation.parameters.iter().flatten();
+                let parameters = parameters.filter_map(|parameter| match parameter {
+                    RefOr::T(parameter) => Some(parameter),
+                    RefOr::Ref(_) => None,
+                });
+                let query = parameters.filter(|p| p.parameter_in == ParameterIn::Query);
+                let names = query.map(|p| (p.name.clone(), repeats(p.schema.as_ref()))).collect();
+                known.insert((method, path.clone()), names);
+            }
+        }
+        Self(known)
+    }
+}
+
+fn repeats(schema: Option<&RefOr<Schema>>) -> bool {
+    matches!(schema, Some(RefOr::T(Schema::Array(array)))
+        if array.schema_type == SchemaType::Type(Type::Array))
+}
+
+/// Refuses a request whose query is not what its call takes, and keeps the parameters of one that
+/// is for [`Query`].
+pub(crate) async fn check(
+    State(known): State<Arc<Known>>,
+    route: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let method = match *request.method() {
+        Method::HEAD => Method::GET,
+        ref method => method.clone(),
+    };
+    let Some(known) = known.0.get(&(method, route.as_str().to_owned())) else {
+        return next.run(request).await;
+    };
+    match Query::parse(request.uri().query().unwrap_or_default(), known) {
+        Ok(query) => {
+            request.extensions_mut().insert(query);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The query of a request, decoded and known.
+#[derive(Debug, Clone, Default)]
+pub struct Query(BTreeMap<String, Vec<String>>);
+
+impl Query {
+    fn parse(query: &str, known: &BTreeMap<String, bool>) -> Result<Self, Problem> {
+        let names: Vec<&String> = known.keys().collect();
+        let refused = |name: &str, what: String| Err(invalid(name, what).with("known", &names));
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
+                let what = format!("query parameter {name} is not percent-encoded UTF-8");
+                return refused(name, what);
+            };
+            let Some(repeats) = known.get(&name) else {
+                let what = match names.as_slice() {
+                    [] => format!("there is no query parameter {name:?}; this call has none"),
+                    names => format!(
+                        "there is no query parameter {name:?}; this call has {}",
+                        names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+                    ),
+                };
+                return refused(&name, what);
+            };
+            let present = values.entry(name.clone()).or_default();
+            if !repeats && !present.is_empty() {
+                return refused(&name, format!("query parameter {name} is given twice"));
+            }
+            present.push(value);
+        }
+        Ok(Self(values))
+    }
+
+    /// A parameter's value as it was given.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).first().map(String::as_str)
+    }
+
+    /// All values of a parameter that may repeat.
+    #[must_use]
+    pub fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// A parameter's value, read. `right` says what would be right.
+    ///
+    /// # Errors
+    /// An invalid-parameter problem that names it.
+    pub fn read<T: FromStr>(&self, name: &str, right: &str) -> Result<Option<T>, Problem> {
+        let read = |text: &str| {
+            text.parse().map_err(|_| {
+                let shown: String = text.chars().take(80).collect();
+                invalid(name, format!("query parameter {name} is {shown:?}; it must be {right}"))
+            })
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// Whether a flag is set: present, and not `false`.
+    ///
+    /// # Errors
+    /// When it is something else than a flag.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.text(name) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(_) => {
+                let what =
+                    format!("query parameter {name} is a flag: give it alone, or as true or false");
+                Err(invalid(name, what))
+            }
+        }
+    }
+
+    /// Where a page starts and how much it holds.
+    ///
+    /// # Errors
+    /// When one of them is no number or out of its range.
+    pub fn page(&self) -> Result<Page, Problem> {
+        let after = self.read("after", "a whole number, the `next` of the page before")?;
+        let limit = self.read::<usize>("limit", PAGE_RANGE)?.unwrap_or(PAGE);
+        if !(1..=LARGEST_PAGE).contains(&limit) {
+            let what = format!("query parameter limit is {limit}; it must be {PAGE_RANGE}");
+            return Err(invalid("limit", what));
+        }
+        Ok(Page { after: after.unwrap_or(0), limit })
+    }
+
+    /// The parameters in order, without one, for telling requests apart.
+    pub fn without(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.0.iter().filter(move |(other, _)| *other != name);
+        others.flat_map(|(name, values)| values.iter().map(move |v| (name.as_str(), v.as_str())))
+    }
+}
+
+/// Entries on a page when the client does not say.
+const PAGE: usize = 100;
+/// The most it may ask for.
+const LARGEST_PAGE: usize = 1000;
+const PAGE_RANGE: &str = "a whole number from 1 to 1000";
+
+/// A piece of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Entries up to this one have been seen.
+    pub after: u64,
+    /// So many are wanted.
+    pub limit: usize,
+}
+
+impl Page {
+    /// What to read, so that it shows whether there is more.
+    #[must_use]
+    pub fn with_one_more(self) -> usize {
+        self.limit + 1
+    }
+
+    /// Cuts a list that was read [`Page::with_one_more`]. The position of the last entry
+    /// is `next` where there are more.
+    pub fn cut<T>(self, entries: &mut Vec<T>, position: impl Fn(&T) -> u64) -> Option<u64> {
+        if entries.len() <= self.limit {
+            return None;
+        }
+        entries.truncate(self.limit);
+        entries.last().map(position)
+    }
+}
+
+/// The problem of a parameter.
+#[must_use]
+pub fn invalid(name: &str, detail: String) -> Problem {
+    Problem::new(&kinds::INVALID_PARAMETER, detail).with("parameter", name)
+}
+
+/// Decodes a form's percent-encoding; `None` where it is broken or not UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(parts.extensions.remove().unwrap_or_default())
+    }
+}
+
+/// The one variable part of the path.
+#[derive(Debug, Clone)]
+pub struct Segment<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Segment<T>
+where
+    S: Send + Sync,
+    T: FromStr + Send,
+    T::Err: Into<SegmentError>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
+            let what = format!("the path {} is not percent-encoded UTF-8", parts.uri.path());
+            invalid("path", what)
+        })?;
+        text.parse().map(Self).map_err(|error: T::Err| error.into().0)
+    }
+}
+
+/// Why a part of the path cannot be read, as a problem.
+pub struct SegmentError(Problem);
+
+impl From<std::convert::Infallible> for SegmentError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<crate::domain::name::NameError> for SegmentError {
+    fn from(error: crate::domain::name::NameError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl SegmentError {
+    /// A path's part that is not what it must be.
+    pub fn new(name: &str, detail: impl Display) -> Self {
+        Self(invalid(name, detail.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Which problem each error is.
+
+use super::{Problem, kinds};
+use crate::{
+    broker::BrokerError,
+    bus::{DispatchError, codec::DecodeError},
+    domain::{admission::NotAdmitted, name::NameError, roster::Refusal},
+    http::{body, events},
+    reconcile::{PassError, chain},
+    roster::ExecuteError,
+    store::StoreError,
+};
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(&kinds::INVALID_NAME, error.to_string()).with("value", error.value)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => {
+                let detail = "the database does not answer; try again in a moment";
+                Self::new(&kinds::STORE_UNAVAILABLE, detail).caused_by(&error).retry_after(5)
+            }
+            StoreError::Unstorable => Self::new(&kinds::INVALID_BODY, error.to_string()),
+            _ => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::GroupInUse { group, class } => {
+                Self::new(&kinds::GROUP_IN_USE, detail).with("group", group).with("class", class)
+            }
+            Refusal::NotConfigured { group } => {
+                Self::new(&kinds::NOT_CONFIGURED, detail).with("group", group)
+            }
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(refusal: NotAdmitted) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            NotAdmitted::UnknownClass { class, known } => {
+                Self::new(&kinds::UNKNOWN_CLASS, detail).with("class", class).with("known", known)
+            }
+            NotAdmitted::UnknownBus { bus, known } => {
+                Self::new(&kinds::UNKNOWN_BUS, detail).with("bus", bus).with("known", known)
+            }
+            NotAdmitted::RequiredHere { group } => {
+                Self::new(&kinds::REQUIRED_HERE, detail).with("group", group)
+            }
+            NotAdmitted::InvalidConfiguration { class, errors } => {
+                let problem = Self::new(&kinds::INVALID_CONFIGURATION, detail);
+                problem.with("class", class).with("errors", errors)
+            }
+            NotAdmitted::Setting(setting) => Self::new(&kinds::INVALID_SETTING, detail)
+                .with("field", setting.field)
+                .with("allowed", setting.allowed),
+            NotAdmitted::NameTooLong(name) => {
+                Self::new(&kinds::INVALID_NAME, detail).with("value", name.group)
+            }
+        }
+    }
+}
+
+impl From<ExecuteError> for Problem {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::NotAdmitted(refusal) => refusal.into(),
+            ExecuteError::StaleVersion { expected, found } => {
+                let detail =
+                    format!("If-Match names version {expected}; the roster has version {found}");
+                Self::new(&kinds::STALE_VERSION, detail)
+                    .with("expected", expected)
+                    .with("found", found)
+            }
+            ExecuteError::CommandReused => Self::new(
+                &kinds::COMMAND_REUSED,
+                "this Idempotency-Key was used for another request; use a new key for a new request",
+            ),
+            ExecuteError::Contention => {
+                Self::new(&kinds::CONTENTION, error.to_string()).retry_after(1)
+            }
+            ExecuteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BrokerError> for Problem {
+    fn from(error: BrokerError) -> Self {
+        let detail = "the broker does not answer, or not in a way that can be understood";
+        Self::new(&kinds::BROKER_UNAVAILABLE, detail).caused_by(&error).retry_after(5)
+    }
+}
+
+impl From<PassError> for Problem {
+    fn from(error: PassError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PassError::Busy => Self::new(&kinds::BUSY, detail).retry_after(1),
+            PassError::Stopping => Self::new(&kinds::BUSY, detail).retry_after(5),
+            PassError::Blocked(_) => Self::new(&kinds::BLOCKED, detail),
+            PassError::Broker(error) => error.into(),
+            PassError::Store(error) => error.into(),
+            PassError::Foreign(name) => Self::new(&kinds::FOREIGN, detail).with("name", name),
+            PassError::NotEmpty { queue, ready, unacked } => Self::new(&kinds::NOT_EMPTY, detail)
+                .with("queue", queue)
+                .with("ready", ready)
+                .with("unacked", unacked),
+            PassError::NoSuchQueue(_) => Self::new(&kinds::NOT_FOUND, detail),
+            PassError::InUse(queue) => Self::new(&kinds::IN_USE, detail).with("queue", queue),
+            PassError::Defect(_) => Self::internal(detail),
+        }
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DecodeError::TooLarge(_) => {
+                Self::new(&kinds::BODY_TOO_LARGE, detail).with("limit", body::LIMIT)
+            }
+            DecodeError::ContentType(_) => events::unsupported(detail),
+            DecodeError::Json(error) => error.into(),
+            DecodeError::Shape(_) | DecodeError::Attribute { .. } | DecodeError::InBatch { .. } => {
+                Self::new(&kinds::INVALID_EVENT, detail)
+            }
+        }
+    }
+}
+
+impl From<DispatchError> for Problem {
+    fn from(error: DispatchError) -> Self {
+        let detail = match &error {
+            DispatchError::Unavailable { .. } => {
+                "neither the broker nor the database took the event, or it is not known whether one did".to_owned()
+            }
+            DispatchError::Unroutable(_) => error.to_string(),
+        };
+        Self::new(&kinds::NOT_ACCEPTED, detail).caused_by(&error).retry_after(5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::name::{BusName, GroupName};
+    use std::error::Error;
+
+    fn group() -> GroupName {
+        GroupName::parse("a").unwrap()
+    }
+
+    #[test]
+    fn a_conflict_names_what_is_in_the_way() {
+        let refusal = Refusal::NotConfigured { group: group() };
+        let problem = Problem::from(ExecuteError::from(refusal));
+        assert_eq!(
+            (problem.kind(), &problem.body("r")["group"]),
+            (&kinds::NOT_CONFIGURED, &"a".into())
+        );
+        let stale = Problem::from(ExecuteError::StaleVersion { expected: 3, found: 5 });
+        assert_eq!((stale.kind().status, &stale.body("r")["found"]), (412, &5.into()));
+        let queue = PassError::NotEmpty { queue: "q".into(), ready: 2, unacked: 1 };
+        assert_eq!(Problem::from(queue).body("r")["ready"], 2);
+    }
+
+    #[test]
+    fn the_brokers_words_are_logged_and_not_sent() {
+        let source: Box<dyn Error + Send + Sync> = "amqp://user:secret@host".into();
+        let error = BrokerError::Unreachable { what: "queues".into(), source: Some(source) };
+        let problem = Problem::from(PassError::from(error));
+        assert_eq!(problem.kind().status, 503);
+        assert!(!problem.body("r").to_string().contains("secret"));
+        assert!(problem.cause().unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn an_event_that_nobody_took_may_be_sent_again() {
+        let error = DispatchError::Unroutable(BusName::parse("b").unwrap());
+        let answer = Problem::from(error).answer("r");
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+}

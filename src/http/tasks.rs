@@ -1,0 +1,201 @@
+//! `/tasks`: longer work, as in James's WebAdmin.
+
+pub mod report;
+
+pub use report::TaskReport;
+
+use super::{
+    App,
+    auth::Actor,
+    parameters::{Query, Segment, SegmentError, invalid},
+    problem::{Problem, kinds},
+};
+use crate::{domain::span::Span, store::tasks::TaskFilter, tasks::Awaited};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use report::{read_state, read_time};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{str::FromStr, sync::Arc, time::Duration};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The longest wait for a task's end, which is James's: 365 days.
+const LONGEST_AWAIT: Duration = Duration::from_hours(365 * 24);
+
+/// A task that was started.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Submitted {
+    /// Its id, for `/tasks/{id}`.
+    task_id: Uuid,
+}
+
+/// Starts a task and answers where it is. What the work refuses is what the task says of itself.
+///
+/// # Errors
+/// When the store did not take the task; then nothing was started.
+pub async fn submitted(
+    app: &App,
+    kind: &'static str,
+    actor: &Actor,
+    work: impl Future<Output = Result<Value, Problem>> + Send + 'static,
+) -> Result<Response, Problem> {
+    let work = async move {
+        work.await.map_err(|problem| {
+            let error = problem.cause().unwrap_or(problem.detail()).to_owned();
+            json!({ "problem": problem.kind().uri(), "error": error })
+        })
+    };
+    let task_id = app.tasks.submit(kind, &actor.0, work).await?;
+    let location = [(header::LOCATION, format!("/tasks/{task_id}"))];
+    Ok((StatusCode::CREATED, location, Json(Submitted { task_id })).into_response())
+}
+
+/// What a task-starting call is asked to do. The wording of refusals is James's.
+///
+/// # Errors
+/// When `action` is missing, blank or none of those supported.
+pub fn action<'a>(query: &'a Query, supported: &[&str]) -> Result<&'a str, Problem> {
+    let values = format!("Supported values are [{}]", supported.join(", "));
+    let refused = |what: String| Err(invalid("action", format!("{what}. {values}")));
+    match query.text("action") {
+        None => refused("'action' query parameter is compulsory".into()),
+        Some(blank) if blank.trim().is_empty() => {
+            refused("'action' query parameter cannot be empty or blank".into())
+        }
+        Some(action) if supported.contains(&action) => Ok(action),
+        Some(other) => {
+            let shown: String = other.chars().take(80).collect();
+            refused(format!("Invalid value supplied for query parameter 'action': {shown}"))
+        }
+    }
+}
+
+/// A task's id in the path.
+pub struct TaskId(Uuid);
+
+impl FromStr for TaskId {
+    type Err = SegmentError;
+
+    fn from_str(text: &str) -> Result<Self, SegmentError> {
+        let refused = |_| SegmentError::new("id", "Invalid task id: a task id is a UUID");
+        Uuid::parse_str(text).map(Self).map_err(refused)
+    }
+}
+
+fn unknown(id: Uuid) -> Problem {
+    Problem::new(&kinds::NOT_FOUND, format!("{id} can not be found"))
+}
+
+/// List the tasks
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/tasks", tag = "tasks", operation_id = "listTasks",
+    params(
+        ("status" = Option<String>, Query, description = "Only tasks in this status."),
+        ("type" = Option<String>, Query, description = "Only tasks of this type."),
+        ("submittedBefore" = Option<String>, Query, description = "Only tasks submitted before this time (ISO 8601 with zone)."),
+        ("submittedAfter" = Option<String>, Query, description = "Only tasks submitted after this time."),
+        ("startedBefore" = Option<String>, Query, description = "Only tasks started before this time."),
+        ("startedAfter" = Option<String>, Query, description = "Only tasks started after this time."),
+        ("completedBefore" = Option<String>, Query, description = "Only tasks completed before this time."),
+        ("completedAfter" = Option<String>, Query, description = "Only tasks completed after this time."),
+        ("failedBefore" = Option<String>, Query, description = "Only tasks failed before this time."),
+        ("failedAfter" = Option<String>, Query, description = "Only tasks failed after this time."),
+        ("offset" = Option<u32>, Query, description = "Leave out so many."),
+        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000; 100 where it is not given.", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "The tasks.", body = Vec<TaskReport>)),
+    extensions(("x-problems" = json!(["store-unavailable"]))),
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    query: Query,
+) -> Result<Json<Vec<TaskReport>>, Problem> {
+    let time = |name| query.text(name).map(|text| read_time(name, text)).transpose();
+    let filter = TaskFilter {
+        state: query.text("status").map(read_state).transpose()?,
+        kind: query.text("type").map(str::to_owned),
+        submitted_before: time("submittedBefore")?,
+        submitted_after: time("submittedAfter")?,
+        started_before: time("startedBefore")?,
+        started_after: time("startedAfter")?,
+        completed_before: time("completedBefore")?,
+        completed_after: time("completedAfter")?,
+        failed_before: time("failedBefore")?,
+        failed_after: time("failedAfter")?,
+        offset: query.read("offset", "a whole number")?.unwrap_or(0),
+        limit: Some(query.page()?.limit as u64),
+    };
+    let tasks = app.store.tasks(&filter).await?;
+    Ok(Json(tasks.into_iter().map(TaskReport::from).collect()))
+}
+
+/// Show a task
+#[utoipa::path(
+    get, path = "/tasks/{id}", tag = "tasks", operation_id = "getTask",
+    params(("id" = Uuid, Path, description = "The task.")),
+    responses((status = 200, description = "The task.", body = TaskReport)),
+    extensions(("x-problems" = json!(["not-found", "store-unavailable"]))),
+)]
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Segment(TaskId(id)): Segment<TaskId>,
+) -> Result<Json<TaskReport>, Problem> {
+    let task = app.store.task(id).await?.ok_or_else(|| unknown(id))?;
+    Ok(Json(task.into()))
+}
+
+/// Wait for a task's end
+#[utoipa::path(
+    get, path = "/tasks/{id}/await", tag = "tasks", operation_id = "awaitTask",
+    params(
+        ("id" = Uuid, Path, description = "The task."),
+        ("timeout" = Option<String>, Query, description = "How long to wait; up to 365d, which is the default.", example = "30s"),
+    ),
+    responses((status = 200, description = "The task has ended.", body = TaskReport)),
+    extensions(("x-problems" = json!(["not-found", "timeout", "store-unavailable"]))),
+)]
+pub(crate) async fn wait(
+    State(app): State<Arc<App>>,
+    Segment(TaskId(id)): Segment<TaskId>,
+    query: Query,
+) -> Result<Json<TaskReport>, Problem> {
+    let right = "a length of time up to 365d, such as 30s";
+    let limit = query.read::<Span>("timeout", right)?.map_or(LONGEST_AWAIT, Span::duration);
+    if limit.is_zero() || limit > LONGEST_AWAIT {
+        return Err(invalid("timeout", format!("Invalid timeout: it must be {right}")));
+    }
+    let ended = tokio::select! {
+        ended = app.tasks.await_end(id, limit) => ended?,
+        () = app.stop.cancelled() => Awaited::TimedOut,
+    };
+    match ended {
+        Awaited::Ended(task) => Ok(Json((*task).into())),
+        Awaited::TimedOut => Err(Problem::new(&kinds::TIMEOUT, "The timeout has been reached")),
+        Awaited::Unknown => Err(unknown(id)),
+    }
+}
+
+/// Cancel a task
+///
+/// Asks the node that runs it to stop. A task that has ended, or that there is not, stays so.
+#[utoipa::path(
+    delete, path = "/tasks/{id}", tag = "tasks", operation_id = "cancelTask",
+    params(("id" = Uuid, Path, description = "The task.")),
+    responses((status = 204, description = "The request was taken.")),
+    extensions(("x-problems" = json!(["store-unavailable"]))),
+)]
+pub(crate) async fn cancel(
+    State(app): State<Arc<App>>,
+    Segment(TaskId(id)): Segment<TaskId>,
+) -> Result<StatusCode, Problem> {
+    app.tasks.cancel(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

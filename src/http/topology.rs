@@ -1,0 +1,196 @@
+//! `/topology`: what the broker should hold, what it holds, and the difference.
+
+pub mod changes;
+pub mod passes;
+pub mod queues;
+
+pub(crate) use changes::{__path_changes, changes};
+pub(crate) use passes::{__path_passes, passes};
+pub(crate) use queues::{__path_delete_queue, __path_migrate_queue, delete_queue, migrate_queue};
+
+use super::{
+    App,
+    precondition::Asking,
+    problem::{Problem, kinds},
+    schema,
+    tasks::{Submitted, action, submitted},
+};
+use crate::{
+    domain::{
+        event::Version,
+        report::{DriftReport, PassFailure, StepReport, TopologyState},
+        topology::{Binding, Exchange, Queue, Topology},
+    },
+    reconcile::Look,
+};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// How the topology is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TopologyStatus)]
+pub struct StatusView {
+    /// The roster's version.
+    #[schema(value_type = u64)]
+    roster_version: Version,
+    /// The version that the broker was last seen to follow.
+    #[schema(value_type = u64)]
+    reconciled_version: Version,
+    /// When a pass last read the broker.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
+    observed_at: Option<OffsetDateTime>,
+    /// In a word.
+    #[schema(value_type = schema::TopologyState)]
+    state: TopologyState,
+    /// Why passes fail, while they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Failure>, nullable = false)]
+    failure: Option<PassFailure>,
+}
+
+impl StatusView {
+    fn new(look: &Look) -> Self {
+        let behind = look.status.reconciled_version < look.roster_version;
+        let state = match look.status.state {
+            TopologyState::Converged if behind => TopologyState::Pending,
+            state => state,
+        };
+        Self {
+            roster_version: look.roster_version,
+            reconciled_version: look.status.reconciled_version,
+            observed_at: look.status.observed_at,
+            state,
+            failure: look.status.failure.clone(),
+        }
+    }
+}
+
+/// Exchanges, queues and bindings.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Objects {
+    /// Exchanges, by name.
+    #[schema(value_type = Vec<schema::Exchange>)]
+    exchanges: Vec<Exchange>,
+    /// Queues, by name.
+    #[schema(value_type = Vec<schema::Queue>)]
+    queues: Vec<Queue>,
+    /// Bindings, by source and destination.
+    #[schema(value_type = Vec<schema::Binding>)]
+    bindings: Vec<Binding>,
+}
+
+impl From<Topology> for Objects {
+    fn from(topology: Topology) -> Self {
+        Self {
+            exchanges: topology.exchanges.into_values().collect(),
+            queues: topology.queues.into_values().collect(),
+            bindings: topology.bindings.into_iter().collect(),
+        }
+    }
+}
+
+/// The topology.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Topology)]
+pub struct TopologyView {
+    /// How it is.
+    status: StatusView,
+    /// What the roster adds up to.
+    desired: Objects,
+    /// What the broker holds under our prefix, read now.
+    observed: Objects,
+    /// What differs.
+    #[schema(value_type = Vec<schema::Drift>)]
+    drift: Vec<DriftReport>,
+}
+
+/// A plan.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Plan)]
+pub struct PlanView {
+    /// Its steps, in the order in which they would be applied.
+    #[schema(value_type = Vec<schema::Step>)]
+    steps: Vec<StepReport>,
+}
+
+/// Show the topology
+///
+/// Reads the broker now and compares. When the broker is away, the problem carries what is known
+/// without it: `topologyStatus`, `desired`, and the `drift` that was last seen.
+#[utoipa::path(
+    get, path = "/topology", tag = "topology", operation_id = "getTopology",
+    responses((status = 200, description = "The topology.", body = TopologyView)),
+    extensions(("x-problems" = json!(["broker-unavailable", "store-unavailable"]))),
+)]
+pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<TopologyView>, Problem> {
+    let look = app.reconciler.look().await?;
+    let status = StatusView::new(&look);
+    let desired = Objects::from(look.desired.topology);
+    match look.observed {
+        Ok(observed) => {
+            let observed = Objects::from(observed);
+            Ok(Json(TopologyView { status, desired, observed, drift: look.drift }))
+        }
+        Err(cause) => {
+            let detail = "the broker cannot be read; what is known without it is in the members";
+            Err(Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
+                .with("cause", cause)
+                .with("topologyStatus", status)
+                .with("desired", desired)
+                .with("observed", ())
+                .with("drift", look.drift)
+                .retry_after(5))
+        }
+    }
+}
+
+/// Reconcile
+///
+/// `reconcile` makes a pass now that repairs what is repaired without asking. `rebuild` goes on
+/// although the marker or much of the topology is gone. With `dryRun`, the plan is answered and
+/// nothing is changed.
+#[utoipa::path(
+    post, path = "/topology", tag = "topology", operation_id = "reconcileTopology",
+    params(
+        ("action" = String, Query, description = "`reconcile` or `rebuild`.", example = "reconcile"),
+        ("dryRun" = Option<bool>, Query, description = "With `reconcile`: answer the plan, change nothing."),
+    ),
+    responses(
+        (status = 200, description = "The plan (dry run).", body = PlanView),
+        (status = 201, description = "A task makes the pass.", body = Submitted,
+            headers(("Location" = String, description = "The task."))),
+    ),
+    extensions(("x-problems" = json!(["busy", "blocked", "broker-unavailable", "store-unavailable"]))),
+)]
+pub(crate) async fn reconcile(
+    State(app): State<Arc<App>>,
+    asking: Asking,
+) -> Result<Response, Problem> {
+    let rebuild = action(&asking.query, &["reconcile", "rebuild"])? == "rebuild";
+    if asking.query.flag("dryRun")? {
+        if rebuild {
+            let detail = "query parameter dryRun goes with action=reconcile; the plan of a rebuild is the same";
+            return Err(super::parameters::invalid("dryRun", detail.into()));
+        }
+        let plan = app.reconciler.plan().await?;
+        return Ok(Json(PlanView { steps: plan.steps.iter().map(StepReport::from).collect() })
+            .into_response());
+    }
+    let reconciler = app.reconciler.clone();
+    let kind = if rebuild { "topology-rebuild" } else { "topology-reconcile" };
+    submitted(&app, kind, &asking.actor, async move {
+        let steps = reconciler.reconcile(rebuild).await?;
+        Ok(json!({ "steps": steps }))
+    })
+    .await
+}
