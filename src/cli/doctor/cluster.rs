@@ -1,0 +1,203 @@
+//! The database and the broker of a cluster.
+
+use super::Findings;
+use crate::{
+    amqp::{Amqp, AmqpUrl, Purpose},
+    broker::{
+        Broker, Marker,
+        rabbitmq::{RabbitMqBroker, RabbitMqConfig},
+    },
+    cli::error::{CliError, chain},
+    clock,
+    config::{Cluster, Serve},
+    domain::layout::Layout,
+    store::{Examined, Schema, Store},
+};
+use lapin::{
+    options::{QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use uuid::Uuid;
+
+/// A larger difference between two clocks makes times in the history hard to read.
+const CLOCK_DIFFERENCE: i64 = 10;
+
+pub(super) async fn examine(
+    settings: &Serve,
+    cluster: &Cluster,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let database = Store::examine_postgres(cluster.database_url.expose()).await;
+    let id = match &database {
+        Ok(examined) => {
+            findings.note("database", Ok(format!("PostgreSQL {}", examined.server)))?;
+            findings.note("schema", schema(examined))?;
+            findings.note("clock", difference(examined))?;
+            examined.cluster
+        }
+        Err(error) => {
+            findings.note("database", Err(chain(error)))?;
+            None
+        }
+    };
+    let url = match AmqpUrl::parse(cluster.amqp_url.expose()) {
+        Ok(url) => url,
+        Err(error) => return findings.note("amqp", Err(error.to_string())),
+    };
+    findings.note("amqp", amqp(settings, url.clone()).await)?;
+    management(settings, cluster, url, id, findings).await
+}
+
+fn schema(examined: &Examined) -> Result<String, String> {
+    match (&examined.schema, examined.cluster) {
+        (Schema::Empty, _) => Ok("empty; the first node that starts lays it out".into()),
+        (Schema::Pending(names), _) => Err(format!(
+            "lacks {}; run hearken migrate with the same --database-url",
+            names.join(", ")
+        )),
+        (Schema::Current, Some(id)) => Ok(format!("up to date, of cluster {id}")),
+        (Schema::Current, None) => Ok("up to date".into()),
+    }
+}
+
+fn difference(examined: &Examined) -> Result<String, String> {
+    let seconds = (clock::now() - examined.clock).whole_seconds();
+    if seconds.abs() <= CLOCK_DIFFERENCE {
+        return Ok("agrees with the database's".into());
+    }
+    let ahead = if seconds > 0 { "ahead of" } else { "behind" };
+    Err(format!(
+        "this machine's is {} s {ahead} the database's; let a time service set both",
+        seconds.abs()
+    ))
+}
+
+/// Connects, and declares a queue that goes with the connection: that is what reconciling needs.
+async fn amqp(settings: &Serve, url: AmqpUrl) -> Result<String, String> {
+    let (address, host) = (url.address().to_owned(), url.virtual_host().to_owned());
+    let connection = Amqp::new(url, &settings.node_id, Purpose::Admin);
+    let channel = connection.channel().await.map_err(|error| error.to_string())?;
+    let name = format!("{}.doctor.{}", settings.prefix, Uuid::new_v4());
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declare = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+    let declared = connection.answer(declare).await;
+    if declared.is_ok() {
+        let delete = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
+        // It goes with the connection in any case.
+        let _ = connection.answer(delete).await;
+    }
+    connection.close().await;
+    match declared {
+        Ok(_) => Ok(format!("{address}, virtual host {host}, may declare queues")),
+        Err(error) => Err(format!(
+            "{error}; the user needs configure, write and read on ^{}\\. in virtual host {host}",
+            settings.prefix
+        )),
+    }
+}
+
+async fn management(
+    settings: &Serve,
+    cluster: &Cluster,
+    amqp_url: AmqpUrl,
+    id: Option<Uuid>,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let layout = Layout {
+        prefix: settings.prefix.clone(),
+        cluster: id.unwrap_or_default(),
+        queue_type: settings.queue_type,
+        ..Layout::default()
+    };
+    let management_url = cluster.management_url.as_ref().map(|url| url.expose().to_owned());
+    let node = settings.node_id.clone();
+    let broker = RabbitMqBroker::new(RabbitMqConfig { amqp_url, management_url, layout, node });
+    let broker = match broker {
+        Ok(broker) => broker,
+        Err(error) => return findings.note("management", Err(error.to_string())),
+    };
+    let version = match broker.version().await {
+        Ok(version) => version,
+        Err(error) => return findings.note("management", Err(chain(&error))),
+    };
+    findings.note("broker version", tested(&version))?;
+    let seen = broker.observe().await.map_err(|error| chain(&error));
+    let seen =
+        seen.map(|seen| format!("reads the topology; {} objects under our prefix", seen.len()));
+    findings.note("management", seen)?;
+    let marker = broker.marker().await.map_err(|error| chain(&error));
+    findings.note("marker", marker.and_then(|marker| same_cluster(marker, id)))
+}
+
+/// Whether the version is one of those hearken is tested with: 3.10 to 4.x.
+fn tested(version: &str) -> Result<String, String> {
+    let number = version.split_whitespace().last().unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(3), Some(10..)) | (Some(4), _) => Ok(version.to_owned()),
+        _ => Err(format!("{version}; hearken is tested with RabbitMQ 3.10 to 4.x")),
+    }
+}
+
+fn same_cluster(marker: Marker, own: Option<Uuid>) -> Result<String, String> {
+    match (marker, own) {
+        (Marker::Absent, _) => Ok("none yet; the first pass of a new cluster makes it".into()),
+        (Marker::Cluster(Some(found)), Some(own)) if found == own => {
+            Ok("names this cluster".into())
+        }
+        (Marker::Cluster(Some(found)), Some(own)) => Err(format!(
+            "this virtual host belongs to cluster {found}, and the database to cluster {own}; check --amqp-url and --database-url, or choose another --prefix"
+        )),
+        (Marker::Cluster(Some(found)), None) => Err(format!(
+            "this virtual host belongs to cluster {found}, and it is not known that the database does, too; check --amqp-url and --database-url, or choose another --prefix"
+        )),
+        (Marker::Cluster(None), _) => Err(
+            "an exchange of the marker's name is there and is not hearken's; choose another --prefix"
+                .into(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_outside_the_tested_versions_is_told() {
+        for version in
+            ["RabbitMQ 3.10.8", "RabbitMQ 3.13.7", "RabbitMQ 4.0.5", "RabbitMQ 4.2.0-rc.1"]
+        {
+            assert_eq!(tested(version), Ok(version.into()));
+        }
+        for version in ["RabbitMQ 3.9.1", "RabbitMQ 5.0.0", "RabbitMQ of unknown version", ""] {
+            assert!(tested(version).unwrap_err().contains("3.10 to 4.x"), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_marker_of_another_cluster_is_told_apart_from_none() {
+        let [one, two] = [1, 2].map(Uuid::from_u128);
+        assert!(same_cluster(Marker::Absent, None).is_ok());
+        assert!(same_cluster(Marker::Cluster(Some(one)), Some(one)).is_ok());
+        for (marker, own) in [(Some(one), Some(two)), (Some(one), None), (None, Some(one))] {
+            assert!(same_cluster(Marker::Cluster(marker), own).is_err(), "{marker:?} {own:?}");
+        }
+    }
+
+    #[test]
+    fn clocks_that_differ_are_told_with_their_difference() {
+        let at = |seconds| Examined {
+            server: "15.4".into(),
+            schema: Schema::Empty,
+            cluster: None,
+            clock: clock::now() + time::Duration::seconds(seconds),
+        };
+        assert!(difference(&at(0)).is_ok());
+        assert!(difference(&at(100)).unwrap_err().contains("s behind the database's"));
+        assert!(difference(&at(-100)).unwrap_err().contains("s ahead of the database's"));
+    }
+}

@@ -1,0 +1,143 @@
+//! `hearken events`.
+
+use super::{
+    client::Remote,
+    error::{CliError, DONE, Outcome},
+    listeners::loose_json,
+    output::{cell, remark},
+};
+use crate::domain::name::BusName;
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+/// One event of `CloudEvents` in JSON.
+const CLOUDEVENT: &str = "application/cloudevents+json";
+/// Several of them in a JSON array.
+const BATCH: &str = "application/cloudevents-batch+json";
+
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send an event to a bus
+    Send(Send),
+}
+
+const EXAMPLES: &str = "\
+A file holds a CloudEvent in JSON, or an array of them; with --content-type, whatever that says.
+--data is text, unless it is JSON or starts with {, [ or \".
+
+Examples:
+  hearken events send mailboxEvent --type demo --data '{\"hello\":\"world\"}'
+  hearken events send mailboxEvent event.json
+  hearken events send mailboxEvent - --content-type application/json < james-event.json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct Send {
+    /// The bus
+    bus: BusName,
+    /// The file with the event; - or nothing for standard input
+    #[arg(conflicts_with_all = ["kind", "data", "id", "source", "user"])]
+    file: Option<String>,
+    /// What the file holds
+    #[arg(long, value_name = "TYPE", conflicts_with = "kind")]
+    content_type: Option<String>,
+    #[arg(
+        long = "type",
+        id = "kind",
+        value_name = "TYPE",
+        help = "Make a CloudEvent of this type, instead of reading one"
+    )]
+    kind: Option<String>,
+    /// What the made event carries
+    #[arg(long, requires = "kind", value_name = "JSON")]
+    data: Option<String>,
+    /// The made event's id; a new one if not given
+    #[arg(long, requires = "kind")]
+    id: Option<String>,
+    /// Where the made event comes from
+    #[arg(long, requires = "kind", default_value = "urn:hearken:cli", value_name = "URI")]
+    source: String,
+    /// The user the made event is about
+    #[arg(long, requires = "kind")]
+    user: Option<String>,
+}
+
+impl Events {
+    pub(super) async fn run(self) -> Outcome {
+        let server = self.remote.server()?;
+        let Command::Send(send) = self.command;
+        let (content_type, body) = match &send.kind {
+            Some(kind) => (CLOUDEVENT.to_owned(), send.make(kind)?.to_string().into_bytes()),
+            None => send.read()?,
+        };
+        let call = server.call(Method::POST, &["events", send.bus.as_str()]);
+        let answer = call.body(&content_type, body)?.send().await?;
+        server.show(&answer, |json| match &json["eventIds"] {
+            Value::Null => format!("accepted {}", cell(&json["eventId"])),
+            ids => format!("accepted {}", cell(ids)),
+        })?;
+        Ok(DONE)
+    }
+}
+
+impl Send {
+    fn make(&self, kind: &str) -> Result<Value, CliError> {
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("this time can be written");
+        let id = self.id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+        let mut event = json!({
+            "specversion": "1.0",
+            "id": id,
+            "source": self.source,
+            "type": kind,
+            "time": now,
+        });
+        if let Some(text) = &self.data {
+            event["data"] = loose_json(text).map_err(|error| {
+                CliError::Usage(format!("--data looks like JSON and is not: {error}"))
+            })?;
+        }
+        if let Some(user) = &self.user {
+            event["user"] = user.as_str().into();
+        }
+        Ok(event)
+    }
+
+    fn read(&self) -> Result<(String, Vec<u8>), CliError> {
+        let unreadable =
+            |what: &str, error| CliError::Usage(format!("{what} cannot be read: {error}"));
+        let body = match self.file.as_deref() {
+            Some(path) if path != "-" => {
+                std::fs::read(path).map_err(|error| unreadable(path, error))?
+            }
+            _ => {
+                let mut input = std::io::stdin().lock();
+                if input.is_terminal() {
+                    remark("reading the event from the terminal; end it with Ctrl-D");
+                }
+                let mut body = Vec::new();
+                input
+                    .read_to_end(&mut body)
+                    .map_err(|error| unreadable("standard input", error))?;
+                body
+            }
+        };
+        let first = body.trim_ascii_start().first();
+        let own = if first == Some(&b'[') { BATCH } else { CLOUDEVENT };
+        if first.is_none() {
+            return Err(CliError::Usage("there is no event: what was read is empty".into()));
+        }
+        Ok((self.content_type.clone().unwrap_or_else(|| own.to_owned()), body))
+    }
+}

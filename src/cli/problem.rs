@@ -1,0 +1,138 @@
+//! The server's problems (RFC 9457), as they are shown to whoever typed the command.
+
+use super::output::clean;
+use reqwest::StatusCode;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// The media type of problems.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// An answer that says no.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    /// Reads an answer that is not a success. One that is no problem of hearken's, such as a
+    /// proxy's page, is shown by its beginning.
+    #[must_use]
+    pub(super) fn read(status: StatusCode, content_type: &str, text: &str) -> Self {
+        let parsed = content_type
+            .starts_with(PROBLEM_JSON)
+            .then(|| serde_json::from_str::<Map<String, Value>>(text).ok())
+            .flatten();
+        let members = parsed.unwrap_or_else(|| {
+            let beginning: String = text.chars().take(200).collect();
+            let detail = format!(
+                "the answer is {} and not one of hearken's; it begins: {beginning}",
+                if content_type.is_empty() { "of no type" } else { content_type }
+            );
+            Map::from_iter([("detail".to_owned(), Value::from(detail))])
+        });
+        Self { status, members }
+    }
+
+    /// Whether the request was wrong, rather than the server.
+    #[must_use]
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
+    }
+
+    /// Whether what was waited for did not happen in time.
+    #[must_use]
+    pub(super) fn is_timeout(&self) -> bool {
+        self.status == StatusCode::REQUEST_TIMEOUT
+    }
+
+    fn text(&self, member: &str) -> Option<&str> {
+        self.members.get(member)?.as_str()
+    }
+
+    /// The last part of its type's URI.
+    #[must_use]
+    pub(super) fn slug(&self) -> &str {
+        self.text("type").and_then(|kind| kind.rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// What whoever typed the command can do about it.
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self.slug() {
+            "unauthorized" => {
+                "Give --token or HEARKEN_TOKEN, or name the server's data directory with --data-dir; its file admin-token holds the generated token."
+            }
+            "forbidden" => "Use the administrator's token.",
+            "group-in-use" => {
+                "Remove the present listener first (hearken listeners remove GROUP), or choose another --group."
+            }
+            "not-configured" => "hearken listeners list shows the groups there are.",
+            "required-here" => {
+                "Take the listener out of [[required]] in that node's configuration and restart it."
+            }
+            "unknown-class" => "hearken classes shows the classes that node knows.",
+            "invalid-configuration" => {
+                "hearken classes --output json shows the schema of each class's configuration."
+            }
+            "stale-version" => "Read the roster again and decide anew.",
+            "command-reused" => "Use a new --idempotency-key for a new command.",
+            "blocked" => {
+                "Check that the broker is the right one; hearken topology reconcile --rebuild goes on."
+            }
+            "contention" | "busy" | "store-unavailable" => "Try again in a moment.",
+            "broker-unavailable" => "hearken health shows what is away.",
+            "not-accepted" => "Send the event again with the same id.",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.status.canonical_reason().unwrap_or("an unknown status");
+        let title = self.text("title").unwrap_or(reason);
+        let (code, slug) = (self.status.as_u16(), self.slug());
+        let space = if slug.is_empty() { "" } else { " " };
+        write!(f, "{} ({code}{space}{})", clean(title), clean(slug))?;
+        if let Some(detail) = self.text("detail") {
+            write!(f, "\n  {}", clean(detail))?;
+        }
+        for (name, value) in &self.members {
+            let known = ["type", "title", "status", "detail", "instance"].contains(&name.as_str());
+            let detail = self.text("detail").unwrap_or_default();
+            if let Some(shown) = (!known).then(|| member(value, detail)).flatten() {
+                write!(f, "\n  {}: {}", clean(name), clean(&shown))?;
+            }
+        }
+        // The server's log has the cause under this id.
+        if let Some(instance) = self.text("instance").filter(|_| self.status.is_server_error()) {
+            write!(f, "\n  {}", clean(instance))?;
+        }
+        self.advice().map_or(Ok(()), |advice| write!(f, "\n  {advice}"))
+    }
+}
+
+/// A member that fits in a line and is not in the detail already: a scalar, a list of them, or the
+/// list of what is wrong. Larger things are in the JSON for whoever wants them.
+fn member(value: &Value, detail: &str) -> Option<String> {
+    match value {
+        Value::Null | Value::Object(_) => None,
+        Value::String(text) => (!detail.contains(text)).then(|| text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(values) => {
+            let shown: Vec<_> = values.iter().filter_map(|value| item(value, detail)).collect();
+            (!shown.is_empty()).then(|| shown.join(", "))
+        }
+    }
+}
+
+fn item(value: &Value, detail: &str) -> Option<String> {
+    let text = match (value["pointer"].as_str(), value["problem"].as_str()) {
+        (Some(""), Some(problem)) => problem.to_owned(),
+        (Some(pointer), Some(problem)) => format!("{pointer}: {problem}"),
+        _ if value.is_array() => return None,
+        _ => return member(value, detail),
+    };
+    (!detail.contains(&text)).then_some(text)
+}

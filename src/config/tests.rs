@@ -1,0 +1,192 @@
+use super::*;
+use std::{collections::BTreeMap, ffi::OsString};
+
+/// Resolves flags, variables and a file's text; the file is called `hearken.toml`.
+fn resolve(
+    flags: &[(&str, &str)],
+    environment: &[(&str, &str)],
+    file: Option<&str>,
+) -> Result<Serve, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hearken.toml");
+    let path = path.to_str().unwrap();
+    let config = file.map(|text| {
+        std::fs::write(path, text).unwrap();
+        path
+    });
+    let flags = flags.iter().map(|(name, value)| (*name, Some(*value)));
+    let flags = Flags::from_pairs(flags.chain([("config", config)]));
+    let environment: BTreeMap<_, _> = environment.iter().copied().collect();
+    Serve::resolve(&flags, &|name| environment.get(name).map(OsString::from))
+}
+
+/// The error's text, with the directory of the file taken out.
+fn refusal(flags: &[(&str, &str)], environment: &[(&str, &str)], file: Option<&str>) -> String {
+    let error = resolve(flags, environment, file).unwrap_err().to_string();
+    let words = error.split(' ').map(|word| match word.find("hearken.toml") {
+        Some(at) => &word[at..],
+        None => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn without_any_setting_everything_is_embedded_and_local() {
+    let settings = resolve(&[], &[], None).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(settings.cluster, None);
+    assert_eq!(settings.prefix, "hearken");
+    assert_eq!(settings.queue_type, QueueType::Quorum);
+    assert_eq!(settings.reconcile, Reconcile::Auto);
+    assert_eq!(settings.reconcile_interval, Span::from_secs(30));
+    assert_eq!(settings.node_id, host_name());
+    let buses: Vec<_> = settings.buses.iter().map(|bus| bus.name.as_str()).collect();
+    assert_eq!(buses, DEFAULT_BUSES);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_which_wins_over_the_file_which_wins_over_the_default() {
+    let file = Some("listen = '0.0.0.0:3'\n");
+    let environment = [("HEARKEN_LISTEN", "0.0.0.0:2")];
+    let port = |flags: &[_], environment: &[_], file| {
+        resolve(flags, environment, file).unwrap().listen.port()
+    };
+    assert_eq!(port(&[("listen", "0.0.0.0:1")], &environment, file), 1);
+    assert_eq!(port(&[], &environment, file), 2);
+    assert_eq!(port(&[], &[], file), 3);
+    assert_eq!(port(&[], &[], None), 8000);
+    assert_eq!(port(&[], &[("HEARKEN_LISTEN", "")], file), 3, "an empty variable is no value");
+}
+
+#[test]
+fn an_error_names_the_place_that_gave_the_value() {
+    let expected = "is \"here\", not an address and a port such as 127.0.0.1:8000 or [::]:8000";
+    assert_eq!(refusal(&[("listen", "here")], &[], None), format!("--listen {expected}"));
+    assert_eq!(
+        refusal(&[], &[("HEARKEN_LISTEN", "here")], None),
+        format!("HEARKEN_LISTEN {expected}")
+    );
+    assert_eq!(
+        refusal(&[], &[], Some("listen = 'here'")),
+        format!("listen in hearken.toml {expected}")
+    );
+}
+
+#[test]
+fn a_key_that_nothing_reads_is_refused_with_those_that_are() {
+    let error = refusal(&[], &[], Some("data_dir = 'x'"));
+    assert!(error.starts_with("data_dir in hearken.toml is not a setting"), "{error}");
+    assert!(error.contains("listen, data-dir, ") && error.ends_with("[[bus]] and [[required]]"));
+    let error = refusal(&[], &[], Some("[[required]]\nclass = 'log'\ngruop = 'a'"));
+    assert!(error.starts_with("[[required]] log in hearken.toml is refused: unknown field"));
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_by_line_without_showing_what_it_holds() {
+    let error = refusal(&[], &[], Some("listen = '0.0.0.0:1'\namqp-url = 'amqp://a:hunter2@b\n"));
+    assert!(error.contains("hearken.toml, line 2: "), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_an_error() {
+    let error = resolve(&[("config", "/nowhere/at-all.toml")], &[], None).unwrap_err();
+    assert_eq!(error.to_string(), "the configuration file /nowhere/at-all.toml cannot be read");
+}
+
+#[test]
+fn half_a_cluster_is_refused() {
+    let amqp = [("HEARKEN_AMQP_URL", "amqp://guest:hunter2@mq")];
+    let error = refusal(&[], &amqp, None);
+    assert!(error.starts_with("HEARKEN_AMQP_URL is given and --database-url is not"), "{error}");
+    assert!(!error.contains("hunter2"));
+    let error = refusal(&[("database-url", "postgres://db/x")], &[], None);
+    assert!(error.starts_with("--database-url is given and --amqp-url is not"), "{error}");
+    let error = refusal(&[], &[], Some("management-url = 'http://mq:15672'"));
+    assert!(error.starts_with("management-url in hearken.toml is given without --amqp-url"));
+    let whole = resolve(&[("database-url", "postgres://db/x")], &amqp, None).unwrap();
+    assert!(!format!("{whole:?}").contains("hunter2"));
+    assert_eq!(whole.cluster.unwrap().amqp_url.expose(), "amqp://guest:hunter2@mq");
+}
+
+#[test]
+fn a_value_outside_its_range_is_refused_with_the_range() {
+    for (name, value, expected) in [
+        ("prefix", "a.b", "dots separate"),
+        ("prefix", "abcdefghijklmnopqrstuvwxyz0123456789", "32 are allowed"),
+        ("prefix", "-a", "prefix name \"-a\" is not valid"),
+        ("node-id", "a b", "node name \"a b\" is not valid"),
+        ("queue-type", "stream", "it must be quorum or classic"),
+        ("reconcile", "Auto", "it must be auto or manual"),
+        ("reconcile-interval", "30", "write a whole number and its unit"),
+        ("reconcile-interval", "10ms", "between 1s and 1d"),
+        ("shutdown-patience", "2h", "between 0s and 1h"),
+        ("log-format", "xml", "it must be text or json"),
+        ("database-url", "mysql://db", "postgres://"),
+        ("amqp-url", "mq:5672", "amqp://"),
+        ("webhook-allow", "a,,b", "has an empty value"),
+    ] {
+        let error = refusal(&[(name, value)], &[], None);
+        assert!(error.starts_with(&format!("--{name} ")), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = refusal(&[], &[], Some("reconcile-interval = 30"));
+    assert!(error.contains("is of type integer; every setting is a text"), "{error}");
+}
+
+#[test]
+fn required_listeners_have_defaults_and_nested_configuration() {
+    let file = r#"
+        webhook-allow = ["indexer.internal", "10.0.0.0/8"]
+        [[bus]]
+        name = "orders"
+        [[bus]]
+        name = "mailboxEvent"
+        [[required]]
+        class = "webhook"
+        timeout = "30s"
+        configuration = { url = "http://indexer", headers = { day = 2026-01-02 }, sizes = [1, 2.5] }
+        [[required]]
+        class = "log"
+        group = "audit"
+        bus = "orders"
+    "#;
+    let settings = resolve(&[], &[], Some(file)).unwrap();
+    assert_eq!(settings.webhook_allow, ["indexer.internal", "10.0.0.0/8"]);
+    let buses: Vec<_> = settings.buses.iter().map(|bus| bus.name.as_str()).collect();
+    assert_eq!(buses, ["mailboxEvent", "jmapEvent", "orders"]);
+    let [webhook, audit] = settings.required.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((webhook.group.as_str(), webhook.bus.as_str()), ("webhook", "mailboxEvent"));
+    assert_eq!(
+        serde_json::Value::from(webhook.configuration.clone()),
+        serde_json::json!({"url": "http://indexer", "headers": {"day": "2026-01-02"}, "sizes": [1, 2.5]})
+    );
+    assert_eq!((audit.group.as_str(), audit.bus.as_str()), ("audit", "orders"));
+}
+
+#[test]
+fn required_listeners_that_cannot_be_are_refused() {
+    for (file, expected) in [
+        ("[[required]]\nclass='log'\n[[required]]\nclass='log'", "is there twice"),
+        ("[[required]]\nclass='log'\nbus='nowhere'", "add [[bus]] name = \"nowhere\""),
+        ("[[required]]\nclass='log'\nconcurrency=0", "between 1 and 1000"),
+        ("[[required]]\ngroup='a'", "missing field `class`"),
+        ("[required]\nclass='log'", "write [[required]]"),
+        ("[[bus]]\nname='a'\n[[bus]]\nname='a'", "is there twice"),
+        ("[[bus]]\nname='a'\nexchange='x'", "unknown field `exchange`"),
+        ("admin-token-file='t'\nread-token-file='t'", "the same file"),
+    ] {
+        let error = refusal(&[], &[], Some(file));
+        assert!(error.contains(expected), "{file}: {error}");
+    }
+}
+
+#[test]
+fn every_setting_has_its_own_name_and_a_default_that_is_accepted() {
+    let names: BTreeSet<_> = flags::SETTINGS.iter().map(|setting| setting.name).collect();
+    assert_eq!(names.len(), flags::SETTINGS.len());
+    for setting in flags::SETTINGS.iter().filter(|setting| setting.default.is_some()) {
+        let value = setting.default.unwrap();
+        assert!(resolve(&[(setting.name, value)], &[], None).is_ok(), "{}", setting.name);
+    }
+}
