@@ -1,0 +1,23 @@
+//! `openapi`: the contract, written from the code.
+
+use std::fs;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use xtask::services::workspace_root;
+
+use super::{cargo, code};
+
+pub(super) fn run() -> Result<ExitCode> {
+    let output = cargo(&["run", "--quiet", "--package", "hearken", "--", "openapi"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    // A program that fails half way must not leave half a contract.
+    if output.status.success() {
+        let file = workspace_root().join("openapi.yaml");
+        fs::write(&file, &output.stdout)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(code(output.status))
+}
