@@ -1,0 +1,7 @@
+//! The broker's contract against every implementation, and what can go wrong with RabbitMQ.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+pub(crate) mod contract;
+mod faults;
+mod local;
+pub(crate) mod rabbitmq;

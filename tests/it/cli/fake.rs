@@ -1,0 +1,105 @@
+//! A server that plays a node: it answers what it was told to and remembers what it was asked.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, Method, Response, Uri},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Method, path and query.
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// Status, content type and body.
+type Told = (u16, String, String);
+
+#[derive(Default)]
+struct Script {
+    answers: Mutex<HashMap<String, VecDeque<Told>>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// A running server.
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    script: Arc<Script>,
+}
+
+impl Fake {
+    pub(crate) async fn start() -> Self {
+        let script = Arc::new(Script::default());
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&script));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, script }
+    }
+
+    /// Answers a request line with JSON; told several times, once each in that order.
+    pub(crate) fn json(self, line: &str, status: u16, body: &str) -> Self {
+        self.answer(line, status, "application/json", body)
+    }
+
+    /// Answers a request line with a problem.
+    pub(crate) fn problem(self, line: &str, status: u16, body: &str) -> Self {
+        self.answer(line, status, "application/problem+json", body)
+    }
+
+    pub(crate) fn answer(self, line: &str, status: u16, content_type: &str, body: &str) -> Self {
+        let answer = (status, content_type.to_owned(), body.to_owned());
+        self.script
+            .answers
+            .lock()
+            .expect("no test panics here")
+            .entry(line.to_owned())
+            .or_default()
+            .push_back(answer);
+        self
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.script.asked.lock().expect("no test panics here").clone()
+    }
+
+    /// The request lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.line).collect()
+    }
+}
+
+async fn answer(
+    State(script): State<Arc<Script>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let line = format!("{method} {uri}");
+    let body = String::from_utf8_lossy(&body).into_owned();
+    script.asked.lock().expect("no test panics here").push(Asked {
+        line: line.clone(),
+        headers,
+        body,
+    });
+    let told = script
+        .answers
+        .lock()
+        .expect("no test panics here")
+        .get_mut(&line)
+        .and_then(VecDeque::pop_front);
+    let (status, content_type, body) =
+        told.unwrap_or_else(|| (500, "text/plain".into(), format!("nobody told: {line}")));
+    let response = Response::builder().status(status).header("content-type", content_type);
+    response.body(Body::from(body)).expect("an answer")
+}

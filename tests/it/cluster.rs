@@ -1,0 +1,9 @@
+//! Whole nodes, as processes, on PostgreSQL and RabbitMQ.
+
+mod degraded;
+mod drift;
+mod faults;
+mod main_job;
+mod misconfigured;
+mod races;
+mod removal;

@@ -1,0 +1,10 @@
+//! The REST interface, over a socket. Every answer is also held against the contract.
+
+mod away;
+mod conditions;
+mod events;
+mod operations;
+mod roster;
+mod tasks;
+mod topology;
+mod wrong;

@@ -1,0 +1,80 @@
+//! Health, readiness, nodes and metrics.
+
+use crate::support::rest;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_runs_everything_is_healthy_and_ready() {
+    let rest = rest::node().await;
+    rest.add(json!({"class": "log", "group": "a"})).await;
+    rest.node.wait_listener("a", "running").await;
+    let health = rest.get("/healthcheck").await.body;
+    assert_eq!(health["status"], "healthy", "{health}");
+    let names = rest.get("/healthcheck/checks").await.body;
+    let names: Vec<_> = names.as_array().unwrap().iter().map(|c| &c["componentName"]).collect();
+    assert!(names.contains(&&json!("Listener topology")), "{names:?}");
+    let one = rest.get("/healthcheck/checks/Listener%20topology").await.body;
+    assert_eq!(
+        (&one["escapedComponentName"], &one["cause"]),
+        (&json!("Listener%20topology"), &json!(null))
+    );
+    let some = rest.get("/healthcheck?check=Database&check=Listener+topology").await.body;
+    assert_eq!(some["checks"].as_array().unwrap().len(), 2);
+    assert_eq!(rest.get("/readyz").await.body, json!({"state": "ready", "listeners": []}));
+    assert_eq!(rest.get("/livez").await.body, json!({"status": "alive"}));
+    let node = &rest.get("/nodes").await.body["nodes"][0];
+    assert_eq!((&node["id"], &node["state"]), (&json!("solo"), &json!("ready")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_there_is_not_is_named() {
+    let rest = rest::node().await;
+    let one = rest.ask("GET", "/healthcheck/checks/Nope").send().await;
+    assert_eq!(
+        (one.status, one.body["detail"].as_str()),
+        (404, Some("Component with name Nope cannot be found"))
+    );
+    let two = rest.ask("GET", "/healthcheck?check=A&check=Database&check=B").send().await;
+    assert_eq!(
+        (two.status, two.body["detail"].as_str()),
+        (404, Some("Components with name A, B cannot be found"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_run_a_listener_is_degraded_and_says_which_and_why() {
+    let first = rest::node().await;
+    let variable = json!({"url": {"env": "HEARKEN_TEST_NOT_SET"}});
+    let listener = json!({"class": "webhook", "group": "a", "configuration": variable});
+    let answer = first.ask("POST", "/listeners").json(&listener).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    first.node.wait_listener("a", "failed").await;
+    let ready = first.ask("GET", "/readyz").send().await;
+    assert_eq!((ready.status, &ready.body["state"]), (503, &json!("degraded")));
+    let listener = &ready.body["listeners"][0];
+    assert_eq!((&listener["group"], &listener["state"]), (&json!("a"), &json!("failed")));
+    assert!(listener["cause"].as_str().unwrap().contains("HEARKEN_TEST_NOT_SET"), "{listener}");
+    let path = "/healthcheck/checks/Listeners%20on%20this%20node";
+    assert_eq!(first.get(path).await.body["status"], "degraded");
+    assert_eq!(first.ask("GET", &format!("{path}?strict")).send().await.status, 503);
+    assert_eq!(first.ask("DELETE", "/listeners/a").send().await.status, 204);
+    crate::support::wait::until("the node is ready again", async || {
+        (first.ask("GET", "/readyz").send().await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_requests_by_route_and_never_by_path() {
+    let rest = rest::node().await;
+    rest.ask("GET", "/listeners/secret-name").send().await;
+    rest.ask("GET", "/no/such/path").send().await;
+    rest.ask("BREW", "/livez").send().await;
+    let metrics = rest.get("/metrics").await;
+    assert!(metrics.text.contains("route=\"/listeners/{group}\""), "{}", metrics.text);
+    assert!(metrics.text.contains("method=\"other\""), "{}", metrics.text);
+    for leaked in ["secret-name", "/no/such/path", "BREW"] {
+        assert!(!metrics.text.contains(leaked), "{leaked}");
+    }
+    assert!(metrics.text.ends_with("# EOF\n"));
+}

@@ -1,0 +1,18 @@
+//! Everything that is tested against real services, in one binary.
+//!
+//! `cargo xtask test` starts PostgreSQL and RabbitMQ and names them in the environment. A test
+//! that needs one fails with that sentence when it is missing; none is skipped.
+#![expect(clippy::unwrap_used, reason = "in a test, what fails says where")]
+
+mod architecture;
+mod broker;
+mod cli;
+mod cluster;
+mod contract;
+mod embedded;
+mod http;
+mod local_bus;
+mod rabbit_bus;
+mod store;
+mod support;
+mod webhook;

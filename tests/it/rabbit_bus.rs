@@ -1,0 +1,10 @@
+//! The event bus over RabbitMQ.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod broadcasts;
+mod consuming;
+mod dispatching;
+mod failing;
+mod outages;
+mod scene;
+mod stopping;

@@ -1,0 +1,66 @@
+//! Changes of the topology, told to every node.
+
+use super::scene::scene;
+use crate::{
+    broker::contract::{bus, converge},
+    support::{connections, services::virtual_host},
+};
+use hearken::{
+    bus::{EventBus, TopologyChanged, rabbitmq::RabbitMqBus},
+    domain::name::GroupName,
+};
+use std::{collections::BTreeSet, time::Duration};
+
+fn change(version: u64) -> TopologyChanged {
+    let added = vec![GroupName::parse("a").unwrap()];
+    TopologyChanged { bus: bus(), version, added, removed: Vec::new() }
+}
+
+async fn listening(node: &RabbitMqBus, times: u64) {
+    let mut resyncs = node.resyncs();
+    let listens = resyncs.wait_for(|count| *count >= times);
+    tokio::time::timeout(Duration::from_secs(30), listens).await.expect("it listens").unwrap();
+}
+
+#[tokio::test]
+async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
+    let scene = scene(&[]).await;
+    let (one, two) = (scene.bus("n1"), scene.bus("n2"));
+    let (mut first, mut second) = (one.changes(), two.changes());
+    for node in [&one, &two] {
+        node.set_buses(&BTreeSet::from([bus()]));
+        listening(node, 1).await;
+    }
+    one.announce(&change(1)).await;
+    for changes in [&mut first, &mut second] {
+        let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+        assert_eq!(heard.expect("it is heard").unwrap(), change(1));
+    }
+    connections::close_all(&scene.host).await;
+    for node in [&one, &two] {
+        listening(node, 2).await;
+    }
+    two.announce(&change(2)).await;
+    for changes in [&mut first, &mut second] {
+        let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+        assert_eq!(heard.expect("it is heard").unwrap(), change(2));
+    }
+}
+
+#[tokio::test]
+async fn a_node_listens_as_soon_as_the_exchange_is_there_and_announcing_before_harms_nothing() {
+    let host = virtual_host().await;
+    let layout = crate::broker::rabbitmq::layout();
+    let broker = crate::broker::rabbitmq::broker(&host, &layout);
+    let scene = super::scene::Scene { host, broker, layout };
+    let node = scene.bus("n1");
+    let mut changes = node.changes();
+    node.set_buses(&BTreeSet::from([bus()]));
+    node.announce(&change(1)).await;
+    converge(&scene.broker, &scene.layout, &[]).await;
+    node.wake();
+    listening(&node, 1).await;
+    node.announce(&change(2)).await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
+    assert_eq!(heard.expect("it is heard").unwrap(), change(2));
+}

@@ -1,0 +1,161 @@
+//! Events in.
+
+use super::scene::{event, patient, recorder, scene};
+use crate::broker::contract::{bus, listener};
+use hearken::{
+    broker::Broker,
+    bus::{DispatchError, EventBus},
+    domain::{plan::Action, topology::Binding},
+};
+
+#[tokio::test]
+async fn a_dispatched_event_runs_once() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    let handler = recorder();
+    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
+    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
+    let seen = handler.began(1).await;
+    assert_eq!((seen[0].id.as_str(), seen[0].attempt), ("e1", 0));
+    consumer.stop.stop(patient()).await;
+    assert_eq!(handler.ids(), ["e1"]);
+    assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (0, 0));
+}
+
+#[tokio::test]
+async fn events_dispatched_at_once_all_arrive() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    let ids: Vec<String> = (0..500).map(|n| format!("e{n:03}")).collect();
+    let events: Vec<_> = ids.iter().map(|id| event(id)).collect();
+    let name = bus();
+    let dispatches = events.iter().map(|event| node.dispatch(&name, event, true));
+    for outcome in futures_util::future::join_all(dispatches).await {
+        outcome.unwrap();
+    }
+    let handler = recorder();
+    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
+    handler.began(500).await;
+    consumer.stop.stop(patient()).await;
+    assert_eq!(handler.ids(), ids);
+}
+
+#[tokio::test]
+async fn a_dispatched_event_is_persistent_and_says_what_it_is() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
+    let long = "x".repeat(300);
+    node.dispatch(&bus(), &event(&long), true).await.unwrap();
+    let queue = scene.queue(&listener("a"));
+    let first = scene.take(&queue).await;
+    let properties = &first.delivery.properties;
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    let content_type = properties.content_type().as_ref().unwrap().as_str();
+    assert_eq!(content_type, "application/cloudevents+json");
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "e1");
+    // An identity that AMQP has no room for is still in the body.
+    let second = scene.take(&queue).await;
+    assert_eq!(*second.delivery.properties.message_id(), None);
+    assert!(String::from_utf8_lossy(&second.delivery.data).contains(&long));
+}
+
+#[tokio::test]
+async fn an_event_that_reaches_nobody_is_fine_without_listeners_and_unroutable_with_them() {
+    let scene = scene(&[]).await;
+    let node = scene.bus("n1");
+    node.dispatch(&bus(), &event("e1"), false).await.unwrap();
+    let error = node.dispatch(&bus(), &event("e1"), true).await.unwrap_err();
+    assert!(matches!(error, DispatchError::Unroutable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_events_dispatched_while_the_queue_is_bound_and_unbound_each_accepted_one_is_in_it() {
+    let scene = scene(&[listener("a")]).await;
+    let (node, name) = (scene.bus("n1"), bus());
+    let binding = Binding::of_queue(&scene.layout.main(&name), &scene.queue(&listener("a")), "");
+    let binding = &binding;
+    let toggling = async {
+        for _ in 0..40 {
+            scene.broker.apply(&Action::Unbind(binding.clone())).await.unwrap();
+            scene.broker.apply(&Action::Bind(binding.clone())).await.unwrap();
+        }
+    };
+    let toggled = std::sync::atomic::AtomicBool::new(false);
+    let toggled = &toggled;
+    let flood = futures_util::future::join_all((0..20).map(async |lane| {
+        let (mut accepted, mut refused) = (Vec::new(), 0);
+        let mut count = 0;
+        while !toggled.load(std::sync::atomic::Ordering::SeqCst) {
+            count += 1;
+            let event = event(&format!("{lane}-{count}"));
+            match node.dispatch(&name, &event, true).await {
+                Ok(()) => accepted.push(event.id),
+                Err(DispatchError::Unroutable(_)) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        (accepted, refused)
+    }));
+    let toggling = async {
+        toggling.await;
+        toggled.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let (lanes, ()) = tokio::join!(flood, toggling);
+    assert!(lanes.iter().any(|(_, refused)| *refused > 0), "the queue was never unbound");
+    let accepted: Vec<String> = lanes.into_iter().flat_map(|(accepted, _)| accepted).collect();
+    let handler = recorder();
+    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
+    let queue = scene.queue(&listener("a"));
+    crate::support::wait::until("the queue is empty", async || {
+        (scene.count(&queue).await.0 == 0).then_some(())
+    })
+    .await;
+    consumer.stop.stop(patient()).await;
+    let ids: std::collections::BTreeSet<String> = handler.ids().into_iter().collect();
+    let lost: Vec<_> = accepted.iter().filter(|id| !ids.contains(*id)).collect();
+    assert!(lost.is_empty(), "accepted and in no queue: {lost:?}");
+}
+
+#[tokio::test]
+async fn a_missing_main_exchange_is_said_and_never_declared() {
+    let scene = scene(&[]).await;
+    let node = scene.bus("n1");
+    let main = scene.layout.main(&bus());
+    let path = format!("exchanges/{}/{main}", scene.host.name);
+    scene.host.api(reqwest::Method::DELETE, &path, None).await;
+    let error = node.dispatch(&bus(), &event("e1"), true).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(matches!(error, DispatchError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains(&main) && source.contains("NOT_FOUND"), "{error}: {source}");
+    let observed = scene.broker.observe().await.unwrap();
+    assert!(!observed.exchanges.contains_key(&main));
+    // It is used again as soon as it is there.
+    let exchange = scene.layout.exchange(main, hearken::domain::topology::ExchangeKind::Direct);
+    scene.broker.apply(&Action::DeclareExchange(exchange)).await.unwrap();
+    node.dispatch(&bus(), &event("e1"), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_noop_event_is_not_published() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    let mut noop = event("e1");
+    noop.noop = true;
+    node.dispatch(&bus(), &noop, true).await.unwrap();
+    node.dispatch(&bus(), &event("e2"), true).await.unwrap();
+    assert_eq!(scene.count(&scene.queue(&listener("a"))).await.0, 1);
+}
+
+#[tokio::test]
+async fn a_bus_whose_broker_is_away_says_so() {
+    let mut scene = scene(&[]).await;
+    assert_eq!(scene.bus("n1").health().await, Ok(()));
+    scene.host.amqp = format!("amqp://anna:secret@127.0.0.1:1/{}", scene.host.name);
+    let node = scene.bus("n1");
+    let problem = node.health().await.unwrap_err();
+    assert!(problem.contains("127.0.0.1:1") && !problem.contains("secret"), "{problem}");
+    let error = node.dispatch(&bus(), &event("e1"), false).await.unwrap_err();
+    assert!(matches!(error, DispatchError::Unavailable { .. }), "{error:?}");
+    node.close().await;
+}

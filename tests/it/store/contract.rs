@@ -1,0 +1,53 @@
+//! What both databases promise: each test runs on each.
+
+macro_rules! contract {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::store::$module::$name(crate::store::Bench::postgres().await).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::store::$module::$name(crate::store::Bench::sqlite().await).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    log::every_statement_fits_the_schema,
+    log::what_is_appended_reads_back_whole,
+    log::an_append_with_a_stale_or_a_future_version_is_a_conflict_and_changes_nothing,
+    log::of_racing_appends_with_one_expected_version_exactly_one_wins,
+    log::writers_that_retry_conflicts_leave_dense_versions_and_a_follower_sees_each_once_in_order,
+    commands::a_command_delivered_many_times_at_once_takes_effect_once,
+    commands::a_command_id_with_another_fingerprint_is_refused_and_nothing_is_written,
+    commands::a_command_without_fingerprint_that_is_repeated_is_told_its_own_events,
+    commands::an_append_that_failed_leaves_its_command_id_unused,
+    commands::appending_nothing_does_nothing,
+    log::history_cannot_be_changed_or_deleted,
+    log::an_event_of_a_newer_hearken_is_refused_with_its_position,
+    log::a_damaged_event_is_refused_with_its_position,
+    log::a_hole_is_refused_and_never_skipped,
+    log::a_follower_of_another_history_is_told,
+    log::a_text_with_nul_is_refused_by_name_on_both_databases,
+    log::the_doorbell_rings_for_an_append_and_not_for_a_refused_one,
+    commands::an_abandoned_append_leaves_all_or_nothing_and_the_store_usable,
+    shared::the_first_definition_of_a_bus_holds,
+    shared::a_node_is_seen_as_it_reports_itself,
+    shared::a_node_not_heard_of_is_gone_and_is_dropped_after_a_day,
+    shared::a_second_process_with_the_same_id_is_told_of_its_twin,
+    tasks::a_task_goes_its_way_once,
+    tasks::a_cancelled_task_does_not_start,
+    tasks::tasks_are_filtered_and_listed_newest_first,
+    tasks::tasks_of_a_node_that_went_away_or_came_back_fail,
+    shared::passes_are_numbered_upwards_and_the_oldest_go,
+    shared::the_status_is_kept_and_rings_the_doorbell,
+    shared::a_retired_queue_and_the_marker_are_remembered,
+    shared::one_pass_at_a_time,
+    shared::a_closed_store_says_that_it_is_out_of_reach,
+    model::the_store_behaves_as_its_model,
+}

@@ -1,0 +1,193 @@
+//! What nodes share besides the roster.
+
+use super::{Bench, group};
+use crate::support::wait;
+use hearken::domain::{
+    event::NodeRef,
+    name::{BusName, ClassName},
+    report::{
+        BusDefinition, ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord,
+        TopologyState, TopologyStatus,
+    },
+};
+use std::{collections::BTreeSet, time::Duration};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+fn by(id: &str) -> NodeRef {
+    NodeRef { id: id.into(), host: format!("{id}.example") }
+}
+
+pub(crate) fn node(id: &str) -> NodeStatus {
+    NodeStatus {
+        id: id.into(),
+        host: format!("{id}.example"),
+        version: "0.1.0".into(),
+        state: NodeState::Degraded,
+        started_at: OffsetDateTime::UNIX_EPOCH,
+        last_seen: OffsetDateTime::UNIX_EPOCH,
+        roster_version: 7,
+        listeners: vec![ListenerStatus {
+            group: group("g"),
+            class: ClassName::parse("webhook").unwrap(),
+            state: ListenerState::Failed,
+            cause: Some("a cause\0 of another system".into()),
+            since: OffsetDateTime::UNIX_EPOCH,
+        }],
+    }
+}
+
+pub(crate) async fn the_first_definition_of_a_bus_holds(bench: Bench) {
+    let bus = |name| BusDefinition { name: BusName::parse(name).unwrap() };
+    for (name, node) in [("b", "n1"), ("a", "n1"), ("b", "n2")] {
+        let recorded = bench.store.record_bus(&bus(name), &by(node)).await.unwrap();
+        assert_eq!(recorded, bus(name));
+    }
+    assert_eq!(bench.store.buses().await.unwrap(), [bus("a"), bus("b")]);
+    bench.by_hand("DELETE FROM bus WHERE recorded_by <> 'n1'").await.unwrap();
+    assert_eq!(bench.store.buses().await.unwrap().len(), 2, "the first node's record was kept");
+}
+
+pub(crate) async fn a_node_is_seen_as_it_reports_itself(bench: Bench) {
+    let instance = Uuid::new_v4();
+    let first = bench.store.heartbeat(&node("n1"), instance).await.unwrap();
+    assert_eq!(first.twin, None);
+    assert!((OffsetDateTime::now_utc() - first.started_at).abs() < time::Duration::minutes(1));
+    let mut later = NodeStatus { state: NodeState::Ready, roster_version: 8, ..node("n1") };
+    let second = bench.store.heartbeat(&later, instance).await.unwrap();
+    assert_eq!((second.twin, second.started_at), (None, first.started_at));
+    (later.started_at, later.last_seen) = (second.started_at, second.last_seen);
+    later.listeners[0].cause = Some("a cause\u{fffd} of another system".into());
+    assert_eq!(bench.store.nodes().await.unwrap(), [later]);
+}
+
+pub(crate) async fn a_node_not_heard_of_is_gone_and_is_dropped_after_a_day(bench: Bench) {
+    for id in ["n1", "n2", "n3"] {
+        bench.store.heartbeat(&node(id), Uuid::new_v4()).await.unwrap();
+    }
+    bench
+        .by_hand("UPDATE node SET last_seen = last_seen - 21000000 WHERE id = 'n2'")
+        .await
+        .unwrap();
+    bench.store.forget_node("n3").await.unwrap();
+    let states = async || {
+        let nodes = bench.store.nodes().await.unwrap();
+        nodes.into_iter().map(|node| (node.id, node.state)).collect::<Vec<_>>()
+    };
+    let expected = [("n1", NodeState::Degraded), ("n2", NodeState::Gone), ("n3", NodeState::Gone)];
+    assert_eq!(states().await, expected.map(|(id, state)| (id.to_owned(), state)));
+    bench
+        .by_hand("UPDATE node SET last_seen = last_seen - 86400000000 WHERE id = 'n2'")
+        .await
+        .unwrap();
+    bench.store.heartbeat(&node("n1"), Uuid::new_v4()).await.unwrap();
+    assert_eq!(states().await.len(), 2);
+}
+
+pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench: Bench) {
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    let started = bench.store.heartbeat(&node("n1"), one).await.unwrap().started_at;
+    let second = bench.store.heartbeat(&node("n1"), two).await.unwrap();
+    assert_eq!(second.twin.as_deref(), Some("n1.example"));
+    assert!(second.started_at > started);
+    bench.store.forget_node("n1").await.unwrap();
+    assert_eq!(bench.store.heartbeat(&node("n1"), one).await.unwrap().twin, None);
+    bench.by_hand("UPDATE node SET last_seen = last_seen - 21000000").await.unwrap();
+    assert_eq!(bench.store.heartbeat(&node("n1"), two).await.unwrap().twin, None);
+}
+
+fn pass(version: u64) -> PassRecord {
+    PassRecord {
+        id: 0,
+        node: by("n1"),
+        started_at: OffsetDateTime::UNIX_EPOCH,
+        finished_at: OffsetDateTime::UNIX_EPOCH,
+        version,
+        steps: Vec::new(),
+    }
+}
+
+pub(crate) async fn passes_are_numbered_upwards_and_the_oldest_go(bench: Bench) {
+    let store = &bench.store;
+    let mut ids = Vec::new();
+    for version in 0..5 {
+        ids.push(store.record_pass(&pass(version)).await.unwrap());
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let page = store.passes(ids[1], 2).await.unwrap();
+    assert_eq!(page, [PassRecord { id: ids[2], ..pass(2) }, PassRecord { id: ids[3], ..pass(3) }]);
+    bench
+        .by_hand("INSERT INTO pass (record) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998) SELECT record FROM pass CROSS JOIN n WHERE pass.id = (SELECT MIN(id) FROM pass)")
+        .await
+        .unwrap();
+    let newest = store.record_pass(&pass(9)).await.unwrap();
+    let kept = store.passes(0, 20_000).await.unwrap();
+    assert_eq!((kept.len(), kept[0].id, kept[9_999].id), (10_000, ids[4], newest));
+}
+
+pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {
+    let store = &bench.store;
+    assert_eq!(store.topology_status().await.unwrap(), TopologyStatus::default());
+    let mut bell = store.doorbell();
+    if bench.is_postgres() {
+        wait::until("the doorbell is heard", async || (*bell.borrow() > 0).then_some(())).await;
+    }
+    bell.borrow_and_update();
+    let status = TopologyStatus {
+        reconciled_version: 4,
+        state: TopologyState::Pending,
+        observed_at: Some(OffsetDateTime::UNIX_EPOCH),
+        node: "n1".into(),
+        ..TopologyStatus::default()
+    };
+    store.save_topology_status(&TopologyStatus::default()).await.unwrap();
+    store.save_topology_status(&status).await.unwrap();
+    assert_eq!(store.topology_status().await.unwrap(), status);
+    tokio::time::timeout(Duration::from_secs(10), bell.changed()).await.expect("it rings").unwrap();
+}
+
+pub(crate) async fn a_retired_queue_and_the_marker_are_remembered(bench: Bench) {
+    let store = &bench.store;
+    assert!(store.retired().await.unwrap().is_empty());
+    store.retire(&(group("a"), 1), 12).await.unwrap();
+    store.retire(&(group("a"), 1), 0).await.unwrap();
+    store.retire(&(group("a"), 2), 0).await.unwrap();
+    let expected = BTreeSet::from([(group("a"), 1), (group("a"), 2)]);
+    assert_eq!(store.retired().await.unwrap(), expected);
+    assert!(!store.marker_made().await.unwrap());
+    store.set_marker_made().await.unwrap();
+    assert!(store.marker_made().await.unwrap());
+}
+
+pub(crate) async fn one_pass_at_a_time(bench: Bench) {
+    let store = &bench.store;
+    let mut lock = store.try_pass_lock().await.unwrap().expect("nobody has it");
+    assert!(lock.still_held().await);
+    assert!(store.try_pass_lock().await.unwrap().is_none());
+    lock.release().await;
+    let again = store.try_pass_lock().await.unwrap().expect("it was given back");
+    drop(again);
+    let last =
+        wait::until("a dropped lock is free", async || store.try_pass_lock().await.unwrap()).await;
+    if bench.is_postgres() {
+        // Its session dies.
+        let last = tokio::sync::Mutex::new(last);
+        bench
+            .by_hand("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+            .await
+            .unwrap();
+        wait::until("the holder notices", async || {
+            (!last.lock().await.still_held().await).then_some(())
+        })
+        .await;
+        // The server says good-bye to a session a little before it frees its locks.
+        let next = wait::until("another has it", async || store.try_pass_lock().await.unwrap());
+        next.await.release().await;
+    }
+}
+
+pub(crate) async fn a_closed_store_says_that_it_is_out_of_reach(bench: Bench) {
+    bench.store.close().await;
+    assert!(bench.store.ping().await.unwrap_err().is_unavailable());
+    assert!(bench.store.head().await.unwrap_err().is_unavailable());
+}
