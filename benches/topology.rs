@@ -8,8 +8,9 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties, ExchangeKind,
     options::{
-        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions,
-        ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions,
+        ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -205,11 +206,13 @@ impl Bench {
         let consume = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(name.clone(), "raw".into(), consume, args).await;
         publish_when_there(&self.connection, &queue).await;
-        let first = consumer.expect("consumed").next().await.expect("a delivery");
+        let mut consumer = consumer.expect("consumed");
+        let first = consumer.next().await.expect("a delivery");
         first.expect("a delivery").ack(BasicAckOptions::default()).await.expect("acknowledged");
         let took = began.elapsed();
+        let cancel = BasicCancelOptions::default();
+        channel.basic_cancel(consumer.tag(), cancel).await.expect("cancelled");
         channel.queue_delete(name, QueueDeleteOptions::default()).await.expect("deleted");
-        channel.close(200, "done".into()).await.expect("closed");
         took
     }
 
