@@ -263,7 +263,7 @@ impl Layout {
 /// The wait level, in milliseconds, for the pause before retry `attempt` (the first is 0): the
 /// smallest level that is not shorter than the pause.
 #[must_use]
-pub fn wait_level(retry: &Retry, attempt: u32) -> u64 {
+fn wait_level(retry: &Retry, attempt: u32) -> u64 {
     let pause =
         retry.first.as_millis().saturating_mul(1 << attempt.min(40)).min(retry.max.as_millis());
     let mut level = FIRST_WAIT;
