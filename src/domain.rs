@@ -4,12 +4,14 @@
 //! come in as arguments. That is what lets every rule be tested without a server, and what makes
 //! the answer the same after a restart.
 //!
-//! Read in this order: [`name`] and [`listener`] are the words, [`command`], [`event`] and
+//! Read in this order: [`name`] and [`listener`] are the words, [`bus`] and [`dead_letter`] what events travel on and end in, [`command`], [`event`] and
 //! [`roster`] the aggregate (with [`admission`] as the node's own veto), [`topology`] and
 //! [`desired`] what RabbitMQ should hold, [`drift`] the difference and [`plan`] the remedy.
 
 pub mod admission;
+pub mod bus;
 pub mod command;
+pub mod dead_letter;
 pub mod desired;
 pub mod drift;
 pub mod event;

@@ -5,6 +5,7 @@
 //! demands, and the names its broker can hold (ADR 35, "WebAdmin").
 
 use super::{
+    bus::Buses,
     command::Command,
     layout::{Layout, NameTooLong},
     listener::SettingError,
@@ -41,7 +42,7 @@ pub struct Node<'a> {
     /// Groups that the node's own configuration demands.
     pub required: &'a BTreeSet<GroupName>,
     /// The cluster's buses.
-    pub buses: &'a BTreeSet<BusName>,
+    pub buses: &'a Buses,
     /// How names become queue names.
     pub layout: &'a Layout,
 }
@@ -117,8 +118,8 @@ pub fn check(
     match command {
         Command::AddListener(listener) => {
             listener.check()?;
-            if !node.buses.contains(&listener.bus) {
-                let known = node.buses.iter().cloned().collect();
+            if !node.buses.contains_key(&listener.bus) {
+                let known = node.buses.keys().cloned().collect();
                 return Err(NotAdmitted::UnknownBus { bus: listener.bus.clone(), known });
             }
             node.layout.fits(listener)?;
@@ -145,7 +146,8 @@ mod tests {
 
     fn check_with(command: &Command, verdict: ClassVerdict) -> Result<(), NotAdmitted> {
         let required = BTreeSet::from([GroupName::parse("required").unwrap()]);
-        let buses = BTreeSet::from([BusName::parse("mailboxEvent").unwrap()]);
+        let bus = crate::domain::bus::BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
+        let buses = Buses::from([(bus.name.clone(), bus)]);
         let layout = Layout::default();
         let node = Node { required: &required, buses: &buses, layout: &layout };
         check(&node, command, |_| verdict)

@@ -1,6 +1,7 @@
 //! The topology that a roster adds up to.
 
 use super::{
+    bus::{BusDefinition, Buses},
     command::Pending,
     layout::{Flavor, Layout, wait_levels},
     listener::{Delivery, Listener},
@@ -37,6 +38,8 @@ pub struct Desired {
     /// The queues of removed listeners, by name, as long as they have work left.
     pub fates: BTreeMap<String, Fate>,
     buses: BTreeSet<BusName>,
+    /// The exchanges of attached buses.
+    attached: BTreeSet<String>,
 }
 
 /// Computes what the broker should hold.
@@ -45,19 +48,26 @@ pub struct Desired {
 #[must_use]
 pub fn desired(
     layout: &Layout,
-    buses: &BTreeSet<BusName>,
+    buses: &Buses,
     roster: &Roster,
     retired: &BTreeSet<QueueId>,
 ) -> Desired {
-    let mut desired = Desired { buses: buses.clone(), ..Desired::default() };
+    let attached = buses.values().filter_map(BusDefinition::foreign_exchange);
+    let mut desired = Desired {
+        buses: buses.keys().cloned().collect(),
+        attached: attached.map(str::to_owned).collect(),
+        ..Desired::default()
+    };
     let mut marker = layout.exchange(layout.marker(), ExchangeKind::Direct);
     marker.internal = true;
     desired.topology.add_exchange(marker);
-    for bus in buses {
+    for bus in buses.values() {
         desired.add_bus(layout, bus);
     }
     for configured in roster.listeners().values() {
-        desired.add_listener(layout, &configured.listener, configured.generation);
+        let events = (buses.get(&configured.listener.bus))
+            .map_or_else(|| layout.main(&configured.listener.bus), |bus| layout.events(bus));
+        desired.add_listener(layout, &configured.listener, configured.generation, &events);
     }
     for (id, tombstone) in roster.tombstones() {
         let listener = &tombstone.listener;
@@ -85,9 +95,19 @@ impl Desired {
         self.buses.iter().any(|bus| layout.is_wait(bus, name))
     }
 
-    fn add_bus(&mut self, layout: &Layout, bus: &BusName) {
-        let topology = &mut self.topology;
-        topology.add_exchange(layout.exchange(layout.main(bus), ExchangeKind::Direct));
+    /// Whether an exchange is that of an attached bus: our queues are bound to it, and nothing else
+    /// of it is any business of ours.
+    #[must_use]
+    pub fn is_attached(&self, exchange: &str) -> bool {
+        self.attached.contains(exchange)
+    }
+
+    fn add_bus(&mut self, layout: &Layout, definition: &BusDefinition) {
+        let (topology, bus) = (&mut self.topology, &definition.name);
+        // The exchange of an attached bus is somebody else's.
+        if !definition.attached {
+            topology.add_exchange(layout.exchange(layout.main(bus), ExchangeKind::Direct));
+        }
         if layout.flavor == Flavor::Local {
             return;
         }
@@ -102,7 +122,13 @@ impl Desired {
         topology.add_exchange(returns);
     }
 
-    fn add_listener(&mut self, layout: &Layout, listener: &Listener, generation: u32) {
+    fn add_listener(
+        &mut self,
+        layout: &Layout,
+        listener: &Listener,
+        generation: u32,
+        events: &str,
+    ) {
         // An every-node listener works on a queue of each node's own connection.
         if listener.delivery == Delivery::EveryNode {
             return;
@@ -111,7 +137,7 @@ impl Desired {
         let queue = layout.work_queue(bus, &listener.group, generation);
         let name = queue.name.clone();
         self.topology.add_queue(queue);
-        self.topology.bindings.insert(Binding::of_queue(&layout.main(bus), &name, ""));
+        self.topology.bindings.insert(Binding::of_queue(events, &name, ""));
         if layout.flavor == Flavor::Local {
             return;
         }
@@ -125,3 +151,6 @@ impl Desired {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

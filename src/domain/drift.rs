@@ -258,7 +258,8 @@ fn bindings(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut
         if !to_us {
             continue;
         }
-        let from_us = layout.has_prefix(&binding.source) && !blocked(&binding.source);
+        let from_us = layout.has_prefix(&binding.source) && !blocked(&binding.source)
+            || desired.is_attached(&binding.source);
         let works = desired.topology.queues.contains_key(&queue.name);
         let object = Object::Binding(binding.clone());
         drift.push(match (from_us, works) {

@@ -5,6 +5,7 @@
 //! compares; either alone proves nothing.
 
 use super::{
+    bus::BusDefinition,
     event::Generation,
     listener::{Listener, Retry},
     name::{BusName, GroupName},
@@ -28,10 +29,14 @@ pub const FIRST_WAIT: u64 = 100;
 /// with the event in hand counts here: a failed event travels through the wait queues instead.
 /// Always explicit and finite, because the default was none before RabbitMQ 4 and 20 since, and
 /// -1 means 0 on 3.x.
-const DELIVERY_LIMIT: i64 = 20;
+pub const DELIVERY_LIMIT: i64 = 20;
 
 /// How many events `parked` holds before the oldest goes.
 const PARKED_LENGTH: i64 = 100_000;
+
+/// How often RabbitMQ hands out what is parked. Where it goes after that is nowhere, so this is
+/// more often than anything is taken and given back while the database is away.
+const PARKED_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// The kind of queue that holds events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,6 +98,20 @@ impl Layout {
     #[must_use]
     pub fn keys(&self, bus: &BusName) -> String {
         format!("{}.{bus}.keys", self.prefix)
+    }
+
+    /// The exchange that a bus's events come from: its main exchange, or the foreign one of an
+    /// attached bus.
+    #[must_use]
+    pub fn events(&self, bus: &BusDefinition) -> String {
+        bus.foreign_exchange().map_or_else(|| self.main(&bus.name), str::to_owned)
+    }
+
+    /// The exchange that a bus's notifications come from. James sends them through the same
+    /// exchange as its events.
+    #[must_use]
+    pub fn notifications(&self, bus: &BusDefinition) -> String {
+        bus.foreign_exchange().map_or_else(|| self.keys(&bus.name), str::to_owned)
     }
 
     /// The exchange through which a retried event finds its group.
@@ -245,18 +264,18 @@ impl Layout {
     /// The queue of events that nobody can take, bounded so that it cannot fill the broker.
     #[must_use]
     pub fn parked_queue(&self, bus: &BusName) -> Queue {
-        let kind = match self.queue_type {
-            QueueType::Quorum => "quorum",
-            QueueType::Classic => "classic",
-        };
-        self.queue(
-            self.parked(bus),
-            [
-                ("x-queue-type", kind.into()),
-                ("x-max-length", PARKED_LENGTH.into()),
-                ("x-overflow", "drop-head".into()),
-            ],
-        )
+        let name = self.parked(bus);
+        let length = ("x-max-length", Argument::from(PARKED_LENGTH));
+        let overflow = ("x-overflow", Argument::from("drop-head"));
+        match self.queue_type {
+            QueueType::Classic => {
+                self.queue(name, [("x-queue-type", "classic".into()), length, overflow])
+            }
+            QueueType::Quorum => {
+                let limit = ("x-delivery-limit", PARKED_DELIVERY_LIMIT.into());
+                self.queue(name, [("x-queue-type", "quorum".into()), length, overflow, limit])
+            }
+        }
     }
 }
 
@@ -314,8 +333,12 @@ mod tests {
 
     #[test]
     fn wait_levels_double_and_stop_at_the_longest_pause() {
-        let retry =
-            Retry { attempts: 5, first: Span::from_millis(150), max: Span::from_millis(500) };
+        let retry = Retry {
+            attempts: 5,
+            first: Span::from_millis(150),
+            max: Span::from_millis(500),
+            ..Retry::default()
+        };
         assert_eq!(wait_levels(&retry).collect::<Vec<_>>(), [200, 400, 800, 800, 800, 800]);
         let short = Retry { attempts: 1, ..retry };
         assert_eq!(wait_levels(&short).collect::<Vec<_>>(), [200, 800]);

@@ -1,6 +1,7 @@
 //! A listener as it is configured.
 
 use super::{
+    dead_letter::is_reserved,
     name::{BusName, ClassName, GroupName},
     span::Span,
 };
@@ -25,6 +26,11 @@ pub enum Delivery {
 }
 
 /// Whether dispatching waits for the listener when it runs in the same process.
+///
+/// It means something for key listeners and for [`Delivery::EveryNode`], on either bus: a dispatch
+/// runs those of its own node and returns after them. For [`Delivery::Once`] it means something on
+/// the in-process bus alone. Over RabbitMQ another node may take the event, so dispatching never
+/// waits for a work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -35,7 +41,48 @@ pub enum Mode {
     Async,
 }
 
-/// When a failed event is tried again: `first`, then twice as long each time, never above `max`.
+/// The largest share of a pause that is added to it at random, so that events that failed together
+/// do not all come back together. Written as a number from 0 to 1, with two digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Jitter {
+    percent: u8,
+}
+
+/// A share of a pause that is none.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("{0} is not between 0 and 1")]
+pub struct JitterError(f64);
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Self { percent: 50 }
+    }
+}
+
+impl TryFrom<f64> for Jitter {
+    type Error = JitterError;
+    fn try_from(share: f64) -> Result<Self, JitterError> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(JitterError(share));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 100"
+        )]
+        Ok(Self { percent: (share * 100.0).round() as u8 })
+    }
+}
+
+impl From<Jitter> for f64 {
+    fn from(jitter: Jitter) -> Self {
+        Self::from(jitter.percent) / 100.0
+    }
+}
+
+/// When a failed event is tried again: `first`, then twice as long each time, never above `max`,
+/// and up to `jitter` of that longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
@@ -43,13 +90,20 @@ pub struct Retry {
     pub attempts: u32,
     /// The pause before the first retry.
     pub first: Span,
-    /// The longest pause.
+    /// The longest pause, before the jitter.
     pub max: Span,
+    /// How much longer a pause may be.
+    pub jitter: Jitter,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 8, first: Span::from_millis(100), max: Span::from_secs(10) }
+        Self {
+            attempts: 8,
+            first: Span::from_millis(100),
+            max: Span::from_secs(10),
+            jitter: Jitter::default(),
+        }
     }
 }
 
@@ -117,6 +171,11 @@ impl Listener {
         let bad = |field, found: &dyn ToString, allowed| {
             Err(SettingError { field, found: found.to_string(), allowed })
         };
+        if is_reserved(&self.group) {
+            let allowed =
+                "another name: dead letters of events without a listener are kept under it";
+            return bad("group", &self.group, allowed);
+        }
         if self.group.as_str() == "history" {
             let allowed = "another name: /listeners/history is the roster's history";
             return bad("group", &self.group, allowed);
@@ -169,7 +228,18 @@ pub(crate) mod tests {
         let mut wrong = listener("a");
         wrong.timeout = Span::from_secs(3600);
         assert_eq!(wrong.check().unwrap_err().field, "timeout");
-        assert_eq!(listener("history").check().unwrap_err().field, "group");
+        for group in ["history", "parked", "dispatch-failure"] {
+            assert_eq!(listener(group).check().unwrap_err().field, "group");
+        }
+    }
+
+    #[test]
+    fn jitter_is_a_share_of_the_pause() {
+        let retry: Retry = serde_json::from_str(r#"{"jitter":0.25}"#).unwrap();
+        assert_eq!(f64::from(retry.jitter).to_string(), "0.25");
+        for wrong in [-0.1, 1.1, f64::NAN] {
+            assert!(Jitter::try_from(wrong).is_err());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     desired::Desired,
     drift::{Drift, DriftKind, Object, ObjectKind, Remedy},
     layout::Layout,
-    topology::{Binding, Exchange, Queue, Topology},
+    topology::{Binding, Destination, Exchange, Queue, Topology},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -314,7 +314,7 @@ pub fn check(
         })
         .collect();
     for Step { action, .. } in &plan.steps {
-        if touches_foreign(action, layout, observed) {
+        if touches_foreign(action, layout, desired, observed) {
             return Err(Violation::Foreign { step: action.verb(), name: action.name() });
         }
         match action {
@@ -345,8 +345,13 @@ pub fn check(
 }
 
 /// An object that is there must carry our marker; one that is not there must have our prefix. A
-/// binding is its queue's.
-fn touches_foreign(action: &Action, layout: &Layout, observed: &Topology) -> bool {
+/// binding is its queue's, and starts at an exchange with our prefix or at that of an attached bus.
+fn touches_foreign(
+    action: &Action,
+    layout: &Layout,
+    desired: &Desired,
+    observed: &Topology,
+) -> bool {
     let queue = |name: &String| match observed.queues.get(name) {
         Some(queue) => !layout.owns(name, &queue.arguments),
         None => !layout.has_prefix(name),
@@ -358,7 +363,10 @@ fn touches_foreign(action: &Action, layout: &Layout, observed: &Topology) -> boo
         },
         Action::DeclareQueue(declared) => queue(&declared.name),
         Action::DeleteQueue(name) => queue(name),
-        Action::Bind(binding) | Action::Unbind(binding) => queue(&binding.destination),
+        Action::Bind(binding) | Action::Unbind(binding) => {
+            let source = layout.has_prefix(&binding.source) || desired.is_attached(&binding.source);
+            !source || binding.destination_kind != Destination::Queue || queue(&binding.destination)
+        }
         Action::Report(_) => false,
     }
 }

@@ -13,15 +13,6 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-/// A bus, as the cluster has it. The first node that names one records its definition, and that
-/// one holds for all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BusDefinition {
-    /// Its name.
-    pub name: BusName,
-}
-
 /// How a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

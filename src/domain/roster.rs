@@ -135,6 +135,16 @@ impl Roster {
         &self.tombstones
     }
 
+    /// Whether what comes back for a group is dropped: it is not configured, and whoever removed it
+    /// last said so.
+    #[must_use]
+    pub fn discards(&self, group: &GroupName) -> bool {
+        let of_group = self.tombstones.iter().filter(|((name, _), _)| name == group);
+        let last = of_group.max_by_key(|(_, tombstone)| tombstone.version);
+        !self.listeners.contains_key(group)
+            && last.is_some_and(|(_, tombstone)| tombstone.pending == Pending::Discard)
+    }
+
     /// The listener of a group.
     ///
     /// # Errors

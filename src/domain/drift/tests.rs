@@ -1,6 +1,7 @@
 //! Cases of drift that the plans of `plan/tests.rs` do not show.
 
 use super::*;
+use crate::domain::bus::{BusDefinition, Buses};
 use crate::domain::{
     desired::desired,
     name::BusName,
@@ -15,7 +16,8 @@ const WORK: &str = "hearken.mailboxEvent.work.a.v1";
 fn setup() -> (Layout, Desired, Topology) {
     let layout =
         Layout { prefix: "hearken".into(), cluster: Uuid::from_u128(1), ..Layout::default() };
-    let buses = BTreeSet::from([BusName::parse("mailboxEvent").unwrap()]);
+    let bus = BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
+    let buses = Buses::from([(bus.name.clone(), bus)]);
     let desired = desired(&layout, &buses, &given(&[added("a", 1)]), &BTreeSet::new());
     let observed = desired.topology.clone();
     (layout, desired, observed)

@@ -2,6 +2,7 @@
 //! operator reads.
 
 use super::*;
+use crate::domain::bus::{BusDefinition, Buses};
 use crate::domain::{
     desired::{Desired, desired},
     drift,
@@ -20,7 +21,8 @@ fn layout() -> Layout {
 }
 
 fn desired_of(events: &[RosterEvent]) -> Desired {
-    let buses = BTreeSet::from([BusName::parse("mailboxEvent").unwrap()]);
+    let bus = BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
+    let buses = Buses::from([(bus.name.clone(), bus)]);
     desired(&layout(), &buses, &given(events), &BTreeSet::new())
 }
 

@@ -175,3 +175,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_comes_back_is_dropped_when_the_last_removal_said_so_and_nobody_added_the_group_again() {
+    let group = GroupName::parse("a").unwrap();
+    let mut events = vec![added("a", 1), removed("a", Pending::Discard)];
+    assert!(given(&events).discards(&group));
+    events.push(added("a", 2));
+    assert!(!given(&events).discards(&group));
+    events.push(removed("a", Pending::Keep));
+    assert!(!given(&events).discards(&group));
+    let never = [added("a", 1), removed("a", Pending::Drain), added("b", 1)];
+    assert!(!given(&never).discards(&group));
+}

@@ -1,0 +1,110 @@
+//! An attached bus: its exchange is somebody else's, everything behind it is ours.
+
+use super::*;
+use crate::domain::{
+    bus::Codec,
+    drift::{self, DriftKind, Remedy},
+    plan::{self, Action, Plan, Violation},
+    roster::tests::{added, given, removed},
+    topology::Topology,
+};
+use uuid::Uuid;
+
+const FOREIGN: &str = "mailboxEvent-exchange";
+const WORK: &str = "hearken.mailboxEvent.work.a.v1";
+
+fn layout() -> Layout {
+    Layout { prefix: "hearken".into(), cluster: Uuid::from_u128(1), ..Layout::default() }
+}
+
+fn attached(events: &[crate::domain::event::RosterEvent]) -> Desired {
+    let mut bus = BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
+    (bus.attached, bus.exchange, bus.codec) = (true, Some(FOREIGN.into()), Codec::James);
+    let buses = Buses::from([(bus.name.clone(), bus)]);
+    desired(&layout(), &buses, &given(events), &BTreeSet::new())
+}
+
+fn remedies(desired: &Desired, observed: &Topology) -> (Vec<String>, Plan) {
+    let drift = drift::between(&layout(), desired, observed);
+    let plan = plan::from_drift(&drift, desired);
+    plan::check(&plan, &layout(), desired, observed).unwrap();
+    let shown = |step: &plan::Step| format!("{} {}", step.action.verb(), step.action.name());
+    (plan.steps.iter().map(shown).collect(), plan)
+}
+
+#[test]
+fn an_attached_exchange_is_bound_to_and_never_declared() {
+    let desired = attached(&[added("a", 1)]);
+    assert!(!desired.topology.exchanges.contains_key(FOREIGN));
+    assert!(!desired.topology.exchanges.contains_key("hearken.mailboxEvent"));
+    for own in ["keys", "return", "parked", "wait.100"] {
+        let name = format!("hearken.mailboxEvent.{own}");
+        assert!(desired.topology.exchanges.contains_key(&name), "{name}");
+    }
+    assert!(desired.topology.bindings.contains(&Binding::of_queue(FOREIGN, WORK, "")));
+}
+
+#[test]
+fn a_lost_binding_to_an_attached_exchange_is_bound_again_and_that_of_a_removed_group_unbound() {
+    let desired = attached(&[added("a", 1)]);
+    let mut observed = desired.topology.clone();
+    assert_eq!(drift::between(&layout(), &desired, &observed), vec![]);
+    let binding = Binding::of_queue(FOREIGN, WORK, "");
+    observed.bindings.remove(&binding);
+    assert_eq!(remedies(&desired, &observed).0, [format!("bind {binding}")]);
+
+    observed.bindings.insert(binding.clone());
+    let gone = attached(&[added("a", 1), removed("a", Pending::Keep)]);
+    assert_eq!(remedies(&gone, &observed).0, [format!("unbind {binding}")]);
+}
+
+#[test]
+fn what_somebody_else_binds_to_an_attached_exchange_is_not_seen_and_by_hand_to_ours_only_told() {
+    let desired = attached(&[added("a", 1)]);
+    let mut observed = desired.topology.clone();
+    observed.bindings.insert(Binding::of_queue(FOREIGN, "mailboxEvent-workQueue-x", ""));
+    assert_eq!(drift::between(&layout(), &desired, &observed), vec![]);
+    observed.bindings.insert(Binding::of_queue(FOREIGN, WORK, "by-hand"));
+    let drift = drift::between(&layout(), &desired, &observed);
+    assert_eq!(drift.len(), 1);
+    assert_eq!((drift[0].kind, drift[0].remedy), (DriftKind::Surplus, Remedy::Report));
+}
+
+#[test]
+fn a_plan_may_bind_our_queues_to_an_attached_exchange_and_nothing_else() {
+    let desired = attached(&[added("a", 1)]);
+    let observed = &desired.topology;
+    let verdict = |action: Action| {
+        let step = plan::Step { action, class: plan::StepClass::Safe, reason: String::new() };
+        plan::check(&Plan { steps: vec![step] }, &layout(), &desired, observed)
+    };
+    let bind = |source: &str, queue: &str| Action::Bind(Binding::of_queue(source, queue, ""));
+    assert_eq!(verdict(bind(FOREIGN, WORK)), Ok(()));
+    let mut to_exchange = Binding::of_queue(FOREIGN, WORK, "");
+    to_exchange.destination_kind = crate::domain::topology::Destination::Exchange;
+    for action in [
+        bind(FOREIGN, "mailboxEvent-workQueue-x"),
+        Action::Unbind(Binding::of_queue(FOREIGN, "mailboxEvent-workQueue-x", "")),
+        bind("another-exchange", WORK),
+        Action::Bind(to_exchange),
+        Action::DeclareExchange(layout().exchange(FOREIGN.into(), ExchangeKind::Direct)),
+    ] {
+        let refused = verdict(action.clone());
+        assert!(matches!(refused, Err(Violation::Foreign { .. })), "{action:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_group_that_is_added_or_removed_is_bound_or_unbound_without_looking() {
+    let (with, without) =
+        (attached(&[added("a", 1)]), attached(&[added("a", 1), removed("a", Pending::Keep)]));
+    let binding = Binding::of_queue(FOREIGN, WORK, "");
+    let binds = plan::between(&attached(&[]), &with);
+    assert!(binds.steps.iter().any(|step| step.action == Action::Bind(binding.clone())));
+    let unbinds = plan::between(&with, &without);
+    assert!(unbinds.steps.iter().any(|step| step.action == Action::Unbind(binding.clone())));
+    let unseen = Topology::default();
+    for (plan, desired) in [(binds, &with), (unbinds, &without)] {
+        assert_eq!(plan::check(&plan, &layout(), desired, &unseen), Ok(()));
+    }
+}
