@@ -9,6 +9,12 @@ pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
+/// A time as microseconds since the Unix epoch, as the database keeps it.
+#[must_use]
+pub fn to_micros(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
 /// A time from microseconds since the Unix epoch, as the database keeps it.
 #[must_use]
 pub fn from_micros(micros: i64) -> OffsetDateTime {

@@ -9,27 +9,30 @@
 
 mod buses;
 mod codec;
+pub mod dead_letters;
+mod dispatch_failures;
 mod doorbell;
 mod engine;
 mod error;
 mod examine;
 mod failure;
 pub mod local;
+mod lock;
 mod log;
 mod migrations;
 pub mod nodes;
 mod open;
-mod pass_lock;
 mod postgres;
 mod row;
 mod sqlite;
 pub mod tasks;
 mod topology;
 
+pub use dispatch_failures::DispatchFailure;
 pub use error::{OpenError, StoreError};
 pub use examine::{Examined, Schema};
+pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
-pub use pass_lock::PassLock;
 
 use engine::{Engine, statements};
 use std::{
@@ -54,7 +57,7 @@ struct Inner {
     log_id: Uuid,
     bell: watch::Sender<u64>,
     listening: Option<Listening>,
-    passes: Arc<tokio::sync::Mutex<()>>,
+    locks: lock::Locks,
     /// The embedded store's lock on its directory, and what opens a PostgreSQL session besides
     /// the pool's.
     directory: Mutex<Option<File>>,
@@ -133,13 +136,15 @@ impl Store {
             buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,
+            dead_letters::STATEMENTS,
+            dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
         ]
         .concat();
         match self.inner.engine {
             Engine::Postgres(_) => {
                 all.extend(engine::STATEMENTS);
-                all.extend(pass_lock::STATEMENTS);
+                all.extend(lock::STATEMENTS);
             }
             Engine::Sqlite { .. } => all.extend(local::statements()),
         }

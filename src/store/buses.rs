@@ -5,7 +5,7 @@ use super::{
     engine::{args, json, statements},
     error::StoreError,
 };
-use crate::domain::{event::NodeRef, report::BusDefinition};
+use crate::domain::{bus::BusDefinition, event::NodeRef};
 
 statements! {
     RECORD = "INSERT INTO bus (name, definition, recorded_by, recorded_on) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";

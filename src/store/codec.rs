@@ -29,7 +29,7 @@ pub(super) enum DecodeError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AddedV1 {
+struct Added {
     listener: Listener,
     generation: Generation,
 }
@@ -44,13 +44,20 @@ struct RemovedV1 {
 pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
         RosterEvent::ListenerAdded { listener, generation } => {
-            json(&AddedV1 { listener: listener.clone(), generation: *generation })
+            json(&Added { listener: listener.clone(), generation: *generation })
         }
         RosterEvent::ListenerRemoved { group, pending } => {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
     };
-    Stored { event_type: event.type_name(), schema_version: 1, payload }
+    Stored { event_type: event.type_name(), schema_version: schema_version(event), payload }
+}
+
+fn schema_version(event: &RosterEvent) -> i64 {
+    match event {
+        RosterEvent::ListenerAdded { .. } => 2,
+        RosterEvent::ListenerRemoved { .. } => 1,
+    }
 }
 
 fn json(payload: &impl Serialize) -> Value {
@@ -64,7 +71,8 @@ pub(super) fn decode(
     payload: Value,
 ) -> Result<RosterEvent, DecodeError> {
     match (event_type, schema_version) {
-        ("ListenerAdded", 1) => read(payload).map(|AddedV1 { listener, generation }| {
+        // Version 2 has a retry's jitter; one of version 1 is read with the default.
+        ("ListenerAdded", 1 | 2) => read(payload).map(|Added { listener, generation }| {
             RosterEvent::ListenerAdded { listener, generation }
         }),
         ("ListenerRemoved", 1) => read(payload)
@@ -87,6 +95,7 @@ mod tests {
     use serde_json::json;
 
     const ADDED_V1: &str = include_str!("golden/ListenerAdded.v1.json");
+    const ADDED_V2: &str = include_str!("golden/ListenerAdded.v2.json");
     const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
 
     fn added() -> RosterEvent {
@@ -98,8 +107,12 @@ mod tests {
         listener.mode = Mode::Sync;
         listener.concurrency = 3;
         listener.timeout = Span::from_secs(90);
-        listener.retry =
-            Retry { attempts: 2, first: Span::from_millis(250), max: Span::from_secs(30) };
+        listener.retry = Retry {
+            attempts: 2,
+            first: Span::from_millis(250),
+            max: Span::from_secs(30),
+            ..Retry::default()
+        };
         listener.configuration.insert("url".into(), json!("http://indexer.internal/events"));
         listener.configuration.insert("token".into(), json!({"env": "INDEXER_TOKEN"}));
         RosterEvent::ListenerAdded { listener, generation: 4 }
@@ -112,26 +125,28 @@ mod tests {
 
     #[test]
     fn every_event_ever_written_can_be_read() {
-        for (name, golden, event) in
-            [("ListenerAdded", ADDED_V1, added()), ("ListenerRemoved", REMOVED_V1, removed())]
-        {
+        for (name, version, golden, event) in [
+            ("ListenerAdded", 1, ADDED_V1, added()),
+            ("ListenerAdded", 2, ADDED_V2, added()),
+            ("ListenerRemoved", 1, REMOVED_V1, removed()),
+        ] {
             let payload = serde_json::from_str(golden).unwrap();
-            assert_eq!(decode(name, 1, payload), Ok(event));
+            assert_eq!(decode(name, version, payload), Ok(event));
         }
     }
 
     #[test]
     fn an_event_is_written_as_its_golden_file_has_it() {
-        for (golden, event) in [(ADDED_V1, added()), (REMOVED_V1, removed())] {
+        for (golden, version, event) in [(ADDED_V2, 2, added()), (REMOVED_V1, 1, removed())] {
             let stored = encode(&event);
             assert_eq!(stored.payload, serde_json::from_str::<Value>(golden).unwrap());
-            assert_eq!((stored.event_type, stored.schema_version), (event.type_name(), 1));
+            assert_eq!((stored.event_type, stored.schema_version), (event.type_name(), version));
         }
     }
 
     #[test]
     fn an_event_of_a_newer_hearken_is_told_from_a_damaged_one() {
-        assert_eq!(decode("ListenerAdded", 2, json!({})), Err(DecodeError::Unknown));
+        assert_eq!(decode("ListenerAdded", 3, json!({})), Err(DecodeError::Unknown));
         assert_eq!(decode("ListenerPaused", 1, json!({})), Err(DecodeError::Unknown));
         assert!(matches!(
             decode("ListenerRemoved", 1, json!({"group": "a"})),

@@ -43,6 +43,7 @@ pub(super) enum Arg {
     Json(Value),
     OptInt(Option<i64>),
     OptText(Option<String>),
+    OptUuid(Option<Uuid>),
 }
 
 macro_rules! arg_from {
@@ -65,6 +66,7 @@ arg_from! {
     &[u8] => |value| Self::Bytes(value.to_vec());
     Value => |value| Self::Json(value);
     Option<i64> => |value| Self::OptInt(value);
+    Option<Uuid> => |value| Self::OptUuid(value);
     Option<String> => |value| Self::OptText(value);
     Option<&str> => |value| Self::OptText(value.map(str::to_owned));
 }
@@ -87,6 +89,7 @@ macro_rules! query {
                 Arg::Json(value) => query.bind(sqlx::types::Json(value)),
                 Arg::OptInt(value) => query.bind(*value),
                 Arg::OptText(value) => query.bind(value.as_deref()),
+                Arg::OptUuid(value) => query.bind(*value),
             };
         }
         query

@@ -11,17 +11,31 @@ pub(super) struct Migration {
     pub(super) sql: &'static str,
 }
 
-pub(super) const POSTGRES: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_start",
-    sql: include_str!("../../migrations/postgres/0001_start.sql"),
-}];
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001_start",
+        sql: include_str!("../../migrations/postgres/0001_start.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "0002_dead_letters",
+        sql: include_str!("../../migrations/postgres/0002_dead_letters.sql"),
+    },
+];
 
-pub(super) const SQLITE: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_start",
-    sql: include_str!("../../migrations/sqlite/0001_start.sql"),
-}];
+pub(super) const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001_start",
+        sql: include_str!("../../migrations/sqlite/0001_start.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "0002_dead_letters",
+        sql: include_str!("../../migrations/sqlite/0002_dead_letters.sql"),
+    },
+];
 
 const APPLIED: &str = "SELECT version, name FROM hearken_migration ORDER BY version";
 const NOTE: &str = "INSERT INTO hearken_migration (version, name) VALUES ($1, $2)";
@@ -171,7 +185,7 @@ mod tests {
     #[test]
     fn a_schema_that_knows_more_is_refused_with_its_newest_step() {
         let applied = [(1, "0001_start".to_owned()), (7, "0007_later".to_owned())];
-        let Err(OpenError::NewerSchema { name, found: 7, known: 1 }) = pending(&applied, POSTGRES)
+        let Err(OpenError::NewerSchema { name, found: 7, known: 2 }) = pending(&applied, POSTGRES)
         else {
             panic!("a newer schema was accepted");
         };

@@ -86,7 +86,7 @@ impl Inner {
             log_id,
             bell,
             listening: None,
-            passes: Arc::default(),
+            locks: super::lock::Locks::default(),
             directory: Mutex::new(None),
             sessions: None,
         }

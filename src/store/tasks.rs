@@ -6,7 +6,10 @@ use super::{
     error::StoreError,
     row::{Row, word},
 };
-use crate::domain::report::{Task, TaskState};
+use crate::{
+    clock,
+    domain::report::{Task, TaskState},
+};
 use serde_json::{Value, json as object};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -128,11 +131,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>, StoreError> {
-        let micros = |at: Option<OffsetDateTime>| {
-            Arg::OptInt(
-                at.map(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)),
-            )
-        };
+        let micros = |at: Option<OffsetDateTime>| Arg::OptInt(at.map(clock::to_micros));
         let values = [
             Arg::OptText(filter.state.as_ref().map(word)),
             Arg::OptText(filter.kind.clone()),

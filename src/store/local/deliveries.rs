@@ -1,27 +1,38 @@
 //! What waits in the embedded bus.
 
 use super::LocalError;
-use crate::store::{
-    Store,
-    engine::{args, statements},
-    error::StoreError,
-    row::Row,
+use crate::{
+    domain::dead_letter::DeadLetter,
+    store::{
+        Store,
+        dead_letters::insertion,
+        engine::{args, statements},
+        error::StoreError,
+        row::Row,
+    },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 statements! {
     EXCHANGE = "SELECT 1 FROM local_exchange WHERE name = $1";
     BODY = "INSERT INTO local_body (content_type, headers, body) VALUES ($1, $2, $3) RETURNING id";
     ROUTE = "INSERT INTO local_delivery (queue, body, due_at) \
         SELECT DISTINCT b.queue, $1, now FROM clock CROSS JOIN local_binding b JOIN local_exchange x ON x.name = b.source \
-        WHERE b.source = $2 AND (x.kind = 'fanout' OR b.routing_key = $3)";
+        WHERE b.source = $2 AND (x.kind = 'fanout' OR b.routing_key = $3) RETURNING queue, seq";
+    RETURN = "INSERT INTO local_delivery (queue, body, due_at, previous) SELECT $1, $2, now, $3 FROM clock";
     QUEUE = "SELECT 1 FROM local_queue WHERE name = $1";
-    DUE = "SELECT d.seq, d.attempt, b.content_type, b.headers, b.body FROM local_delivery d JOIN local_body b ON b.id = d.body \
+    DUE = "SELECT d.seq, d.attempt, d.first_failed_at, d.previous, b.content_type, b.headers, b.body FROM local_delivery d JOIN local_body b ON b.id = d.body \
         WHERE d.queue = $1 AND d.due_at <= (SELECT now FROM clock) ORDER BY d.due_at, d.seq LIMIT $2";
     NEXT_DUE = "SELECT MAX(0, due_at - now) AS pause FROM local_delivery CROSS JOIN clock WHERE queue = $1 ORDER BY due_at LIMIT 1";
     DONE = "DELETE FROM local_delivery WHERE seq = $1";
-    POSTPONE = "UPDATE local_delivery SET due_at = (SELECT now FROM clock) + $2, attempt = $3 WHERE seq = $1";
+    POSTPONE = "UPDATE local_delivery SET due_at = (SELECT now FROM clock) + $2, attempt = $3, \
+        first_failed_at = COALESCE(first_failed_at, (SELECT now FROM clock)) WHERE seq = $1";
+    WAITS = "SELECT 1 FROM local_delivery WHERE seq = $1 AND attempt = $2";
+    OLDEST = "SELECT MAX(0, (SELECT now FROM clock) - COALESCE(first_failed_at, due_at)) AS age FROM local_delivery \
+        WHERE queue = $1 ORDER BY COALESCE(first_failed_at, due_at) LIMIT 1";
     DEPTH = "SELECT (SELECT COUNT(*) FROM local_delivery WHERE queue = q.name) AS depth FROM local_queue q WHERE q.name = $1";
 }
 
@@ -32,6 +43,10 @@ pub struct LocalDelivery {
     pub seq: i64,
     /// How often it was tried before.
     pub attempt: u32,
+    /// When it failed for the first time, by the database's clock.
+    pub first_failed_at: Option<OffsetDateTime>,
+    /// The dead letter that it was redelivered from.
+    pub previous: Option<Uuid>,
     /// The body's media type.
     pub content_type: Option<String>,
     /// What was published with the body.
@@ -42,8 +57,8 @@ pub struct LocalDelivery {
 
 impl Store {
     /// Publishes a body to every queue that is bound with the routing key (to every bound queue,
-    /// when the exchange is a fanout). On `Ok` it is on disk. Returns how many queues it reached;
-    /// with none, nothing is kept.
+    /// when the exchange is a fanout). On `Ok` it is on disk. Returns the queues that it reached,
+    /// each with the number of its delivery; with none, nothing is kept.
     ///
     /// # Errors
     /// [`LocalError::NoExchange`], or the store's own, after which it may be published or not.
@@ -54,21 +69,41 @@ impl Store {
         content_type: Option<&str>,
         headers: &Value,
         body: &[u8],
-    ) -> Result<usize, LocalError> {
+    ) -> Result<Vec<(String, i64)>, LocalError> {
         let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
         if tx.fetch(EXCHANGE, args![exchange]).await?.is_empty() {
             return Err(LocalError::NoExchange(exchange.to_owned()));
         }
-        let rows = tx.fetch(BODY, args![content_type, headers.clone(), body]).await?;
-        let unnumbered = || StoreError::Corrupt { what: "a body was given no number".into() };
-        let id = rows.first().ok_or_else(unnumbered)?.int("id")?;
-        let queues = tx.execute(ROUTE, args![id, exchange, routing_key]).await?;
-        if queues == 0 {
+        let id = number(&tx.fetch(BODY, args![content_type, headers.clone(), body]).await?)?;
+        let rows = tx.fetch(ROUTE, args![id, exchange, routing_key]).await?;
+        if rows.is_empty() {
             tx.rollback().await?;
         } else {
             tx.commit().await?;
         }
-        Ok(usize::try_from(queues).unwrap_or(usize::MAX))
+        let reached = rows.iter().map(|row| Ok((row.text("queue")?, row.int("seq")?)));
+        Ok(reached.collect::<Result<_, StoreError>>()?)
+    }
+
+    /// Puts a body into one queue, with all its attempts before it. On `Ok` it is on disk.
+    ///
+    /// # Errors
+    /// [`LocalError::NoQueue`], or the store's own, after which it may be there or not.
+    pub async fn local_redeliver(
+        &self,
+        queue: &str,
+        content_type: Option<&str>,
+        body: &[u8],
+        previous: Uuid,
+    ) -> Result<(), LocalError> {
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        if tx.fetch(QUEUE, args![queue]).await?.is_empty() {
+            return Err(LocalError::NoQueue(queue.to_owned()));
+        }
+        let id = number(&tx.fetch(BODY, args![content_type, json!({}), body]).await?)?;
+        tx.execute(RETURN, args![queue, id, previous]).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The deliveries of a queue that are due, the longest due first, at most `limit`. Those that
@@ -114,7 +149,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a delivery due again after a pause, as that attempt. Succeeds when it has ended.
+    /// Makes a delivery that failed due again after a pause, as that attempt. Succeeds when it has ended.
     ///
     /// # Errors
     /// When the database cannot be used: the delivery stays due.
@@ -130,6 +165,44 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a delivery and keeps its event as a dead letter, both or neither. A delivery that has
+    /// ended, with its queue or by this call before, leaves no entry behind.
+    ///
+    /// # Errors
+    /// When the database cannot be used: the delivery may have ended or not.
+    pub async fn local_give_up(
+        &self,
+        seq: i64,
+        letter: &DeadLetter,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        if tx.execute(DONE, args![seq]).await? == 0 {
+            return Ok(tx.rollback().await?);
+        }
+        let (insert, values) = insertion(letter, body);
+        tx.execute(insert, &values).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Whether a delivery waits, or is in hand, for that attempt.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn local_waits(&self, seq: i64, attempt: u32) -> Result<bool, StoreError> {
+        Ok(!self.inner.engine.read(WAITS, args![seq, attempt]).await?.is_empty())
+    }
+
+    /// For how long the oldest event of a queue waits: since it was published, or failed for the
+    /// first time. Nothing when none does.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn local_oldest(&self, queue: &str) -> Result<Option<Duration>, StoreError> {
+        let age = self.local_number(OLDEST, args![queue], "age").await?;
+        Ok(age.map(Duration::from_micros))
+    }
+
     /// How many deliveries a queue has, those in hand and those postponed included. Nothing when
     /// there is no such queue.
     ///
@@ -140,10 +213,18 @@ impl Store {
     }
 }
 
+/// The number that a new row was given.
+fn number(rows: &[Row]) -> Result<i64, StoreError> {
+    let unnumbered = || StoreError::Corrupt { what: "a body was given no number".into() };
+    rows.first().ok_or_else(unnumbered)?.int("id")
+}
+
 fn read(row: &Row) -> Result<LocalDelivery, StoreError> {
     Ok(LocalDelivery {
         seq: row.int("seq")?,
         attempt: row.small("attempt")?,
+        first_failed_at: row.opt_time("first_failed_at")?,
+        previous: row.opt_uuid("previous")?,
         content_type: row.opt_text("content_type")?,
         headers: row.json("headers")?,
         body: row.bytes("body")?,
