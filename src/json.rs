@@ -2,14 +2,22 @@
 //!
 //! Two readers of one document must not see two different things, so an object with the same key
 //! twice is refused instead of the last one winning. Nesting is limited while it is read, so that
-//! no document can exhaust the stack.
+//! no document can exhaust the stack, and so is the number of values, so that none exhausts memory.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, error::Category, map::Entry};
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 /// How deep objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 64;
+
+/// How many values a document may have, all levels together. Small values need many times their
+/// bytes in memory, so the number of bytes alone bounds nothing.
+pub const MAX_VALUES: usize = 1_000_000;
+
+/// How many of them may be objects, each of which needs more than 600 bytes. An event of James has
+/// two for each message, and fills the largest body before it has more than this.
+pub const MAX_OBJECTS: usize = 150_000;
 
 /// Why bytes are not JSON that can be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +28,7 @@ pub enum JsonError {
     /// Not JSON.
     #[error("not valid JSON: {0}")]
     Syntax(String),
-    /// JSON with a repeated key, or nested too deep.
+    /// JSON with a repeated key, nested too deep, or with too many values.
     #[error("{0}")]
     Refused(String),
 }
@@ -36,35 +44,46 @@ pub fn strict(bytes: &[u8]) -> Result<Value, JsonError> {
         Category::Data => JsonError::Refused(error.to_string()),
         Category::Io | Category::Syntax | Category::Eof => JsonError::Syntax(error.to_string()),
     };
-    let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(explain)?;
+    let (values, objects) = (Cell::new(0), Cell::new(0));
+    let value = Strict { depth: 0, values: &values, objects: &objects }
+        .deserialize(&mut reader)
+        .map_err(explain)?;
     reader.end().map_err(explain)?;
     Ok(value)
 }
 
 /// Reads a value that lies inside so many objects and arrays.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'c> {
     depth: usize,
+    /// How many values were read before it.
+    values: &'c Cell<usize>,
+    /// How many of them were objects.
+    objects: &'c Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format!("values are nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MAX_VALUES {
+            return Err(D::Error::custom(format!("there are more than {MAX_VALUES} values")));
+        }
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,6 +129,10 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inside = self.deeper()?;
+        self.objects.set(self.objects.get() + 1);
+        if self.objects.get() > MAX_OBJECTS {
+            return Err(A::Error::custom(format!("there are more than {MAX_OBJECTS} objects")));
+        }
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             match object.entry(key) {

@@ -1,22 +1,30 @@
 //! The forms in which an event travels.
 //!
 //! Reading goes by content type. `application/cloudevents+json` is hearken's own form (CloudEvents
-//! 1.0, structured JSON), `application/cloudevents-batch+json` several of them. Without a content
-//! type, or with `text/plain` or `application/json`, the body is James's JSON, as James publishes
-//! it. What an event carries is kept byte for byte in every form.
+//! 1.0, structured JSON), `application/cloudevents-batch+json` several of them,
+//! `application/cloudevents+msgpack` its compact form. Without a content type, or with `text/plain`
+//! or `application/json`, the body is James's JSON, as James publishes it. What an event carries is
+//! kept byte for byte in every form.
+//!
+//! Writing goes by the bus's [`Codec`].
 
+mod attributes;
 mod binary;
 mod james;
+mod msgpack;
 mod structured;
 
 #[cfg(test)]
 mod tests;
 
 use super::event::{Data, Event};
-use crate::json::{self, JsonError};
+use crate::{
+    domain::bus::Codec,
+    json::{self, JsonError},
+};
+use attributes::shortened;
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub use binary::from_binary;
 pub use structured::encode_cloudevent;
@@ -27,8 +35,14 @@ pub const CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
 /// The media type of a JSON array of CloudEvents.
 pub const CLOUDEVENTS_BATCH_JSON: &str = "application/cloudevents-batch+json";
 
-/// The largest body that is read, in bytes: what RabbitMQ 4 takes as a message by default
-/// (`max_message_size`, 16 MiB).
+/// The media type of one `CloudEvent` in `MessagePack`.
+pub const CLOUDEVENTS_MSGPACK: &str = "application/cloudevents+msgpack";
+
+/// The media type that James writes its JSON with.
+const JAMES: &str = "text/plain";
+
+/// The largest body that is read or written, in bytes: what RabbitMQ 4 takes as a message by
+/// default (`max_message_size`, 16 MiB).
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The longest id, source or type, in bytes. They become headers, log fields and database keys.
@@ -42,12 +56,20 @@ pub enum DecodeError {
     TooLarge(usize),
     /// No form of events has this media type.
     #[error(
-        "content type {0:?} is not one that events come in; use {CLOUDEVENTS_JSON}, {CLOUDEVENTS_BATCH_JSON}, or application/json for the JSON of James"
+        "content type {0:?} is not one that events come in; use {CLOUDEVENTS_JSON}, {CLOUDEVENTS_BATCH_JSON}, {CLOUDEVENTS_MSGPACK}, or application/json for the JSON of James"
     )]
     ContentType(String),
     /// Not JSON, or JSON that is refused.
     #[error(transparent)]
     Json(#[from] JsonError),
+    /// Not `MessagePack`, or `MessagePack` that is refused.
+    #[error("not an event in MessagePack: at byte {at} {problem}")]
+    MsgPack {
+        /// Where, from 0.
+        at: usize,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// JSON of another shape than an event's.
     #[error("{0}")]
     Shape(String),
@@ -67,6 +89,50 @@ pub enum DecodeError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// Why an event cannot be written in a bus's form. The texts say what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Larger than anything that is read.
+    #[error("the event has {0} bytes as it would travel; it has at most {MAX_BYTES}")]
+    TooLarge(usize),
+    /// James would not read it as this event.
+    #[error(
+        "the bus carries the JSON of James, and {problem}; the event's data must be the JSON of one event of James with the same id and type"
+    )]
+    NotJames {
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// An event as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The form, by which it is read.
+    pub content_type: &'static str,
+    /// The bytes.
+    pub body: Vec<u8>,
+}
+
+/// Writes an event in a bus's form. What is written reads back as the same event; in James's form
+/// only what James knows of it travels: attributes beside the data do not.
+///
+/// # Errors
+/// [`EncodeError`]: the event is too large, or is not one that the form can carry.
+pub fn encode(codec: Codec, event: &Event) -> Result<Encoded, EncodeError> {
+    let encoded = match codec {
+        Codec::Json => Encoded { content_type: CLOUDEVENTS_JSON, body: encode_cloudevent(event) },
+        Codec::MsgPack => {
+            Encoded { content_type: CLOUDEVENTS_MSGPACK, body: msgpack::encode(event) }
+        }
+        Codec::James => Encoded { content_type: JAMES, body: james::encode(event)? },
+    };
+    match encoded.body.len() {
+        ..=MAX_BYTES => Ok(encoded),
+        more => Err(EncodeError::TooLarge(more)),
+    }
 }
 
 /// Reads exactly one event.
@@ -102,6 +168,7 @@ pub fn decode_all(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Event>,
             }
         }
         CLOUDEVENTS_JSON => Ok(vec![structured::event(raw(body)?, &json::strict(body)?)?]),
+        CLOUDEVENTS_MSGPACK => Ok(vec![msgpack::event(body)?]),
         CLOUDEVENTS_BATCH_JSON => match json::strict(body)? {
             Value::Array(values) => each(body, &values, structured::event),
             other => {
@@ -153,8 +220,22 @@ fn attribute(name: &str, problem: impl Into<String>) -> DecodeError {
     DecodeError::Attribute { name: shortened(name), problem: problem.into() }
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+/// Bytes as the data of an event whose attributes state their media type, which moves into bytes;
+/// that of JSON stays an attribute, because it is only a finer name for JSON.
+fn carried(attributes: &mut BTreeMap<String, String>, bytes: Vec<u8>) -> Result<Data, DecodeError> {
+    if attributes.get("datacontenttype").is_some_and(|kind| is_json(kind)) {
+        json::strict(&bytes)?;
+        return Ok(Data::Json(raw(&bytes)?.to_owned()));
+    }
+    Ok(Data::Bytes { content_type: attributes.remove("datacontenttype"), bytes })
+}
+
+/// Data that is a value while its media type is not JSON's (CloudEvents, "JSON Event Format", 3.1).
+fn not_text(found: &str) -> DecodeError {
+    let problem = format!(
+        "is {found}, and datacontenttype is not JSON's; such data is a string, or binary (data_base64 in JSON)"
+    );
+    attribute("data", problem)
 }
 
 /// What kind of JSON a value is, for messages.
@@ -167,67 +248,4 @@ fn name(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
-}
-
-/// Checks a text that identifies something: not empty, not endless, without control characters
-/// (which CloudEvents 1.0, section 2.2, keeps out of every attribute).
-fn identifying(name: &str, text: String) -> Result<String, DecodeError> {
-    if text.is_empty() {
-        return Err(attribute(name, "is empty; it must not be"));
-    }
-    if text.len() > MAX_ATTRIBUTE {
-        let problem = format!("has {} bytes; it has at most {MAX_ATTRIBUTE}", text.len());
-        return Err(attribute(name, problem));
-    }
-    printable(name, text)
-}
-
-fn printable(name: &str, text: String) -> Result<String, DecodeError> {
-    if text.chars().any(char::is_control) {
-        return Err(attribute(name, "has a control character; it must have none"));
-    }
-    Ok(text)
-}
-
-/// Whether CloudEvents allows an attribute of this name (section 3, naming conventions).
-fn is_attribute_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    !name.is_empty() && name != "data" && name.bytes().all(allowed)
-}
-
-/// Makes an event of CloudEvents attributes, whichever way they came.
-fn assemble(mut attributes: BTreeMap<String, String>, data: Data) -> Result<Event, DecodeError> {
-    for (name, value) in &attributes {
-        if !is_attribute_name(name) {
-            let problem = "has a name that CloudEvents does not allow; names are lower-case ASCII letters and digits";
-            return Err(attribute(name, problem));
-        }
-        printable(name, value.clone())?;
-    }
-    let mut required = |name: &str, example: &str| match attributes.remove(name) {
-        Some(value) => identifying(name, value),
-        None => Err(attribute(name, format!("is missing; a CloudEvent has it, such as {example}"))),
-    };
-    let version = required("specversion", "\"1.0\"")?;
-    if version != "1.0" {
-        return Err(attribute("specversion", format!("is {version:?}; it must be \"1.0\"")));
-    }
-    let id = required("id", "\"6e0dd59d-660e-4d9b-b22f-0354479f47b4\"")?;
-    let source = required("source", "\"urn:example:mail\"")?;
-    let kind = required("type", "\"MessageAdded\"")?;
-    let time = attributes.remove("time").map(|text| rfc3339(&text)).transpose()?;
-    let user = attributes.remove("user").filter(|user| !user.is_empty());
-    let noop = match attributes.remove("noop").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(attribute("noop", "must be true or false")),
-    };
-    Ok(Event { id, kind, source, user, time, noop, data, attributes })
-}
-
-fn rfc3339(text: &str) -> Result<OffsetDateTime, DecodeError> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-        let problem = "is not a time of RFC 3339; write it as 2018-12-14T09:41:51.541Z";
-        attribute("time", problem)
-    })
 }

@@ -1,11 +1,8 @@
 //! CloudEvents 1.0 over HTTP in binary mode: attributes are headers, the body is the data
 //! (CloudEvents, "HTTP Protocol Binding", 1.0.2, section 3.1).
 
-use super::{DecodeError, MAX_BYTES, assemble, attribute, is_json, raw};
-use crate::{
-    bus::event::{Data, Event},
-    json,
-};
+use super::{DecodeError, MAX_BYTES, attribute, attributes::assemble, carried};
+use crate::bus::event::{Data, Event};
 use std::collections::BTreeMap;
 
 /// Reads an event from the `ce-…` headers of a request and its body. Other headers are passed
@@ -33,19 +30,10 @@ pub fn from_binary<'a>(
             return Err(attribute(name, "is there twice; each ce- header may be sent once"));
         }
     }
-    let stated = content_type.map(str::to_owned);
-    let data = match stated {
-        Some(kind) if body.is_empty() => {
-            attributes.insert("datacontenttype".to_owned(), kind);
-            Data::None
-        }
-        None if body.is_empty() => Data::None,
-        Some(kind) if is_json(&kind) => {
-            json::strict(body)?;
-            attributes.insert("datacontenttype".to_owned(), kind);
-            Data::Json(raw(body)?.to_owned())
-        }
-        content_type => Data::Bytes { content_type, bytes: body.to_vec() },
+    attributes.extend(content_type.map(|kind| ("datacontenttype".to_owned(), kind.to_owned())));
+    let data = match body {
+        [] => Data::None,
+        body => carried(&mut attributes, body.to_vec())?,
     };
     assemble(attributes, data)
 }

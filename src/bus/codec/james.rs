@@ -5,7 +5,11 @@
 //! that a later James adds passes as it is. An element of a batch (a JSON array) is an event of its
 //! own.
 
-use super::{DecodeError, attribute, identifying, name, shape};
+use super::{
+    DecodeError, EncodeError, attribute,
+    attributes::{identifying, shortened},
+    decode, name, shape,
+};
 use crate::bus::event::{Data, Event, JAMES_SOURCE};
 use serde_json::{Map, Value, value::RawValue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,13 +34,38 @@ pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError
     Ok(Event {
         id,
         source: JAMES_SOURCE.to_owned(),
-        user: text("user").or_else(|| text("username")).map(str::to_owned),
+        // One with a control character could not be written as an attribute. It stays in the data.
+        user: (text("user").or_else(|| text("username")))
+            .filter(|user| !user.chars().any(char::is_control))
+            .map(str::to_owned),
         time: text("time").and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok()),
         noop: is_noop(&kind, fields),
         kind,
         data: Data::Json(body.to_owned()),
         attributes: BTreeMap::new(),
     })
+}
+
+/// An event's own JSON, where James would read it as this event.
+pub(super) fn encode(event: &Event) -> Result<Vec<u8>, EncodeError> {
+    let refused = |problem: String| Err(EncodeError::NotJames { problem });
+    let body = match &event.data {
+        Data::Json(body) => body.get().as_bytes(),
+        Data::None => return refused("the event has no data".into()),
+        Data::Bytes { .. } => return refused("the event's data is not JSON".into()),
+    };
+    match decode(None, body) {
+        Err(error) => refused(format!("the event's data is not an event of James: {error}")),
+        Ok(inner) if inner.id != event.id => {
+            let (inner, outer) = (shortened(&inner.id), shortened(&event.id));
+            refused(format!("the event's id is {outer:?} while its data says {inner:?}"))
+        }
+        Ok(inner) if inner.kind != event.kind => {
+            let (inner, outer) = (shortened(&inner.kind), shortened(&event.kind));
+            refused(format!("the event's type is {outer:?} while its data says {inner:?}"))
+        }
+        Ok(_) => Ok(body.to_vec()),
+    }
 }
 
 fn kind_and_fields(

@@ -1,16 +1,15 @@
 //! CloudEvents 1.0 in structured JSON (CloudEvents, "JSON Event Format", 1.0.2).
 
-use super::{DecodeError, assemble, attribute, is_attribute_name, is_json, name, shape};
+use super::{
+    DecodeError, attribute,
+    attributes::{Written, assemble, written},
+    carried, is_json, name, not_text, shape,
+};
 use crate::bus::event::{Data, Event};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, value::RawValue};
 use std::collections::BTreeMap;
-use time::format_description::well_known::Rfc3339;
-
-/// Members that the encoder writes itself; an attribute of the same name is left out.
-const OWN: [&str; 8] =
-    ["specversion", "id", "source", "type", "time", "user", "noop", "datacontenttype"];
 
 pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError> {
     let Value::Object(members) = value else {
@@ -36,8 +35,7 @@ pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError
     assemble(attributes, data)
 }
 
-/// What the event carries. The media type of bytes moves into them; that of JSON stays an
-/// attribute, because it is only a finer name for JSON.
+/// What the event carries.
 fn data(
     body: &RawValue,
     data: Option<&Value>,
@@ -51,16 +49,15 @@ fn data(
             let bytes = STANDARD.decode(text).map_err(|_| {
                 attribute("data_base64", "is not base64 (RFC 4648, section 4, with padding)")
             })?;
-            Ok(Data::Bytes { content_type: attributes.remove("datacontenttype"), bytes })
+            carried(attributes, bytes)
         }
         (None, Some(other)) => {
             Err(attribute("data_base64", format!("is {}; it must be a string", name(other))))
         }
         (Some(value), None) => {
-            let json = attributes.get("datacontenttype").is_none_or(|kind| is_json(kind));
-            if let (Value::String(text), false) = (value, json) {
-                let content_type = attributes.remove("datacontenttype");
-                return Ok(Data::Bytes { content_type, bytes: text.clone().into_bytes() });
+            if !attributes.get("datacontenttype").is_none_or(|kind| is_json(kind)) {
+                let Value::String(text) = value else { return Err(not_text(name(value))) };
+                return carried(attributes, text.clone().into_bytes());
             }
             let members: BTreeMap<String, &RawValue> =
                 serde_json::from_str(body.get()).map_err(super::unreadable)?;
@@ -84,23 +81,10 @@ impl Serialize for Structured<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self.0;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
-        map.serialize_entry("id", &event.id)?;
-        map.serialize_entry("source", &event.source)?;
-        map.serialize_entry("type", &event.kind)?;
-        if let Some(user) = &event.user {
-            map.serialize_entry("user", user)?;
-        }
-        // RFC 3339 cannot write every time that exists, such as the year 10000.
-        if let Some(time) = event.time.and_then(|time| time.format(&Rfc3339).ok()) {
-            map.serialize_entry("time", &time)?;
-        }
-        if event.noop {
-            map.serialize_entry("noop", &true)?;
-        }
-        for (name, value) in &event.attributes {
-            if is_attribute_name(name) && !OWN.contains(&name.as_str()) {
-                map.serialize_entry(name, value)?;
+        for (name, value) in written(event) {
+            match value {
+                Written::Text(text) => map.serialize_entry(name, &text)?,
+                Written::Flag(flag) => map.serialize_entry(name, &flag)?,
             }
         }
         let stated = event.attributes.get("datacontenttype");

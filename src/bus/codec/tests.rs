@@ -1,7 +1,11 @@
+mod golden;
+mod msgpack;
+mod writing;
+
 use super::*;
 use crate::bus::event::JAMES_SOURCE;
 use proptest::prelude::*;
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 
 const ADDED: &str = r#"{"Added": {"eventId":"6e0dd59d-660e-4d9b-b22f-0354479f47b4","sessionId":42,"user":"bob",
  "path":{"namespace":"\u0023private","user":"bob","name":"INBOX"},"mailboxId":"18",
