@@ -9,6 +9,7 @@ mod url;
 pub use error::AmqpError;
 pub use url::{AmqpUrl, ConfigError};
 
+use crate::metrics::Metrics;
 use lapin::{Channel, Connection, ConnectionProperties, Error, tcp::AsyncTcpStream};
 use std::{
     net::{Shutdown, TcpStream},
@@ -62,11 +63,14 @@ pub struct Amqp {
     name: String,
     state: Mutex<State>,
     attempts: AtomicU64,
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Default)]
 struct State {
     link: Option<Link>,
+    /// Whether there was a link that was lost, and none since.
+    lost: bool,
     failure: Option<AmqpError>,
 }
 
@@ -111,7 +115,20 @@ impl Amqp {
     pub fn new(url: AmqpUrl, node: &str, purpose: Purpose) -> Self {
         crate::net::init();
         let name = format!("hearken/{node}/{}", purpose.name());
-        Self { url, purpose, name, state: Mutex::default(), attempts: AtomicU64::new(0) }
+        Self {
+            url,
+            purpose,
+            name,
+            state: Mutex::default(),
+            attempts: AtomicU64::new(0),
+            metrics: None,
+        }
+    }
+
+    /// Counts how often the connection came back after it was lost.
+    #[must_use]
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// The broker's address, without credentials.
@@ -132,7 +149,10 @@ impl Amqp {
             match self.open(link).await {
                 Ok(channel) => return Ok(channel),
                 Err(error) if link.connection.status().connected() => return Err(error),
-                Err(_) => state.link = None,
+                Err(_) => {
+                    state.link = None;
+                    state.lost = true;
+                }
             }
         } else if self.attempts.load(Ordering::Acquire) > before
             && let Some(failure) = &state.failure
@@ -142,7 +162,13 @@ impl Amqp {
         let outcome = self.connect().await;
         self.attempts.fetch_add(1, Ordering::Release);
         state.failure = outcome.as_ref().err().cloned();
-        let link = state.link.insert(outcome?);
+        let link = outcome?;
+        if std::mem::take(&mut state.lost)
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.reconnected(self.purpose.name());
+        }
+        let link = state.link.insert(link);
         self.open(link).await
     }
 

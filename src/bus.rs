@@ -7,16 +7,28 @@ pub mod codec;
 pub mod event;
 pub mod local;
 pub mod rabbitmq;
+pub mod registry;
+pub mod verdict;
 
 use crate::domain::{
-    listener::{Delivery, Listener},
-    name::{BusName, GroupName},
+    bus::BusDefinition,
+    listener::{Delivery, Listener, Mode},
+    name::{BusName, GroupName, RegistrationKey},
 };
 use async_trait::async_trait;
 use event::Event;
 use serde::{Deserialize, Serialize};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use time::OffsetDateTime;
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Why an event was not accepted. The caller keeps it and may send it again.
 #[derive(Debug, thiserror::Error)]
@@ -35,22 +47,41 @@ pub enum DispatchError {
         "bus {0} has listeners and the broker routes to none of them; the topology is not converged"
     )]
     Unroutable(BusName),
+    /// The bus cannot carry it, today or ever: sending it again changes nothing.
+    #[error("the event cannot be written in the form of the bus")]
+    Unwritable(#[from] codec::EncodeError),
 }
 
 /// How an execution of a listener failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{cause}")]
-pub struct Failure {
-    /// Why, in words for an operator.
-    pub cause: String,
-    /// Not before this pause, where the other side asked for one (`Retry-After`).
-    pub retry_after: Option<Duration>,
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It may work later: tried again after the listener's own pause, as often as the listener's
+    /// `retry` says, then kept as a dead letter.
+    #[error("{0}")]
+    Transient(String),
+    /// As [`Failure::Transient`], and not before this pause is over, because the other side asked
+    /// for it (`Retry-After`).
+    #[error("{cause}")]
+    RetryAfter {
+        /// Why.
+        cause: String,
+        /// How long to wait at least.
+        pause: Duration,
+    },
+    /// It will never work with this event, which becomes a dead letter at once.
+    #[error("{0}")]
+    Permanent(String),
 }
 
 impl Failure {
     /// A failure that is tried again after the listener's own pause.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), retry_after: None }
+        Self::Transient(cause.into())
+    }
+
+    /// A failure that trying again cannot mend.
+    pub fn permanent(cause: impl Into<String>) -> Self {
+        Self::Permanent(cause.into())
     }
 }
 
@@ -63,6 +94,57 @@ pub struct Execution {
     pub bus: BusName,
     /// 0 for the first execution, then the number of the retry.
     pub attempt: u32,
+    /// When the event failed for this group for the first time, where it did.
+    pub first_failed_at: Option<OffsetDateTime>,
+    /// When the execution is given up as a failure: the listener's `timeout` from its beginning.
+    pub deadline: Instant,
+    /// Cancelled when the execution is not wanted any more, because the listener or the node stops
+    /// and its patience is over. The execution is dropped then; what it spawned should end too.
+    pub cancelled: CancellationToken,
+}
+
+impl Execution {
+    /// An execution that begins now.
+    #[must_use]
+    pub fn begin(listener: &Listener, attempt: u32) -> Self {
+        Self {
+            group: listener.group.clone(),
+            bus: listener.bus.clone(),
+            attempt,
+            first_failed_at: None,
+            deadline: Instant::now() + listener.timeout.duration(),
+            cancelled: CancellationToken::new(),
+        }
+    }
+}
+
+/// An event on its way out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The event.
+    pub event: Event,
+    /// Whom to notify of it. The keys of one event are never those of another, also in a batch.
+    pub keys: BTreeSet<RegistrationKey>,
+    /// Whether reaching no work queue is a failure: the roster has listeners on the bus.
+    pub must_route: bool,
+    /// Whether it was dispatched before and could not be published. The synchronous listeners of
+    /// the node that dispatched it have run then, and do not run inline once more.
+    pub again: bool,
+}
+
+/// A dead letter on its way back to its group.
+#[derive(Debug, Clone)]
+pub struct Redelivery {
+    /// The group.
+    pub group: GroupName,
+    /// Its current work queue.
+    pub queue: String,
+    /// The form of the body.
+    pub content_type: Option<String>,
+    /// The event as it travelled.
+    pub body: Vec<u8>,
+    /// The entry that it comes from, named by the next one if it fails again.
+    pub previous: Uuid,
 }
 
 /// Runs one event. Called up to `concurrency` times at once; must bear being called again with
@@ -78,6 +160,8 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Consumption {
     /// The listener it consumes for.
     pub listener: Listener,
+    /// The listener's bus.
+    pub bus: BusDefinition,
     /// The work queue's name. Not used for [`Delivery::EveryNode`].
     pub queue: String,
     /// Whether the queue is on its way out: it is consumed until it is empty, then left alone so
@@ -118,6 +202,63 @@ pub trait Stop: Send + Sync {
     async fn stop(self: Box<Self>, patience: Duration);
 }
 
+/// Somebody who follows keys on this node.
+///
+/// # Guarantees
+/// At most once: no retry and no dead letter. Events are handed over in the order in which they
+/// arrive, up to ten executions at a time; a listener that is so slow that its waiting events
+/// exceed a bound loses the newest and is told to resynchronise. What it does never holds up
+/// another listener.
+#[async_trait]
+pub trait KeyListener: Send + Sync + 'static {
+    /// Whether a dispatch on the same node waits for it.
+    fn mode(&self) -> Mode {
+        Mode::Async
+    }
+
+    /// Whether an event concerns it.
+    fn is_handling(&self, _event: &Event) -> bool {
+        true
+    }
+
+    /// Runs one event. `keys` are those of the event that the listener follows.
+    ///
+    /// # Errors
+    /// A failure is logged, and that is all that comes of it.
+    async fn on_notification(
+        &self,
+        event: &Event,
+        keys: &BTreeSet<RegistrationKey>,
+    ) -> Result<(), Failure>;
+
+    /// Something may have been missed: whatever was derived from notifications should be read
+    /// anew. Must return quickly.
+    fn resynchronise(&self) {}
+}
+
+/// What a key listener holds as long as it listens.
+pub struct Registration {
+    established: watch::Receiver<bool>,
+    _end: Box<dyn Any + Send + Sync>,
+}
+
+impl Registration {
+    /// A registration that is over when `end` is dropped, and established when the other says.
+    #[must_use]
+    pub fn new(established: watch::Receiver<bool>, end: Box<dyn Any + Send + Sync>) -> Self {
+        Self { established, _end: end }
+    }
+
+    /// Waits until notifications arrive: every event that is dispatched from now on, as long as
+    /// the connection lasts.
+    pub async fn established(&self) {
+        // An error means that the bus is gone, and then nothing arrives any more.
+        if self.established.clone().wait_for(|established| *established).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Tells nodes that the topology changed. A hint: whoever misses it follows its tail or timer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyChanged {
@@ -132,20 +273,41 @@ pub struct TopologyChanged {
 }
 
 /// Events in, listeners called.
+///
+/// Users dispatch through [`crate::dispatch::Dispatcher`], which keeps what could not be published.
 #[async_trait]
 pub trait EventBus: Send + Sync + 'static {
-    /// Hands an event to the bus. On `Ok` it is safe: in the broker, confirmed, or in the store. A
-    /// noop event is delivered to nobody. `has_listeners` says whether an event that reaches no
-    /// queue is a failure.
+    /// Publishes an event: its local synchronous listeners run first, then it goes to every work
+    /// queue of the bus, then its keys are notified. On `Ok` the event is safe: in the broker,
+    /// confirmed, or in the store. Notifying is best effort and never an error. A noop event is
+    /// delivered to nobody.
     ///
     /// # Errors
-    /// [`DispatchError`]: the caller still has the only copy.
-    async fn dispatch(
+    /// [`DispatchError`]: the caller still has the only copy, or it is not known who has it.
+    async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError>;
+
+    /// Puts an event back into the work queue of one group, with all its attempts before it. On
+    /// `Ok` it is safe there. No other group and nobody who follows a key gets it.
+    ///
+    /// # Errors
+    /// [`DispatchError`], as for publishing.
+    async fn redeliver(
         &self,
-        bus: &BusName,
-        event: &Event,
-        has_listeners: bool,
+        bus: &BusDefinition,
+        redelivery: &Redelivery,
     ) -> Result<(), DispatchError>;
+
+    /// Follows keys: the listener is told of events that are dispatched with one of them anywhere
+    /// in the cluster, at most once each, from when [`Registration::established`] says so until
+    /// the registration is dropped. Never fails: while the broker is away it waits, and after each
+    /// gap the listener is told to resynchronise. The same listener (the same `Arc`) registered
+    /// twice under a key is called once, and gone from it with the first registration that ends.
+    fn register(
+        &self,
+        bus: &BusDefinition,
+        keys: BTreeSet<RegistrationKey>,
+        listener: Arc<dyn KeyListener>,
+    ) -> Registration;
 
     /// Starts consuming. Never fails: what is in the way is the consumer's state, and it keeps
     /// trying with growing pauses. [`EventBus::wake`] makes waiting consumers try at once.
@@ -159,6 +321,13 @@ pub trait EventBus: Send + Sync + 'static {
 
     /// The broadcasts as they arrive on this node.
     fn changes(&self) -> broadcast::Receiver<TopologyChanged>;
+
+    /// How notifications do on a bus, for its health check: whether the bindings are as wanted and
+    /// a probe came back lately. Does not send anything.
+    ///
+    /// # Errors
+    /// Why they do not arrive.
+    fn notifications(&self, bus: &BusName) -> Result<(), String>;
 
     /// Whether the bus can be reached, in words for the health check: `Err` says what is wrong.
     ///

@@ -12,9 +12,10 @@ pub use tail::follow;
 
 use crate::{
     domain::{
+        bus::Buses,
         event::{NodeRef, RecordedEvent, Version},
         layout::Layout,
-        name::{BusName, GroupName},
+        name::GroupName,
         roster::Roster,
     },
     listeners::Catalog,
@@ -39,7 +40,7 @@ pub struct Here {
     /// Groups that its configuration demands.
     pub required: BTreeSet<GroupName>,
     /// The cluster's buses, when the node started.
-    pub buses: BTreeSet<BusName>,
+    pub buses: Buses,
     /// How names become queue names.
     pub layout: Layout,
 }
@@ -52,7 +53,7 @@ pub struct RosterService {
     store: Store,
     here: Here,
     /// The cluster's buses, as last read: another node may bring one.
-    buses: RwLock<Arc<BTreeSet<BusName>>>,
+    buses: RwLock<Arc<Buses>>,
     metrics: Arc<Metrics>,
     state: watch::Sender<Arc<Roster>>,
     halt: watch::Sender<Halt>,
@@ -174,7 +175,7 @@ impl RosterService {
 
     /// The cluster's buses, as this node last read them.
     #[must_use]
-    pub fn buses(&self) -> Arc<BTreeSet<BusName>> {
+    pub fn buses(&self) -> Arc<Buses> {
         Arc::clone(&self.buses.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -182,8 +183,8 @@ impl RosterService {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn read_buses(&self) -> Result<Arc<BTreeSet<BusName>>, StoreError> {
-        let read = self.store.buses().await?.into_iter().map(|bus| bus.name);
+    pub async fn read_buses(&self) -> Result<Arc<Buses>, StoreError> {
+        let read = self.store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus));
         let buses = Arc::new(read.collect());
         *self.buses.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&buses);
         Ok(buses)

@@ -108,7 +108,19 @@ impl Broker for RabbitMqBroker {
     }
 
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
-        self.admin.apply(action).await
+        match (action, self.admin.apply(action).await) {
+            (Action::Bind(binding), Err(BrokerError::Missing(what)))
+                if !self.layout.has_prefix(&binding.source) =>
+            {
+                let exchange = &binding.source;
+                Err(BrokerError::Missing(format!(
+                    "{what}; an attached bus is bound to exchange {exchange}, which its owner \
+                     declares: does that program run on this virtual host, and is {exchange} its \
+                     exchange?"
+                )))
+            }
+            (_, outcome) => outcome,
+        }
     }
 
     async fn version(&self) -> Result<String, BrokerError> {

@@ -1,10 +1,11 @@
 //! The bus within one process, with its work queues in the embedded store.
 //!
 //! # Guarantees
-//! An event is in the store before [`LocalBus::dispatch`] returns, one delivery for each work
-//! queue, in one transaction. A delivery leaves the store only after its listener succeeded, so
-//! a process that is killed at any moment runs it again and loses none. What is in hand is
-//! remembered in memory alone ([`Occupancy`]): a new process has nothing in hand.
+//! An event is in the store before [`LocalBus::publish`] returns, one delivery for each work
+//! queue, in one transaction. A delivery leaves the store only after its listener succeeded, or in
+//! one transaction with its dead letter, so a process that is killed at any moment runs it again
+//! and loses none. What is in hand is remembered in memory alone ([`Occupancy`]): a new process
+//! has nothing in hand.
 //!
 //! # How consumers wake
 //! A consumer looks at its queue, then waits for whatever comes first: its bus's bell, a handler
@@ -14,22 +15,32 @@
 mod every_node;
 mod occupancy;
 mod run;
+mod settle;
+mod waiting;
 mod work;
 
 pub use occupancy::Occupancy;
 
 use super::{
-    Consumer, ConsumerState, Consumption, DispatchError, EventBus, Handler, Stop, TopologyChanged,
-    codec::{CLOUDEVENTS_JSON, encode_cloudevent},
+    Consumer, ConsumerState, Consumption, DispatchError, EventBus, Handler, KeyListener, Outgoing,
+    Redelivery, Registration, Stop, TopologyChanged,
+    codec::{self, Encoded},
     event::Event,
+    registry::{Everywhere, Meter, Registry, Which},
 };
 use crate::{
-    domain::{layout::Layout, name::BusName},
-    store::Store,
+    domain::{
+        bus::{BusDefinition, Codec},
+        layout::Layout,
+        listener::Mode,
+        name::{BusName, RegistrationKey},
+    },
+    metrics::Metrics,
+    store::{Store, local::LocalError},
 };
 use async_trait::async_trait;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -38,6 +49,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use waiting::{Places, Waiting};
 
 /// How many events an every-node listener may be behind before the oldest are lost to it.
 const BEHIND: usize = 1024;
@@ -47,8 +59,11 @@ pub struct LocalBus {
     store: Store,
     layout: Layout,
     occupancy: Occupancy,
+    node: Arc<str>,
+    waiting: Waiting,
     lanes: Mutex<HashMap<BusName, Lane>>,
     changes: broadcast::Sender<TopologyChanged>,
+    metrics: Arc<Metrics>,
 }
 
 /// What the consumers of one bus hear.
@@ -58,53 +73,110 @@ struct Lane {
     bell: watch::Sender<()>,
     /// For every-node listeners.
     events: broadcast::Sender<Arc<Event>>,
+    /// Those that a dispatch waits for.
+    everywhere: Everywhere,
+    /// Who follows which key.
+    registry: Registry,
 }
 
 impl LocalBus {
     /// A bus over the embedded store. `occupancy` is shared with the local broker, which counts
-    /// consumers and events in hand with it.
+    /// consumers and events in hand with it; `node` is this node's id, for its dead letters.
     #[must_use]
-    pub fn new(store: Store, layout: Layout, occupancy: Occupancy) -> Self {
+    pub fn new(
+        store: Store,
+        layout: Layout,
+        occupancy: Occupancy,
+        node: &str,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (changes, _) = broadcast::channel(BEHIND);
-        Self { store, layout, occupancy, lanes: Mutex::default(), changes }
+        let (node, waiting, lanes) = (node.into(), Waiting::default(), Mutex::default());
+        Self { store, layout, occupancy, node, waiting, lanes, changes, metrics }
     }
 
     fn lane(&self, bus: &BusName) -> Lane {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Lane { bell: watch::Sender::new(()), events: broadcast::Sender::new(BEHIND) };
+        let new = || Lane {
+            bell: watch::Sender::new(()),
+            events: broadcast::Sender::new(BEHIND),
+            everywhere: Everywhere::default(),
+            registry: Registry::immediate(Meter {
+                metrics: Arc::clone(&self.metrics),
+                bus: bus.clone(),
+            }),
+        };
         lanes.entry(bus.clone()).or_insert_with(new).clone()
     }
 }
 
 #[async_trait]
 impl EventBus for LocalBus {
-    async fn dispatch(
-        &self,
-        bus: &BusName,
-        event: &Event,
-        has_listeners: bool,
-    ) -> Result<(), DispatchError> {
+    async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError> {
+        let (event, bus) = (&outgoing.event, &bus.name);
         if event.noop {
             return Ok(());
         }
-        let body = encode_cloudevent(event);
+        let lane = self.lane(bus);
+        let Encoded { content_type, body } = codec::encode(Codec::Json, event)?;
+        if !outgoing.again {
+            let (lane, keys) = (&lane, &outgoing.keys);
+            tokio::join!(lane.everywhere.call(event), lane.registry.call_sync(event, keys));
+        }
         let headers = serde_json::json!({});
         let exchange = self.layout.main(bus);
         let reached = self
             .store
-            .local_publish(&exchange, "", Some(CLOUDEVENTS_JSON), &headers, &body)
+            .local_publish(&exchange, "", Some(content_type), &headers, &body)
             .await
             .map_err(|error| DispatchError::Unavailable {
                 what: format!("storing event {} for bus {bus}", event.id),
                 source: Some(Box::new(error)),
             })?;
-        let lane = self.lane(bus);
-        // Fails when there is no every-node listener, which is nothing.
-        let everywhere = lane.events.send(Arc::new(event.clone())).unwrap_or(0);
-        lane.bell.send_replace(());
-        if reached == 0 && everywhere == 0 && has_listeners {
+        // Before anybody else hears of it, since it will be published again.
+        if reached.is_empty() && outgoing.must_route {
             return Err(DispatchError::Unroutable(bus.clone()));
         }
+        lane.bell.send_replace(());
+        let event = Arc::new(event.clone());
+        // Fails when there is no every-node listener, which is nothing.
+        let _ = lane.events.send(Arc::clone(&event));
+        lane.registry.enqueue(&event, &outgoing.keys, Which::AsyncOnly);
+        self.waiting.all(&self.store, &reached).await;
+        Ok(())
+    }
+
+    async fn redeliver(
+        &self,
+        bus: &BusDefinition,
+        redelivery: &Redelivery,
+    ) -> Result<(), DispatchError> {
+        let Redelivery { group, queue, content_type, body, previous } = redelivery;
+        match self.store.local_redeliver(queue, content_type.as_deref(), body, *previous).await {
+            Ok(()) => self.lane(&bus.name).bell.send_replace(()),
+            Err(LocalError::NoQueue(_)) => {
+                return Err(DispatchError::Unroutable(bus.name.clone()));
+            }
+            Err(error) => {
+                return Err(DispatchError::Unavailable {
+                    what: format!("storing dead letter {previous} for group {group} again"),
+                    source: Some(Box::new(error)),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn register(
+        &self,
+        bus: &BusDefinition,
+        keys: BTreeSet<RegistrationKey>,
+        listener: Arc<dyn KeyListener>,
+    ) -> Registration {
+        self.lane(&bus.name).registry.register(keys, listener)
+    }
+
+    fn notifications(&self, _: &BusName) -> Result<(), String> {
         Ok(())
     }
 
@@ -113,7 +185,16 @@ impl EventBus for LocalBus {
         let (state, watched) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
         let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
         let ending = run::Ending { finish: finish.clone(), abort: abort.clone() };
-        let task = if consumption.every_node() {
+        let sync = consumption.listener.mode == Mode::Sync;
+        let task = if consumption.every_node() && sync {
+            tokio::spawn(every_node::attend(
+                consumption.listener,
+                handler,
+                &lane.everywhere,
+                state,
+                ending,
+            ))
+        } else if consumption.every_node() {
             let events = lane.events.subscribe();
             tokio::spawn(every_node::consume(consumption, handler, events, state, ending))
         } else {
@@ -122,6 +203,11 @@ impl EventBus for LocalBus {
                 occupancy: self.occupancy.clone(),
                 consumption: Arc::new(consumption),
                 handler,
+                waiting: self.waiting.clone(),
+                places: Places::new(lane.bell.clone()),
+                abort: abort.clone(),
+                node: Arc::clone(&self.node),
+                metrics: Arc::clone(&self.metrics),
             };
             tokio::spawn(work::consume(queue, lane.bell.subscribe(), state, ending))
         };

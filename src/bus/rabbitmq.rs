@@ -4,24 +4,43 @@
 //! connection that publishes when it is short of memory, and consumers must go on to relieve it.
 //! Nothing here declares an exchange or a work queue: what is missing is waited for.
 
-mod changes;
+mod binder;
 mod consumer;
 mod delivery;
+mod headers;
+mod letters;
 mod message;
 mod node_queue;
+mod notifications;
+mod notify;
 mod outage;
+mod parked;
 mod publisher;
 
 use super::{
-    Consumer, Consumption, DispatchError, EventBus, Handler, TopologyChanged, codec, event::Event,
+    Consumer, Consumption, DispatchError, EventBus, Handler, KeyListener, Outgoing, Redelivery,
+    Registration, TopologyChanged,
+    codec::{self, Encoded},
 };
 use crate::{
-    amqp::{Amqp, AmqpError, AmqpUrl, Purpose},
-    domain::{layout::Layout, name::BusName},
+    amqp::{Amqp, AmqpError, AmqpUrl, LIMIT, Purpose},
+    clock,
+    domain::{
+        bus::{BusDefinition, Buses},
+        layout::Layout,
+        name::{BusName, GroupName, RegistrationKey},
+    },
+    metrics::Metrics,
+    store::Store,
 };
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
-use lapin::{BasicProperties, types::ShortString};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use letters::Keeper;
+use notifications::Notifications;
 use publisher::{Message, Published, Publisher};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +54,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The routing key under which changes of the topology are broadcast.
-const TOPOLOGY_KEY: &str = "topology";
+const TOPOLOGY_KEY: &str = "hearken:topology";
 
 /// How long a broadcast may take. It is a hint: whoever misses it follows its timer.
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(5);
@@ -44,7 +63,7 @@ const ANNOUNCE_LIMIT: Duration = Duration::from_secs(5);
 const CHANGES: usize = 64;
 
 /// What the bus needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RabbitMqBusConfig {
     /// `--amqp-url`.
     pub amqp_url: AmqpUrl,
@@ -52,12 +71,32 @@ pub struct RabbitMqBusConfig {
     pub layout: Layout,
     /// This node: part of its queues' names and of what operators see.
     pub node: String,
+    /// Where events are kept that are given up.
+    pub store: Store,
+    /// How often what is parked is looked for: [`COLLECT_EVERY`].
+    pub collect_every: Duration,
+    /// Whether the events of a group that is gone are dropped instead of kept when they come back.
+    pub discards: Discards,
+    /// The counters of this process.
+    pub metrics: Arc<Metrics>,
 }
+
+/// Says of a group whether its events are dropped.
+pub type Discards = Arc<dyn Fn(&GroupName) -> bool + Send + Sync>;
+
+/// How often a node looks for what is parked.
+pub const COLLECT_EVERY: Duration = Duration::from_secs(30);
 
 /// The event bus over RabbitMQ.
 pub struct RabbitMqBus {
     shared: Arc<Shared>,
-    subscriptions: Mutex<BTreeMap<BusName, DropGuard>>,
+    subscriptions: Mutex<BTreeMap<BusName, Subscription>>,
+}
+
+/// A bus that this node listens to, until it is dropped.
+struct Subscription {
+    bus: BusDefinition,
+    _stop: DropGuard,
 }
 
 /// What the bus's tasks have in common.
@@ -67,41 +106,61 @@ struct Shared {
     publisher: Publisher,
     layout: Layout,
     node: String,
+    letters: Keeper,
+    collect_every: Duration,
+    discards: Discards,
     wake: watch::Sender<u64>,
     changes: broadcast::Sender<TopologyChanged>,
     resyncs: watch::Sender<u64>,
+    notifications: Notifications,
 }
 
 impl RabbitMqBus {
     /// A bus that has not connected yet.
     #[must_use]
     pub fn new(config: RabbitMqBusConfig) -> Self {
-        let RabbitMqBusConfig { amqp_url, layout, node } = config;
-        let publishing = Arc::new(Amqp::new(amqp_url.clone(), &node, Purpose::Publish));
+        let RabbitMqBusConfig { amqp_url, layout, node, store, collect_every, discards, metrics } =
+            config;
+        let publishing = Arc::new(
+            Amqp::new(amqp_url.clone(), &node, Purpose::Publish).counted(Arc::clone(&metrics)),
+        );
         let shared = Shared {
-            consuming: Amqp::new(amqp_url, &node, Purpose::Consume),
+            consuming: Amqp::new(amqp_url, &node, Purpose::Consume).counted(Arc::clone(&metrics)),
             publisher: Publisher::new(Arc::clone(&publishing)),
             publishing,
             layout,
             node,
+            letters: Keeper::new(store, Arc::clone(&metrics)),
+            collect_every,
+            discards,
             wake: watch::Sender::default(),
             changes: broadcast::Sender::new(CHANGES),
             resyncs: watch::Sender::default(),
+            notifications: Notifications::new(metrics),
         };
         Self { shared: Arc::new(shared), subscriptions: Mutex::default() }
     }
 
-    /// Listens to the topology broadcasts of these buses and of no others. Needs a runtime.
-    pub fn set_buses(&self, buses: &BTreeSet<BusName>) {
+    /// Listens to the notifications and topology broadcasts of these buses and of no others, and
+    /// collects what is parked on them. Needs a runtime.
+    pub fn set_buses(&self, buses: &Buses) {
         let mut running = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|bus, _| buses.contains(bus));
-        for bus in buses {
-            running.entry(bus.clone()).or_insert_with(|| {
-                let stop = CancellationToken::new();
-                tokio::spawn(changes::follow(Arc::clone(&self.shared), bus.clone(), stop.clone()));
-                stop.drop_guard()
-            });
+        running.retain(|name, subscription| buses.get(name) == Some(&subscription.bus));
+        drop(running);
+        for bus in buses.values() {
+            self.listen(bus);
         }
+    }
+
+    fn listen(&self, bus: &BusDefinition) {
+        let mut running = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        running.entry(bus.name.clone()).or_insert_with(|| {
+            let (shared, stop) = (Arc::clone(&self.shared), CancellationToken::new());
+            let name = bus.name.clone();
+            tokio::spawn(parked::collect(Arc::clone(&shared), name, stop.clone()));
+            tokio::spawn(notifications::follow(shared, bus.clone(), stop.clone()));
+            Subscription { bus: bus.clone(), _stop: stop.drop_guard() }
+        });
     }
 
     /// Counts how often this node began to listen to broadcasts: what was broadcast before is
@@ -114,50 +173,139 @@ impl RabbitMqBus {
 
 impl Shared {
     /// Tries thrice, since a duplicate costs less than an event that its producer gives up. A
-    /// refusal is not tried again.
+    /// refusal is not tried again. All of that takes [`LIMIT`] at most.
     async fn publish(&self, exchange: &str, message: &Message) -> Result<Published, AmqpError> {
         let tries = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(2)
             .with_jitter();
-        (async || self.publisher.publish(exchange, message.clone()).await)
+        let trying = (async || self.publisher.publish(exchange, message.clone()).await)
             .retry(tries)
-            .when(AmqpError::is_transient)
-            .await
+            .when(AmqpError::is_transient);
+        match timeout(LIMIT, trying).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(AmqpError::silent(self.publishing.address())),
+        }
     }
+
+    /// What an event says of itself beside its body. On an exchange of James it is what James
+    /// writes, whose consumers die of a message that does not name its publisher, and nothing else.
+    fn properties(
+        &self,
+        bus: &BusDefinition,
+        outgoing: &Outgoing,
+        content_type: &str,
+    ) -> BasicProperties {
+        let event = &outgoing.event;
+        let properties = BasicProperties::default()
+            .with_content_type(content_type.into())
+            .with_delivery_mode(message::PERSISTENT)
+            .with_headers(self.signature(bus, outgoing.again));
+        if bus.attached {
+            return properties;
+        }
+        let mut headers = self.signature(bus, outgoing.again);
+        let published_at = AMQPValue::LongLongInt(clock::to_micros(clock::now()));
+        headers.insert(headers::PUBLISHED_AT.into(), published_at);
+        let mut properties =
+            properties.with_timestamp(seconds()).with_app_id(APP.into()).with_headers(headers);
+        // What AMQP has no room for still travels in the body.
+        if let Ok(id) = ShortString::try_new(event.id.as_str()) {
+            properties = properties.with_message_id(id);
+        }
+        if let Ok(kind) = ShortString::try_new(event.kind.as_str()) {
+            properties = properties.with_type(kind);
+        }
+        properties
+    }
+}
+
+/// What publishes, as operators see it.
+const APP: &str = "hearken";
+
+/// Now, as AMQP has it.
+fn seconds() -> u64 {
+    u64::try_from(clock::now().unix_timestamp()).unwrap_or_default()
+}
+
+fn unavailable(what: String, source: Option<AmqpError>) -> DispatchError {
+    DispatchError::Unavailable { what, source: source.map(Into::into) }
 }
 
 #[async_trait]
 impl EventBus for RabbitMqBus {
-    async fn dispatch(
-        &self,
-        bus: &BusName,
-        event: &Event,
-        has_listeners: bool,
-    ) -> Result<(), DispatchError> {
+    async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError> {
+        let event = &outgoing.event;
         if event.noop {
             return Ok(());
         }
-        let mut properties = BasicProperties::default()
-            .with_content_type(codec::CLOUDEVENTS_JSON.into())
-            .with_delivery_mode(message::PERSISTENT);
-        // An identity that AMQP has no room for still travels in the body.
-        if let Ok(id) = ShortString::try_new(event.id.as_str()) {
-            properties = properties.with_message_id(id);
+        let shared = &self.shared;
+        let Encoded { content_type, body } = codec::encode(bus.codec, event)?;
+        let following = shared.notifications.of(&bus.name);
+        if !outgoing.again {
+            tokio::join!(
+                following.registry.call_sync(event, &outgoing.keys),
+                following.everywhere.call(event)
+            );
         }
-        let body = codec::encode_cloudevent(event);
-        let message = Message::new(ShortString::default(), body, properties);
-        let exchange = self.shared.layout.main(bus);
-        let unavailable = |source: Option<AmqpError>| DispatchError::Unavailable {
-            what: format!("publishing event {} to exchange {exchange}", event.id),
-            source: source.map(Into::into),
-        };
+        let properties = shared.properties(bus, outgoing, content_type);
+        let message = Message::new(ShortString::default(), body.clone(), properties);
+        let exchange = shared.layout.events(bus);
+        match shared.publish(&exchange, &message).await {
+            Ok(Published::Returned) if outgoing.must_route => {
+                return Err(DispatchError::Unroutable(bus.name.clone()));
+            }
+            Ok(Published::Routed | Published::Returned) => {}
+            Err(error) => {
+                let what = format!("publishing event {} to exchange {exchange}", event.id);
+                return Err(unavailable(what, Some(error)));
+            }
+        }
+        shared.notify(bus, &body, content_type, outgoing).await;
+        Ok(())
+    }
+
+    async fn redeliver(
+        &self,
+        bus: &BusDefinition,
+        redelivery: &Redelivery,
+    ) -> Result<(), DispatchError> {
+        let Redelivery { group, content_type, body, previous, .. } = redelivery;
+        let exchange = self.shared.layout.returns(&bus.name);
+        let what = || format!("redelivering an event to group {group} through exchange {exchange}");
+        let mut headers = FieldTable::default();
+        let previous = AMQPValue::LongString(previous.to_string().into());
+        headers.insert(headers::PREVIOUS.into(), previous);
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(message::PERSISTENT)
+            .with_timestamp(seconds())
+            .with_app_id(APP.into())
+            .with_headers(headers);
+        let short =
+            |text: &str| node_queue::name(text).map_err(|error| unavailable(what(), Some(error)));
+        if let Some(content_type) = content_type {
+            properties = properties.with_content_type(short(content_type)?);
+        }
+        let message = Message::new(short(group.as_str())?, body.clone(), properties);
         match self.shared.publish(&exchange, &message).await {
             Ok(Published::Routed) => Ok(()),
-            Ok(Published::Returned) if !has_listeners => Ok(()),
-            Ok(Published::Returned) => Err(DispatchError::Unroutable(bus.clone())),
-            Err(error) => Err(unavailable(Some(error))),
+            Ok(Published::Returned) => Err(unavailable(what() + ": it has no queue", None)),
+            Err(error) => Err(unavailable(what(), Some(error))),
         }
+    }
+
+    fn register(
+        &self,
+        bus: &BusDefinition,
+        keys: BTreeSet<RegistrationKey>,
+        listener: Arc<dyn KeyListener>,
+    ) -> Registration {
+        self.listen(bus);
+        self.shared.notifications.of(&bus.name).registry.register(keys, listener)
+    }
+
+    fn notifications(&self, bus: &BusName) -> Result<(), String> {
+        self.shared.notifications.of(bus).check()
     }
 
     fn consume(&self, consumption: Consumption, handler: Arc<dyn Handler>) -> Consumer {

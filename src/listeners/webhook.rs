@@ -3,7 +3,9 @@
 //! The body is the event as a `CloudEvent` in structured JSON. `webhook-id` is the event's id and is
 //! the same each time the event is tried, so a receiver can tell a repetition. A status of 200 to
 //! 299 is success and everything else is tried again; redirects are not followed, because whoever
-//! answers them could lead a node anywhere.
+//! answers them could lead a node anywhere. `hearken-attempt` is the number of the retry, 0 for the
+//! first time, and `hearken-group` the group. A receiver that answers 429 or 503 with `Retry-After`
+//! is not called with the event before that pause is over.
 
 mod answer;
 pub mod policy;
@@ -133,7 +135,7 @@ struct Posting {
 
 #[async_trait]
 impl Listener for Posting {
-    async fn on_event(&self, event: &Event, _: &Execution) -> Result<(), Failure> {
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let body = encode_cloudevent(event);
         let id = signature::header_id(&event.id);
         let timestamp = clock::now().unix_timestamp();
@@ -144,7 +146,9 @@ impl Listener for Posting {
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, CLOUDEVENTS_JSON)
             .header("webhook-id", &id)
-            .header("webhook-timestamp", timestamp);
+            .header("webhook-timestamp", timestamp)
+            .header("hearken-group", execution.group.as_str())
+            .header("hearken-attempt", execution.attempt);
         if let Some(key) = &self.key {
             let signature = signature::sign(key, &id, timestamp, &body);
             request = request.header("webhook-signature", signature);

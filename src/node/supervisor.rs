@@ -13,6 +13,7 @@ use crate::{
     domain::{
         command::Pending,
         listener::{Delivery, Listener as Configured},
+        report::ListenerState,
         roster::{QueueId, Roster},
     },
     metrics::Metrics,
@@ -63,6 +64,12 @@ impl Supervisor {
         let mut retired = BTreeSet::new();
         loop {
             let current = Arc::clone(&roster.borrow_and_update());
+            let buses = self.roster.buses();
+            let known = |listener: &Configured| buses.contains_key(&listener.bus);
+            if !current.listeners().values().all(|configured| known(&configured.listener)) {
+                // Another node brought it. Said by the listener until it is read.
+                let _ = self.roster.read_buses().await;
+            }
             if has_draining(&current) {
                 // Unknown is as good as before: a drained queue that is gone only waits.
                 retired = self.store.retired().await.unwrap_or(retired);
@@ -141,6 +148,10 @@ impl Supervisor {
 
     fn start(&self, id: &QueueId, worker: &mut Worker) {
         let Configured { bus, group, class, .. } = &worker.listener;
+        let Some(definition) = self.roster.buses().get(bus).cloned() else {
+            let cause = format!("this node has not read what bus {bus} is yet");
+            return worker.enter(ListenerState::Starting, Some(cause), clock::now());
+        };
         match worker.make(self.roster.catalog()) {
             Ok(listener) => {
                 self.metrics.listener(bus, group);
@@ -149,6 +160,7 @@ impl Supervisor {
                 let handler: Arc<dyn Handler> = Arc::new(Counted { listener, metrics });
                 let consumption = Consumption {
                     listener: worker.listener.clone(),
+                    bus: definition,
                     queue,
                     draining: worker.draining,
                 };

@@ -105,7 +105,11 @@ impl Drop for Count<'_> {
 #[async_trait]
 impl Handler for Counted {
     async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
-        self.metrics.execution_began(&execution.bus, &execution.group);
+        let Execution { bus, group, attempt, .. } = execution;
+        self.metrics.execution_began(bus, group);
+        if *attempt > 0 {
+            self.metrics.retried(bus, group);
+        }
         let mut count =
             Count { metrics: &self.metrics, execution, began: Instant::now(), handled: false };
         let result = self.listener.on_event(event, execution).await;

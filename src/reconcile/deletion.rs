@@ -19,7 +19,7 @@ use crate::{
         plan::Step,
         report::{StepOutcome, StepRecord},
     },
-    store::PassLock,
+    store::HeldLock,
 };
 use std::{
     collections::BTreeMap,
@@ -85,7 +85,7 @@ impl Passes {
     pub(super) async fn delete(
         &mut self,
         work: &Work,
-        lock: &mut PassLock,
+        lock: &mut HeldLock,
         steps: &[Step],
     ) -> Applied {
         let mut all = Applied::default();

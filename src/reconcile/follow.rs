@@ -6,7 +6,7 @@ use super::{
     pass::{Passes, hold},
     work::Work,
 };
-use crate::store::PassLock;
+use crate::store::HeldLock;
 use crate::{
     broker::BrokerError,
     bus::TopologyChanged,
@@ -29,7 +29,7 @@ impl Passes {
     pub(super) async fn follow(
         &mut self,
         work: &mut Work,
-        lock: &mut PassLock,
+        lock: &mut HeldLock,
         records: &mut Vec<StepRecord>,
     ) -> Result<Topology, PassError> {
         let parts = Arc::clone(&self.parts);
@@ -79,7 +79,7 @@ impl Passes {
         let Parts { roster, bus, .. } = &*self.parts;
         bus.wake();
         let since = work.before.reconciled_version;
-        for name in work.buses.iter() {
+        for name in work.buses.keys() {
             let added: Vec<_> = (work.roster.listeners().values())
                 .filter(|configured| configured.version > since && configured.listener.bus == *name)
                 .map(|configured| configured.listener.group.clone())
@@ -91,10 +91,12 @@ impl Passes {
                 .map(|((group, _), _)| group.clone())
                 .collect();
             let prefix = roster.layout().main(name);
-            let changed = records.iter().any(|record| {
-                let rest = record.step.name.strip_prefix(&prefix);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
-            });
+            // A binding is named by both of its ends; that of an attached bus starts elsewhere.
+            let changed =
+                records.iter().flat_map(|record| record.step.name.split(" -> ")).any(|end| {
+                    let rest = end.strip_prefix(&prefix);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
+                });
             if changed {
                 let version = work.roster.version();
                 bus.announce(&TopologyChanged { bus: name.clone(), version, added, removed }).await;

@@ -9,13 +9,13 @@ use crate::{
     clock,
     domain::{
         command::Pending,
-        drift::{self, Drift, DriftKind, Remedy},
+        drift::{self, Drift, DriftKind, Object, Remedy},
         plan::{self, Action, Step},
         report::{StepRecord, TopologyState},
         roster::Roster,
         topology::Topology,
     },
-    store::PassLock,
+    store::HeldLock,
 };
 use std::{
     collections::BTreeSet,
@@ -105,7 +105,7 @@ impl Passes {
     async fn look_and_repair(
         &mut self,
         work: &mut Work,
-        lock: &mut PassLock,
+        lock: &mut HeldLock,
         ask: Ask,
         records: &mut Vec<StepRecord>,
     ) -> Result<Seen, PassError> {
@@ -198,7 +198,7 @@ impl Passes {
 
 /// A node that was paused may have lost the lock to another. Declaring twice does no harm; what
 /// takes something away must not be done on an old plan.
-pub(super) async fn hold(lock: &mut PassLock, steps: &[Step]) -> Result<(), PassError> {
+pub(super) async fn hold(lock: &mut HeldLock, steps: &[Step]) -> Result<(), PassError> {
     let takes = steps.iter().any(|step| matches!(step.action, Action::Unbind(_)));
     if takes && !lock.still_held().await {
         return Err(PassError::Busy);
@@ -213,7 +213,10 @@ pub(super) fn is_repairable(drift: &Drift) -> bool {
 
 /// Stops when so much is gone that this is more likely the wrong broker than drift.
 fn check_loss(work: &Work, drift: &[Drift], ask: Ask) -> Result<(), PassError> {
-    let lost = drift.iter().filter(|d| d.kind == DriftKind::Missing && work.in_baseline(d)).count();
+    // The exchange of an attached bus is not ours to keep, and takes our bindings with it.
+    let attached = |drift: &Drift| matches!(drift.object(), Object::Binding(binding) if work.desired.is_attached(&binding.source));
+    let lost = drift.iter().filter(|d| d.kind == DriftKind::Missing && work.in_baseline(d));
+    let lost = lost.filter(|drift| !attached(drift)).count();
     let owned = work.baseline.topology.len();
     if ask.rebuild || !drift::is_mass_loss(owned, lost) {
         return Ok(());

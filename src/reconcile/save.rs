@@ -55,7 +55,11 @@ impl Passes {
             failure,
             drift: reports,
             node: self.parts.roster.node().id.clone(),
-            buses: if behind { work.before.buses.clone() } else { Some((*work.buses).clone()) },
+            buses: if behind {
+                work.before.buses.clone()
+            } else {
+                Some(work.buses.keys().cloned().collect())
+            },
         };
         self.note_first_pass(work, drift).await?;
         self.parts.store.save_topology_status(&status).await?;

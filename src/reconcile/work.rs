@@ -5,14 +5,14 @@ use super::{
     pass::{Ask, Passes},
 };
 use crate::domain::{
+    bus::Buses,
     desired::{Desired, desired},
     drift::{Drift, Object, Remedy},
     event::Version,
-    name::BusName,
     report::TopologyStatus,
     roster::Roster,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// What one pass compares.
 pub(super) struct Work {
@@ -22,7 +22,7 @@ pub(super) struct Work {
     /// beyond it was never made.
     pub(super) baseline: Desired,
     pub(super) before: TopologyStatus,
-    pub(super) buses: Arc<BTreeSet<BusName>>,
+    pub(super) buses: Arc<Buses>,
 }
 
 impl Work {
@@ -61,8 +61,11 @@ impl Passes {
         let buses = service.read_buses().await?;
         let layout = service.layout();
         // A bus that another node brought is work, not a loss.
-        let followed = before.buses.as_ref().unwrap_or(&buses);
-        let baseline = applied.map(|applied| desired(layout, followed, &applied, &retired));
+        let mut followed = (*buses).clone();
+        if let Some(before) = &before.buses {
+            followed.retain(|name, _| before.contains(name));
+        }
+        let baseline = applied.map(|applied| desired(layout, &followed, &applied, &retired));
         let baseline = baseline.unwrap_or_default();
         let desired = desired(layout, &buses, &roster, &retired);
         Ok(Work { roster, desired, baseline, before, buses })

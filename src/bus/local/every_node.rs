@@ -1,15 +1,23 @@
 //! Every-node listeners: each event once in this process, at most once.
 
 use super::run::{Ending, run};
-use crate::bus::{ConsumerState, Consumption, Execution, Handler, event::Event};
-use std::sync::Arc;
+use crate::{
+    bus::{
+        ConsumerState, Consumption, Execution, Failure, Handler, event::Event, registry::Everywhere,
+    },
+    domain::listener::Listener,
+};
+use async_trait::async_trait;
+use std::{future::Future, sync::Arc};
 use tokio::{
     sync::{
+        Semaphore,
         broadcast::{Receiver, error::RecvError},
         watch,
     },
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Runs the handler for each event until it is told to end. What a listener that is too slow does
@@ -22,6 +30,7 @@ pub(super) async fn consume(
     ending: Ending,
 ) {
     state.send_replace(ConsumerState::Running);
+    let abort = ending.abort.clone();
     let consumption = Arc::new(consumption);
     let mut running = JoinSet::new();
     loop {
@@ -32,7 +41,8 @@ pub(super) async fn consume(
             Some(_) = running.join_next() => {}
             event = events.recv(), if !full => match event {
                 Ok(event) => {
-                    running.spawn(call(Arc::clone(&consumption), Arc::clone(&handler), event));
+                    let call = call(Arc::clone(&consumption), Arc::clone(&handler), event, abort.child_token());
+                    running.spawn(call);
                 }
                 Err(RecvError::Lagged(lost)) => {
                     let group = consumption.listener.group.as_str();
@@ -46,19 +56,62 @@ pub(super) async fn consume(
     drop(state);
 }
 
-async fn call(consumption: Arc<Consumption>, handler: Arc<dyn Handler>, event: Arc<Event>) {
+async fn call(
+    consumption: Arc<Consumption>,
+    handler: Arc<dyn Handler>,
+    event: Arc<Event>,
+    cancelled: CancellationToken,
+) {
     let listener = &consumption.listener;
-    let (group, bus) = (listener.group.clone(), listener.bus.clone());
-    let execution = Execution { group, bus, attempt: 0 };
-    let outcome = run(handler.as_ref(), &event, &execution, listener.timeout.duration()).await;
+    let execution = Execution { cancelled, ..Execution::begin(listener, 0) };
+    let outcome = run(handler.as_ref(), &event, &execution).await;
     if let Err(failure) = outcome {
         let (group, id) = (listener.group.as_str(), event.id.as_str());
-        let cause = failure.cause;
+        let cause = failure.to_string();
         warn!(
             group,
             event.id = id,
             cause,
             "group {group} failed with event {id}, which an every-node listener gets once: {cause}"
         );
+    }
+}
+
+/// Lets each dispatch run a synchronous listener, until it is told to end. It is in its place
+/// before this returns.
+pub(super) fn attend(
+    listener: Listener,
+    handler: Arc<dyn Handler>,
+    everywhere: &Everywhere,
+    state: watch::Sender<ConsumerState>,
+    ending: Ending,
+) -> impl Future<Output = ()> + use<> {
+    let concurrency = listener.concurrency;
+    let slots = Arc::new(Semaphore::new(concurrency.into()));
+    let inline = Inline { handler, abort: ending.abort.clone() };
+    let place = everywhere.enter(listener, Arc::new(inline), Arc::clone(&slots));
+    state.send_replace(ConsumerState::Running);
+    async move {
+        ending.finish.cancelled().await;
+        drop(place);
+        // All slots are free when nothing runs. Executions that are aborted give theirs back.
+        let _ = slots.acquire_many(concurrency.into()).await;
+        drop(state);
+    }
+}
+
+/// A handler that a dispatch runs, which may be told not to wait for it.
+struct Inline {
+    handler: Arc<dyn Handler>,
+    abort: CancellationToken,
+}
+
+#[async_trait]
+impl Handler for Inline {
+    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+        let execution = Execution { cancelled: self.abort.child_token(), ..execution.clone() };
+        let running = run(self.handler.as_ref(), event, &execution);
+        let stopped = || Err(Failure::new("the listener was stopped"));
+        self.abort.run_until_cancelled(running).await.unwrap_or_else(stopped)
     }
 }

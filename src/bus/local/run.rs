@@ -1,8 +1,8 @@
 //! One execution of a handler, and how consumers end.
 
-use crate::bus::{Execution, Failure, Handler, event::Event};
+use crate::bus::{Execution, Failure, Handler, event::Event, registry::INSIDE};
 use futures_util::FutureExt;
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::panic::AssertUnwindSafe;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,21 +25,27 @@ impl Ending {
     }
 }
 
-/// Runs a handler. Taking longer than `limit` and panicking are failures as any other.
+/// Runs a handler. Going on after the execution's deadline and panicking are failures as any
+/// other. Whoever dispatches in it waits for no place that it may hold itself.
 pub(super) async fn run(
     handler: &dyn Handler,
     event: &Event,
     execution: &Execution,
-    limit: Duration,
 ) -> Result<(), Failure> {
-    let outcome = AssertUnwindSafe(handler.handle(event, execution)).catch_unwind();
-    match tokio::time::timeout(limit, outcome).await {
+    let began = tokio::time::Instant::now();
+    let running = AssertUnwindSafe(handler.handle(event, execution)).catch_unwind();
+    let running = INSIDE.scope((), running);
+    match tokio::time::timeout_at(execution.deadline.into(), running).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => {
             let words = panic.downcast_ref::<&str>().copied().map(str::to_owned);
             let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
             Err(Failure::new(format!("the listener panicked: {}", words.unwrap_or_default())))
         }
-        Err(_) => Err(Failure::new(format!("the listener did not finish within {limit:?}"))),
+        Err(_) => {
+            execution.cancelled.cancel();
+            let millis = began.elapsed().as_millis();
+            Err(Failure::new(format!("the listener did not finish within {millis} ms")))
+        }
     }
 }

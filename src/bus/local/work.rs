@@ -3,10 +3,13 @@
 use super::{
     occupancy::{Attendance, Claim, Occupancy},
     run::{Ending, run},
+    settle::{Outcome, settle},
+    waiting::{PLACE, Places, Waiting},
 };
 use crate::{
-    bus::{ConsumerState, Consumption, Execution, Failure, Handler, codec::decode},
-    domain::layout::level_after,
+    bus::{ConsumerState, Consumption, Execution, Handler, codec::decode},
+    domain::listener::Mode,
+    metrics::Metrics,
     store::{Store, StoreError, local::LocalDelivery},
 };
 use std::{
@@ -19,7 +22,7 @@ use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
 };
-use tracing::{debug, error, warn};
+use tokio_util::sync::CancellationToken;
 
 /// The poll that repairs a missed bell.
 const IDLE: Duration = Duration::from_secs(5);
@@ -27,9 +30,6 @@ const IDLE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long an event waits that cannot be read. A newer hearken wrote it, so a newer one has to
-/// come first.
-const UNREADABLE: Duration = Duration::from_hours(1);
 
 /// What it takes to work on a queue.
 #[derive(Clone)]
@@ -38,6 +38,14 @@ pub(super) struct Queue {
     pub(super) occupancy: Occupancy,
     pub(super) consumption: Arc<Consumption>,
     pub(super) handler: Arc<dyn Handler>,
+    pub(super) waiting: Waiting,
+    /// Those of the listener's executions that wait for their own dispatches.
+    pub(super) places: Places,
+    /// Cancelled when executions are not waited for any longer.
+    pub(super) abort: CancellationToken,
+    /// This node's id.
+    pub(super) node: Arc<str>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// When to look again, unless something happens before.
@@ -55,6 +63,9 @@ pub(super) async fn consume(
     state: watch::Sender<ConsumerState>,
     ending: Ending,
 ) {
+    let listener = &queue.consumption.listener;
+    let _attending = (listener.mode == Mode::Sync)
+        .then(|| queue.waiting.attend(&queue.consumption.queue, listener.timeout.duration()));
     let mut worker = Worker {
         queue,
         state,
@@ -76,8 +87,8 @@ pub(super) async fn consume(
             biased;
             () = ending.finish.cancelled() => break,
             Some(ended) = worker.hands.join_next_with_id() => worker.ended(ended),
-            // The bus is gone when nobody can ring.
-            rung = bell.changed(), if !full => match rung {
+            // The bus is gone when nobody can ring. Rung too when a hand is lent.
+            rung = bell.changed() => match rung {
                 Ok(()) => worker.pause = FIRST_PAUSE,
                 Err(_) => break,
             },
@@ -102,6 +113,12 @@ struct Worker {
 }
 
 impl Worker {
+    /// Whether as many run as may. Those that only wait for their own dispatches do not count.
+    fn is_full(&self) -> bool {
+        let busy = self.hands.len().saturating_sub(self.queue.places.lent());
+        busy >= usize::from(self.queue.consumption.listener.concurrency)
+    }
+
     /// Takes what is due, as far as hands are free.
     async fn look(&mut self) -> Next {
         match self.take().await {
@@ -140,7 +157,7 @@ impl Worker {
         let Queue { store, occupancy, consumption, .. } = &self.queue;
         let name = consumption.queue.as_str();
         let concurrency = usize::from(consumption.listener.concurrency);
-        if self.hands.len() >= concurrency {
+        if self.is_full() {
             return Ok(Some(Next::Free));
         }
         // What is in hand is still in the queue and comes first, so room is made for it.
@@ -151,7 +168,7 @@ impl Worker {
         }
         let mut taken = false;
         for delivery in due {
-            if self.hands.len() >= concurrency {
+            if self.is_full() {
                 return Ok(Some(Next::Free));
             }
             if let Some(claim) = occupancy.claim(name, delivery.seq) {
@@ -205,75 +222,23 @@ impl Worker {
 
 /// Runs one delivery and settles it. Returns when it is due again, if it is.
 async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
-    let listener = &queue.consumption.listener;
-    let pause = match decode(delivery.content_type.as_deref(), &delivery.body) {
+    let outcome = match decode(delivery.content_type.as_deref(), &delivery.body) {
+        // It says nothing, so it is for nobody.
+        Ok(event) if event.noop => Outcome::Done,
         Ok(event) => {
-            let (group, bus) = (listener.group.clone(), listener.bus.clone());
-            let execution = Execution { group, bus, attempt: delivery.attempt };
-            let limit = listener.timeout.duration();
-            let outcome = run(queue.handler.as_ref(), &event, &execution, limit).await;
-            outcome.err().map(|failure| postponement(&queue, &delivery, &event.id, &failure))
+            let listener = &queue.consumption.listener;
+            let execution = Execution {
+                first_failed_at: delivery.first_failed_at,
+                cancelled: queue.abort.child_token(),
+                ..Execution::begin(listener, delivery.attempt)
+            };
+            let running = run(queue.handler.as_ref(), &event, &execution);
+            let result = PLACE.scope(queue.places.clone(), running).await;
+            Outcome::of(&queue, &delivery, &event, result)
         }
-        Err(problem) => {
-            // Once: the event comes back each hour.
-            if delivery.attempt == 0 {
-                let (group, name) = (listener.group.as_str(), queue.consumption.queue.as_str());
-                error!(
-                    group,
-                    queue = name,
-                    delivery = delivery.seq,
-                    %problem,
-                    "queue {name} holds an event that cannot be read, which stays there until a hearken comes that can: {problem}"
-                );
-            }
-            Some(UNREADABLE)
-        }
+        Err(problem) => Outcome::unreadable(&queue, &delivery, &problem.to_string()),
     };
-    settle(&queue, &delivery, pause).await;
-    pause.map(|pause| Instant::now() + pause)
-}
-
-/// How long a failed event waits, and says that it failed.
-fn postponement(queue: &Queue, delivery: &LocalDelivery, id: &str, failure: &Failure) -> Duration {
-    let listener = &queue.consumption.listener;
-    let own = Duration::from_millis(level_after(&listener.retry, delivery.attempt));
-    let pause = failure.retry_after.map_or(own, |asked| asked.max(own));
-    let group = listener.group.as_str();
-    let (cause, attempt) = (failure.cause.as_str(), delivery.attempt);
-    if attempt <= listener.retry.attempts {
-        let used_up =
-            if attempt == listener.retry.attempts { "; its attempts are used up" } else { "" };
-        warn!(
-            group,
-            event.id = id,
-            attempt,
-            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "group {group} failed with event {id} (execution {attempt}), which is tried again in {pause:?}{used_up}: {cause}"
-        );
-    } else {
-        debug!(group, event.id = id, attempt, "group {group} still fails with event {id}: {cause}");
-    }
-    pause
-}
-
-/// Records the outcome, however long that takes: while the store is away the delivery stays in
-/// hand, so it does not run twice in this process.
-async fn settle(queue: &Queue, delivery: &LocalDelivery, postponed: Option<Duration>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let settled = match postponed {
-            None => queue.store.local_done(delivery.seq).await,
-            Some(wait) => {
-                let attempt = delivery.attempt.saturating_add(1);
-                queue.store.local_postpone(delivery.seq, wait, attempt).await
-            }
-        };
-        let Err(problem) = settled else { return };
-        if pause == FIRST_PAUSE {
-            let group = queue.consumption.listener.group.as_str();
-            warn!(group, %problem, "the outcome of an event of group {group} cannot be recorded, which is tried until it is: {problem}");
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    let due = settle(&queue, &delivery, outcome).await;
+    queue.waiting.executed(&queue.consumption.queue, delivery.seq);
+    due
 }

@@ -3,13 +3,17 @@
 use super::{Shared, node_queue::name, outage::Outage};
 use crate::{
     amqp::AmqpError,
-    bus::{Consumer, ConsumerState, Consumption, Handler, Stop},
+    bus::{Consumer, ConsumerState, Consumption, Handler, Stop, registry::Place},
+    domain::listener::Mode,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use lapin::{
     Channel,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    options::{
+        BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
     types::{FieldTable, ShortString},
 };
 use std::{
@@ -22,7 +26,7 @@ use std::{
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -34,6 +38,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// How often a drained queue is looked at: an event may come back from a wait queue.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// How often the queue of an every-node listener is bound again. An exchange that was deleted and
+/// made again took the binding with it, and nobody tells the queue.
+const BIND_AGAIN: Duration = Duration::from_secs(20);
 
 /// A consumer at work.
 pub(super) struct Work {
@@ -77,21 +85,25 @@ pub(super) fn start(
         state: sender,
         patience: AtomicU64::new(0),
     });
+    let inline = work.inline();
     let task = tokio::spawn(Arc::clone(&work).run());
     let ending = work.stop.clone().drop_guard();
-    Consumer { state, stop: Box::new(Stopping { work, task, _ending: ending }) }
+    Consumer { state, stop: Box::new(Stopping { work, task, inline, _ending: ending }) }
 }
 
 /// Ends the consumer; dropping it ends it without patience.
 struct Stopping {
     work: Arc<Work>,
     task: JoinHandle<()>,
+    /// Its place among those that this node's own dispatches wait for.
+    inline: Option<Place>,
     _ending: DropGuard,
 }
 
 #[async_trait]
 impl Stop for Stopping {
     async fn stop(mut self: Box<Self>, patience: Duration) {
+        self.inline = None;
         let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         self.work.patience.store(millis, Ordering::Relaxed);
         self.work.stop.cancel();
@@ -104,6 +116,23 @@ impl Stop for Stopping {
 impl Work {
     pub(super) fn group(&self) -> &str {
         self.consumption.listener.group.as_str()
+    }
+
+    /// Whether this node's own events ran before their dispatch returned, and are passed over.
+    pub(super) fn runs_inline(&self) -> bool {
+        self.consumption.every_node() && self.consumption.listener.mode == Mode::Sync
+    }
+
+    fn inline(&self) -> Option<Place> {
+        self.runs_inline().then(|| {
+            let following = self.shared.notifications.of(&self.consumption.listener.bus);
+            let (listener, handler) = (&self.consumption.listener, &self.handler);
+            following.everywhere.enter(
+                listener.clone(),
+                Arc::clone(handler),
+                Arc::clone(&self.slots),
+            )
+        })
     }
 
     async fn run(self: Arc<Self>) {
@@ -201,10 +230,15 @@ impl Work {
         mut events: lapin::Consumer,
     ) -> Result<End, String> {
         let amqp = &self.shared.consuming;
+        let mut again = interval(BIND_AGAIN);
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(End::Stopped),
+                _ = again.tick(), if self.consumption.every_node() => {
+                    self.bind(channel, queue).await.map_err(|error| error.to_string())?;
+                    continue;
+                }
                 next = events.next() => next,
                 () = sleep(SILENCE), if self.consumption.draining => {
                     let empty = self.tasks.is_empty()
@@ -228,12 +262,22 @@ impl Work {
         }
     }
 
+    /// Binds the node's own queue once more.
+    async fn bind(&self, channel: &Channel, queue: &ShortString) -> Result<(), AmqpError> {
+        let events = name(&self.shared.layout.events(&self.consumption.bus))?;
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        let key = ShortString::default();
+        let binding = channel.queue_bind(queue.clone(), events, key, options, none);
+        self.shared.consuming.answer(binding).await
+    }
+
     /// The queue to consume: the group's work queue, or one of this node's own.
     async fn queue(&self, channel: &Channel) -> Result<ShortString, AmqpError> {
         let shared = &self.shared;
         if self.consumption.every_node() {
-            let bus = &self.consumption.listener.bus;
-            return shared.node_queue(channel, bus, &shared.layout.main(bus), "").await;
+            let bus = &self.consumption.bus;
+            let events = shared.layout.events(bus);
+            return shared.node_queue(channel, &bus.name, &events, "").await;
         }
         name(&self.consumption.queue)
     }

@@ -1,12 +1,28 @@
 //! One delivery, from the queue to its acknowledgement.
+//!
+//! An event that fails travels on as a copy: through a wait queue to its next attempt, or into the
+//! database as a dead letter. The original is acknowledged when the copy is safe. While the database
+//! is away, an event that is given up waits as long as its listener allows and has the same attempt
+//! again, so that it lies in the broker meanwhile and not in memory.
 
 use super::{
     Message, Published,
     consumer::Work,
-    message::{attempt, parked, pause, retried},
+    headers,
+    message::{Failed, parked, waiting},
+    notify::is_from,
     outage::pauses,
 };
-use crate::bus::{Execution, Failure, codec, event::Event};
+use crate::{
+    bus::{
+        Execution, Failure,
+        codec::{self, CLOUDEVENTS_JSON},
+        event::Event,
+        registry::INSIDE,
+        verdict::{Verdict, level_for, longest_level, random, verdict},
+    },
+    clock,
+};
 use futures_util::FutureExt;
 use lapin::{
     BasicProperties,
@@ -46,9 +62,15 @@ impl Work {
 
     async fn process(&self, delivery: &Delivery) {
         let content_type = delivery.properties.content_type().as_ref().map(ShortString::as_str);
-        let settled = match codec::decode_all(content_type, &delivery.data) {
-            Ok(events) => self.run_all(delivery, &events).await,
-            Err(error) => self.park(delivery, &error.to_string()).await,
+        // A listener on every node has no wait queues, and its events never come back.
+        let rest = headers::rest(&delivery.properties).filter(|_| !self.consumption.every_node());
+        let settled = if let Some(rest) = rest {
+            self.wait_again(delivery, rest).await
+        } else {
+            match codec::decode_all(content_type, &delivery.data) {
+                Ok(events) => self.run_all(delivery, &events).await,
+                Err(error) => self.park(delivery, &error.to_string()).await,
+            }
         };
         let acker = &delivery.acker;
         let answered = if settled {
@@ -64,70 +86,135 @@ impl Work {
     /// Runs the events of one delivery. Returns whether it can be acknowledged: each event has run
     /// or travels on as a copy.
     async fn run_all(&self, delivery: &Delivery, events: &[Event]) -> bool {
-        let attempt = attempt(&delivery.properties);
-        let listener = &self.consumption.listener;
+        let instance = self.shared.notifications.instance;
+        if self.runs_inline() && is_from(instance, &delivery.properties) {
+            return true;
+        }
         for event in events.iter().filter(|event| !event.noop) {
-            let Err(failure) = self.execute(event, attempt).await else { continue };
-            let cause = failure.cause.as_str();
+            // The broker hands the original out again when its channel is gone.
+            if !delivery.acker.usable() {
+                return false;
+            }
+            let Err(failure) = self.execute(event, &delivery.properties).await else { continue };
             if self.consumption.every_node() {
+                let (group, cause) = (self.group(), failure.to_string());
                 tracing::warn!(
+                    group,
                     event = event.id,
                     cause,
-                    "group {} failed on event {}, which every node gets once: {cause}",
-                    self.group(),
+                    "group {group} failed on event {}, which every node gets once: {cause}",
                     event.id
                 );
-                continue;
-            }
-            let level = pause(&listener.retry, attempt, failure.retry_after);
-            let (group, id) = (self.group(), event.id.as_str());
-            if attempt <= listener.retry.attempts {
-                let used_up = if attempt == listener.retry.attempts {
-                    "; its attempts are used up"
-                } else {
-                    ""
-                };
-                tracing::warn!(
-                    group,
-                    event = id,
-                    attempt,
-                    "group {group} failed on event {id} and tries again in {level} ms{used_up}: {cause}"
-                );
-            } else {
-                tracing::debug!(
-                    group,
-                    event = id,
-                    attempt,
-                    "group {group} still fails on event {id}: {cause}"
-                );
-            }
-            let mut properties = retried(&delivery.properties, &listener.group, cause);
-            let body = if events.len() == 1 {
-                delivery.data.clone()
-            } else {
-                // Of several events in one body only those that failed run again.
-                properties = properties.with_content_type(codec::CLOUDEVENTS_JSON.into());
-                codec::encode_cloudevent(event)
-            };
-            let exchange = self.shared.layout.wait(&listener.bus, level);
-            if !self.hand_over(delivery, &exchange, body, properties).await {
+            } else if !self.failed(delivery, (event, events.len() == 1), &failure).await {
                 return false;
             }
         }
         true
     }
 
-    async fn execute(&self, event: &Event, attempt: u32) -> Result<(), Failure> {
+    async fn execute(&self, event: &Event, properties: &BasicProperties) -> Result<(), Failure> {
         let listener = &self.consumption.listener;
-        let execution =
-            Execution { group: listener.group.clone(), bus: listener.bus.clone(), attempt };
+        let execution = Execution {
+            first_failed_at: headers::first_failed_at(properties),
+            cancelled: self.abort.child_token(),
+            ..Execution::begin(listener, headers::attempt(properties))
+        };
         // A panic is a failure of this event, not of the consumer.
         let running = AssertUnwindSafe(self.handler.handle(event, &execution)).catch_unwind();
+        // Whoever dispatches in it waits for no place that it may hold itself.
+        let running = INSIDE.scope((), running);
         match timeout(listener.timeout.duration(), running).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Failure::new("the listener panicked")),
-            Err(_) => Err(Failure::new(format!("it did not finish within {}", listener.timeout))),
+            Err(_) => {
+                execution.cancelled.cancel();
+                Err(Failure::new(format!("it did not finish within {}", listener.timeout)))
+            }
         }
+    }
+
+    /// Sends an event that failed where it belongs. `event` says whether it travelled alone.
+    async fn failed(&self, delivery: &Delivery, event: (&Event, bool), failure: &Failure) -> bool {
+        let (properties, retry) = (&delivery.properties, &self.consumption.listener.retry);
+        let attempt = headers::attempt(properties);
+        let cause = &*failure.to_string();
+        let group = &self.consumption.listener.group;
+        let first_at = headers::first_failed_at(properties).unwrap_or_else(clock::now);
+        let failed = Failed { group, cause, first_at };
+        match verdict(retry, attempt, failure, random()) {
+            Verdict::Retry { level, not_before, .. } => {
+                tracing::warn!(
+                    %group,
+                    event = event.0.id,
+                    attempt,
+                    cause,
+                    "group {group} failed on event {} and tries again in {level} ms: {cause}",
+                    event.0.id
+                );
+                self.wait(delivery, event, level, failed.retried(properties, not_before)).await
+            }
+            Verdict::DeadLetter => self.give_up(delivery, event, &failed).await,
+        }
+    }
+
+    /// Keeps an event as a dead letter, or sends it round once more.
+    async fn give_up(
+        &self,
+        delivery: &Delivery,
+        event: (&Event, bool),
+        failed: &Failed<'_>,
+    ) -> bool {
+        let (letter, body) = self.letter(delivery, event, failed.cause, failed.first_at);
+        let (group, id, attempts, cause) =
+            (failed.group, &event.0.id, letter.attempts, failed.cause);
+        match self.shared.letters.keep(&letter, &body).await {
+            Ok(_) => {
+                tracing::warn!(
+                    %group,
+                    event = id,
+                    attempts,
+                    cause,
+                    dead_letter = %letter.id,
+                    "group {group} gave up event {id} after {attempts} executions; it is kept as dead letter {}: {cause}",
+                    letter.id
+                );
+                true
+            }
+            Err(problem) => {
+                tracing::debug!(%group, event = id, problem, "group {group} runs event {id} again because it cannot be kept: {problem}");
+                let level = longest_level(&self.consumption.listener.retry);
+                let properties = failed.unkept(&delivery.properties, letter.id);
+                self.wait(delivery, event, level, properties).await
+            }
+        }
+    }
+
+    /// Sends an event back to wait that came before its time. It has not run, so this is no
+    /// attempt.
+    async fn wait_again(&self, delivery: &Delivery, rest: Duration) -> bool {
+        let listener = &self.consumption.listener;
+        let level = level_for(&listener.retry, rest);
+        let exchange = self.shared.layout.wait(&listener.bus, level);
+        let properties = waiting(&delivery.properties);
+        self.hand_over(delivery, &exchange, delivery.data.clone(), properties).await
+    }
+
+    /// Sends a copy of an event to wait. Of several events in one body only this one travels on.
+    async fn wait(
+        &self,
+        delivery: &Delivery,
+        (event, alone): (&Event, bool),
+        level: u64,
+        mut properties: BasicProperties,
+    ) -> bool {
+        let body = if alone {
+            delivery.data.clone()
+        } else {
+            properties = properties.with_content_type(CLOUDEVENTS_JSON.into());
+            codec::encode_cloudevent(event)
+        };
+        let exchange = self.shared.layout.wait(&self.consumption.listener.bus, level);
+        self.hand_over(delivery, &exchange, body, properties).await
     }
 
     /// Puts aside what is no event. Every node of an every-node listener gets it, so it is only
@@ -154,6 +241,10 @@ impl Work {
         properties: BasicProperties,
     ) -> bool {
         let Ok(key) = ShortString::try_new(self.group()) else { return false };
+        // The original is handed out again, and its copy would be one too many.
+        if !original.acker.usable() {
+            return false;
+        }
         let copy = Message::new(key, body, properties);
         let deadline = Instant::now() + HOLD;
         let mut wake = self.shared.wake.subscribe();

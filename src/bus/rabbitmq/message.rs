@@ -1,31 +1,17 @@
 //! The copy of an event that travels through the wait queues, and what it says of itself.
 
-use crate::{
-    clock,
-    domain::{
-        layout::{level_after, wait_levels},
-        listener::Retry,
-        name::GroupName,
-    },
-};
+use super::headers::{ATTEMPT, ERROR, FIRST_AT, GROUP, LETTER, NOT_BEFORE, attempt};
+use crate::{clock, domain::name::GroupName};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
 use std::{collections::BTreeMap, time::Duration};
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
 
 /// AMQP's delivery mode for what must outlive the broker.
 pub(super) const PERSISTENT: u8 = 2;
-
-/// The number of the retry that the copy is for.
-const ATTEMPT: &str = "x-hearken-attempt";
-/// When the event failed for the first time.
-const FIRST_AT: &str = "x-hearken-first-at";
-/// Why it failed the last time, or why it is parked.
-const ERROR: &str = "x-hearken-error";
-/// The group that could not run it.
-const GROUP: &str = "x-hearken-group";
 
 /// The longest error that a header carries, in bytes: headers travel in one frame.
 const MAX_ERROR: usize = 500;
@@ -34,33 +20,57 @@ const MAX_ERROR: usize = 500;
 /// frame closes the connection on everybody who publishes.
 const MAX_FOREIGN: usize = 100_000;
 
-/// The number of the execution that a message is for; 0 is the first.
-pub(super) fn attempt(properties: &BasicProperties) -> u32 {
-    let headers = properties.headers().as_ref();
-    let value = headers.and_then(|headers| headers.inner().get(ATTEMPT));
-    let number: i64 = match value {
-        Some(AMQPValue::LongLongInt(number)) => *number,
-        Some(AMQPValue::LongInt(number)) => (*number).into(),
-        Some(AMQPValue::LongUInt(number)) => (*number).into(),
-        Some(AMQPValue::ShortInt(number)) => (*number).into(),
-        Some(AMQPValue::ShortUInt(number)) => (*number).into(),
-        Some(AMQPValue::ShortShortInt(number)) => (*number).into(),
-        Some(AMQPValue::ShortShortUInt(number)) => (*number).into(),
-        _ => 0,
-    };
-    u32::try_from(number.max(0)).unwrap_or(u32::MAX)
+/// A failure, as the copy of its event tells of it.
+pub(super) struct Failed<'a> {
+    /// The group that failed.
+    pub(super) group: &'a GroupName,
+    /// Why.
+    pub(super) cause: &'a str,
+    /// When the event failed for the first time.
+    pub(super) first_at: OffsetDateTime,
 }
 
-/// The properties of the copy for the next attempt.
-pub(super) fn retried(from: &BasicProperties, group: &GroupName, cause: &str) -> BasicProperties {
-    let next = attempt(from).saturating_add(1);
-    let (mut headers, properties) = copy(from);
-    if !headers.contains_key(FIRST_AT) {
-        let now = clock::now().format(&Rfc3339).unwrap_or_default();
-        headers.insert(FIRST_AT.into(), AMQPValue::LongString(now.into()));
+impl Failed<'_> {
+    /// The properties of the copy for the next attempt, which does not run before a pause is over.
+    pub(super) fn retried(
+        &self,
+        from: &BasicProperties,
+        not_before: Option<Duration>,
+    ) -> BasicProperties {
+        let next = attempt(from).saturating_add(1);
+        let (mut headers, properties) = self.copy(from);
+        headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(next.into()));
+        if let Some(pause) = not_before {
+            let due = (clock::now() + pause).unix_timestamp_nanos() / 1_000_000;
+            let due = i64::try_from(due).unwrap_or(i64::MAX);
+            headers.insert(NOT_BEFORE.into(), AMQPValue::LongLongInt(due));
+        }
+        properties.with_headers(headers)
     }
-    headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(next.into()));
-    explain(&mut headers, group, cause);
+
+    /// The properties of the copy that could not be kept as the dead letter `letter`: it has the
+    /// same attempt again.
+    pub(super) fn unkept(&self, from: &BasicProperties, letter: Uuid) -> BasicProperties {
+        let (mut headers, properties) = self.copy(from);
+        headers.insert(LETTER.into(), AMQPValue::LongString(letter.to_string().into()));
+        properties.with_headers(headers)
+    }
+
+    fn copy(&self, from: &BasicProperties) -> (FieldTable, BasicProperties) {
+        let (headers, properties) = copy(from);
+        let kept = headers.inner().iter().filter(|(name, _)| name.as_str() != NOT_BEFORE);
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+        let mut headers: FieldTable = kept.collect::<BTreeMap<_, _>>().into();
+        let first = self.first_at.format(&Rfc3339).unwrap_or_default();
+        headers.insert(FIRST_AT.into(), AMQPValue::LongString(first.into()));
+        explain(&mut headers, self.group, self.cause);
+        (headers, properties)
+    }
+}
+
+/// The properties of the copy that waits again and is otherwise what it was.
+pub(super) fn waiting(from: &BasicProperties) -> BasicProperties {
+    let (headers, properties) = copy(from);
     properties.with_headers(headers)
 }
 
@@ -138,34 +148,22 @@ fn is_the_brokers(name: &str) -> bool {
             .any(|start| name.starts_with(start))
 }
 
-/// The wait level for the pause after a failed attempt. The listener's longest goes on when its
-/// attempts are used up. A longer pause that the other side asked for is met by the smallest level
-/// that holds it, and by the longest that the listener has: only those levels exist.
-pub(super) fn pause(retry: &Retry, attempt: u32, asked: Option<Duration>) -> u64 {
-    let own = level_after(retry, attempt);
-    let Some(asked) = asked.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(u64::MAX))
-    else {
-        return own;
-    };
-    let mut longer = wait_levels(retry).filter(|level| *level >= asked);
-    let longest = || wait_levels(retry).max().unwrap_or(own);
-    own.max(longer.next().unwrap_or_else(longest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::span::Span;
+    use crate::bus::rabbitmq::headers;
 
     fn group() -> GroupName {
         GroupName::parse("g").unwrap()
     }
 
     fn text(properties: &BasicProperties, name: &str) -> Option<String> {
-        match properties.headers().as_ref()?.inner().get(name)? {
-            AMQPValue::LongString(text) => Some(text.to_string()),
-            other => Some(format!("{other:?}")),
-        }
+        headers::text(properties, name)
+    }
+
+    fn retried(from: &BasicProperties, group: &GroupName, cause: &str) -> BasicProperties {
+        let first_at = headers::first_failed_at(from).unwrap_or_else(clock::now);
+        Failed { group, cause, first_at }.retried(from, None)
     }
 
     #[test]
@@ -180,6 +178,23 @@ mod tests {
         assert_eq!(text(&second, FIRST_AT), text(&first, FIRST_AT));
         assert_eq!(text(&second, ERROR).unwrap(), "again");
         assert_eq!(*second.delivery_mode(), Some(2));
+    }
+
+    #[test]
+    fn a_copy_that_waits_again_is_what_it_was_and_forgets_its_time_when_it_failed() {
+        let (group, first_at) = (group(), clock::now());
+        let failed = Failed { group: &group, cause: "busy", first_at };
+        let pause = Duration::from_mins(1);
+        let asked = failed.retried(&BasicProperties::default(), Some(pause));
+        let again = waiting(&asked);
+        assert_eq!((attempt(&again), again.headers()), (1, asked.headers()));
+        let rest = headers::rest(&again).unwrap();
+        assert!(rest <= pause && rest > pause / 2, "{rest:?}");
+        assert_eq!(headers::rest(&failed.retried(&again, None)), None);
+        let unkept = failed.unkept(&again, Uuid::nil());
+        assert_eq!((attempt(&unkept), headers::rest(&unkept)), (1, None));
+        assert_eq!(headers::id(&unkept, LETTER), Some(Uuid::nil()));
+        assert_eq!(headers::first_failed_at(&unkept), Some(first_at));
     }
 
     #[test]
@@ -230,34 +245,5 @@ mod tests {
         let first = retried(&heavy, &group(), "why");
         assert!(!first.headers().as_ref().unwrap().contains_key("a"));
         assert_eq!((attempt(&first), attempt(&retried(&first, &group(), "why"))), (1, 2));
-    }
-
-    #[test]
-    fn an_attempt_that_makes_no_sense_is_the_first() {
-        for (value, expected) in [
-            (AMQPValue::LongInt(3), 3),
-            (AMQPValue::LongLongInt(-4), 0),
-            (AMQPValue::LongLongInt(i64::MAX), u32::MAX),
-            (AMQPValue::LongString("7".into()), 0),
-        ] {
-            let mut headers = FieldTable::default();
-            headers.insert(ATTEMPT.into(), value);
-            assert_eq!(attempt(&BasicProperties::default().with_headers(headers)), expected);
-        }
-    }
-
-    #[test]
-    fn pauses_stay_on_the_levels_that_exist() {
-        let retry = Retry { attempts: 3, first: Span::from_millis(100), max: Span::from_secs(60) };
-        let levels: Vec<u64> = (0..6).map(|attempt| pause(&retry, attempt, None)).collect();
-        assert_eq!(levels, [100, 200, 400, 102_400, 102_400, 102_400]);
-        let asked = |attempt, millis| pause(&retry, attempt, Some(Duration::from_millis(millis)));
-        assert_eq!(asked(0, 150), 200);
-        assert_eq!(asked(0, 9_000), 102_400);
-        assert_eq!(asked(2, 1), 400);
-        let none = Retry { attempts: 0, ..retry };
-        assert_eq!(pause(&none, 0, Some(Duration::MAX)), 102_400);
-        let longest = Retry { attempts: 100, ..retry };
-        assert_eq!(pause(&longest, u32::MAX, None), 102_400);
     }
 }

@@ -1,17 +1,15 @@
 //! Publishing with confirms.
 //!
 //! Each exchange has a task and a channel of its own, because publishing to an exchange that does
-//! not exist closes the channel, and nobody else's events shall fall with it.
-//!
-//! The task publishes what has come in as one batch and waits for all of its confirms before the
-//! next. RabbitMQ sends a returned event back before it confirms it, but the client hands it to
-//! whichever confirm comes next: only within a batch that has been confirmed whole is it certain
-//! which event was returned.
+//! not exist closes the channel, and nobody else's events shall fall with it. The task keeps a
+//! window of messages that are not confirmed yet, and publishes in the order in which they came.
+
+mod window;
 
 use crate::amqp::{Amqp, AmqpError, LIMIT};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    BasicProperties, Channel, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
@@ -21,11 +19,12 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
+use window::{Window, lost};
 
-/// The most events in one batch, and waiting for the next.
-const BATCH: usize = 128;
+/// The most messages that wait for their turn to be published.
+const WAITING: usize = 128;
 
 /// What is published.
 #[derive(Clone)]
@@ -86,8 +85,8 @@ impl Publisher {
         };
         match timeout(LIMIT, published).await {
             Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(self.lost("the bus was closed")),
-            Err(_) => Err(self.lost("it did not confirm in time")),
+            Ok(None) => Err(lost(self.amqp.address(), "the bus was closed")),
+            Err(_) => Err(lost(self.amqp.address(), "it did not confirm in time")),
         }
     }
 
@@ -96,99 +95,90 @@ impl Publisher {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn lost(&self, cause: &str) -> AmqpError {
-        AmqpError::Unreachable { address: self.amqp.address().to_owned(), cause: cause.to_owned() }
-    }
-
     fn jobs(&self, exchange: &str) -> mpsc::Sender<Job> {
         let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(jobs) = exchanges.get(exchange) {
             return jobs.clone();
         }
-        let (sender, jobs) = mpsc::channel(BATCH);
+        let (sender, jobs) = mpsc::channel(WAITING);
         exchanges.insert(exchange.to_owned(), sender.clone());
-        tokio::spawn(run(Arc::clone(&self.amqp), exchange.to_owned(), jobs));
+        let lane = Lane {
+            amqp: Arc::clone(&self.amqp),
+            exchange: exchange.to_owned(),
+            channel: None,
+            window: Window::new(self.amqp.address()),
+        };
+        tokio::spawn(lane.run(jobs));
         sender
     }
 }
 
-async fn run(amqp: Arc<Amqp>, exchange: String, mut jobs: mpsc::Receiver<Job>) {
-    let mut channel = None;
-    let mut batch = Vec::with_capacity(BATCH);
-    while jobs.recv_many(&mut batch, BATCH).await > 0 {
-        // Whoever waited too long for its turn has given up.
-        batch.retain(|job: &Job| !job.answer.is_closed());
-        let messages: Vec<&Message> = batch.iter().map(|job| &job.message).collect();
-        let outcomes =
-            match timeout(LIMIT, publish(&amqp, &mut channel, &exchange, &messages)).await {
-                Ok(Ok(outcomes)) => outcomes,
-                Ok(Err(error)) => vec![Err(error); messages.len()],
-                Err(_) => vec![Err(AmqpError::silent(amqp.address())); messages.len()],
-            };
-        if outcomes.iter().any(Result::is_err) {
-            channel = None;
-        }
-        for (job, outcome) in batch.drain(..).zip(outcomes) {
-            // Gone when its caller gave up: nobody is told.
-            let _ = job.answer.send(outcome);
-        }
-    }
+/// Publishes to one exchange.
+struct Lane {
+    amqp: Arc<Amqp>,
+    exchange: String,
+    channel: Option<Channel>,
+    window: Window,
 }
 
-/// Publishes a batch and waits until each message is confirmed or lost.
-async fn publish(
-    amqp: &Amqp,
-    kept: &mut Option<Channel>,
-    exchange: &str,
-    messages: &[&Message],
-) -> Result<Vec<Outcome>, AmqpError> {
-    let of = |error| AmqpError::of(error, amqp.address());
-    let kept_channel = kept.take().filter(|channel| channel.status().connected());
-    let channel = if let Some(channel) = kept_channel {
-        channel
-    } else {
-        let channel = amqp.channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(of)?;
-        channel
-    };
-    let name = ShortString::try_new(exchange)
-        .map_err(|error| AmqpError::Refused(format!("exchange {exchange}: {error}")))?;
-    let mut confirms = Vec::with_capacity(messages.len());
-    for message in messages {
+impl Lane {
+    /// Publishes what comes in until nobody can send any more and everything is answered.
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(WAITING);
+        let mut open = true;
+        while open || !self.window.is_empty() {
+            let room = self.window.room();
+            let silence = self.window.silence();
+            tokio::select! {
+                biased;
+                () = self.window.settled() => {}
+                taken = jobs.recv_many(&mut batch, room), if open && room > 0 => open = taken > 0,
+                () = sleep_until(silence) => self.fail(&AmqpError::silent(self.amqp.address())),
+            }
+            for job in batch.drain(..) {
+                // Whoever waited too long for its turn has given up.
+                if job.answer.is_closed() {
+                    continue;
+                }
+                match timeout(LIMIT, self.publish(&job.message)).await {
+                    Ok(Ok(confirm)) => self.window.add(job, confirm),
+                    // Gone when its caller gave up: nobody is told.
+                    Ok(Err(error)) => drop(job.answer.send(Err(error))),
+                    Err(_) => {
+                        let error = AmqpError::silent(self.amqp.address());
+                        self.fail(&error);
+                        drop(job.answer.send(Err(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, message: &Message) -> Result<PublisherConfirm, AmqpError> {
+        let of = |error| AmqpError::of(error, self.amqp.address());
+        let channel = match &mut self.channel {
+            Some(channel) if channel.status().connected() => channel,
+            kept => {
+                let channel = self.amqp.channel().await?;
+                channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(of)?;
+                // The client has failed what was in flight on a channel that it lost. What it forgot
+                // must not be matched with what the next channel returns.
+                let _ = self.window.settled().now_or_never();
+                self.window.fail(&lost(self.amqp.address(), "the channel was lost"));
+                kept.insert(channel)
+            }
+        };
+        let name = ShortString::try_new(self.exchange.as_str())
+            .map_err(|error| AmqpError::Refused(format!("exchange {}: {error}", self.exchange)))?;
         let options =
             BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let (key, properties) = (message.key.clone(), message.properties.clone());
-        let confirm =
-            channel.basic_publish(name.clone(), key, options, &message.body, properties).await;
-        confirms.push(confirm.map_err(of));
+        channel.basic_publish(name, key, options, &message.body, properties).await.map_err(of)
     }
-    let waiting = confirms.into_iter().map(async |confirm| confirm?.await.map_err(of));
-    let mut returned = Vec::new();
-    let mut outcomes = Vec::with_capacity(messages.len());
-    for confirmation in join_all(waiting).await {
-        outcomes.push(match confirmation {
-            Ok(Confirmation::Ack(message)) => {
-                returned.extend(message);
-                Ok(Published::Routed)
-            }
-            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => Err(nacked(amqp)),
-            Err(error) => Err(error),
-        });
-    }
-    for (outcome, message) in outcomes.iter_mut().zip(messages) {
-        let same = |other: &lapin::message::BasicReturnMessage| {
-            other.delivery.routing_key == message.key && other.delivery.data[..] == *message.body
-        };
-        if outcome.is_ok() && returned.iter().any(same) {
-            *outcome = Ok(Published::Returned);
-        }
-    }
-    *kept = Some(channel);
-    Ok(outcomes)
-}
 
-/// The broker could not take it: a queue is full and rejects, or has no leader. It passes.
-fn nacked(amqp: &Amqp) -> AmqpError {
-    let cause = "it did not take the event: a queue is full or not available".to_owned();
-    AmqpError::Unreachable { address: amqp.address().to_owned(), cause }
+    /// Gives up the channel and what is in flight on it.
+    fn fail(&mut self, error: &AmqpError) {
+        self.channel = None;
+        self.window.fail(error);
+    }
 }

@@ -1,12 +1,20 @@
 //! What a receiver's answer means.
 
-use crate::bus::Failure;
+use crate::{bus::Failure, clock};
 use reqwest::{
     Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
 };
 use std::time::Duration;
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
+    macros::format_description,
+};
 
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+const IMF_FIXDATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 /// How much of an answer is shown, in bytes.
 const SHOWN: usize = 300;
 /// How much of an answer is read so that its connection can be used again, in bytes.
@@ -34,18 +42,31 @@ pub(super) async fn judge(url: &str, response: Response) -> Result<(), Failure> 
         format!(": {beginning}")
     };
     let cause = format!("{url} answered {status}{detail}");
-    Err(Failure { cause, retry_after })
+    Err(match retry_after {
+        Some(pause) => Failure::RetryAfter { cause, pause },
+        None => Failure::Transient(cause),
+    })
 }
 
-/// The pause that the receiver asks for, in seconds (RFC 9110, section 10.2.3; the form with a
-/// date is not read).
+/// The pause that the receiver asks for.
 fn retry_after(response: &Response) -> Option<Duration> {
     let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     if !asks.contains(&response.status()) {
         return None;
     }
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST))
+    pause(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock::now())
+}
+
+/// A pause in seconds, or until a date (RFC 9110, section 10.2.3; of the forms of a date, the one
+/// that section 5.6.7 has senders use). A date that is over asks for no pause.
+fn pause(asked: &str, now: OffsetDateTime) -> Option<Duration> {
+    let pause = if let Ok(seconds) = asked.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = PrimitiveDateTime::parse(asked, IMF_FIXDATE).ok()?.assume_utc();
+        Duration::try_from(date - now).ok()?
+    };
+    Some(pause.min(LONGEST))
 }
 
 fn location(response: &Response) -> Option<String> {
@@ -76,4 +97,27 @@ async fn beginning(mut response: Response) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        let now = datetime!(1994-11-06 08:49:07 UTC);
+        for (asked, expected) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("86400", Some(3_600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(3_600)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", None),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(pause(asked, now), expected.map(Duration::from_secs), "{asked}");
+        }
+    }
 }

@@ -1,0 +1,192 @@
+//! What becomes of an event after an execution that failed. Both buses ask here.
+//!
+//! # Jitter
+//! A pause lasts `first` × 2ⁿ, at most `max`, and a share of that longer, at random between none
+//! and `jitter`. A bus that can wait for exactly so long takes [`Verdict::Retry`]'s `pause`.
+//! RabbitMQ waits for the time-to-live of a queue, and only the levels of [`wait_levels`] exist:
+//! there an event takes the next longer level with the probability that makes the mean pause that
+//! of the formula. Where the shortest level that holds the pause is longer than that mean, or
+//! there is no longer one, nothing is left to chance.
+
+use super::Failure;
+use crate::domain::{
+    layout::{level_after, wait_levels},
+    listener::Retry,
+};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The longest pause that a failure can ask for: an event must end as a dead letter some day.
+pub const LONGEST_ASKED: Duration = Duration::from_hours(24);
+
+/// What becomes of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs again.
+    Retry {
+        /// After this pause.
+        pause: Duration,
+        /// Or, where only wait levels exist, after this one, in milliseconds.
+        level: u64,
+        /// The pause that the failure asks for, where that level is shorter: an event that comes
+        /// back before it is over waits again and does not run.
+        not_before: Option<Duration>,
+    },
+    /// It is kept as a dead letter.
+    DeadLetter,
+}
+
+/// Judges an execution that failed. `attempt` is its number, 0 for the first; `random` is between
+/// 0, which it may be, and 1, which it may not.
+#[must_use]
+pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> Verdict {
+    let asked = match failure {
+        Failure::Permanent(_) => return Verdict::DeadLetter,
+        _ if attempt >= retry.attempts => return Verdict::DeadLetter,
+        Failure::Transient(_) => None,
+        Failure::RetryAfter { pause, .. } => Some((*pause).min(LONGEST_ASKED)),
+    };
+    let plain =
+        (retry.first.as_millis()).saturating_mul(1 << attempt.min(40)).min(retry.max.as_millis());
+    let jitter = f64::from(retry.jitter);
+    let pause = Duration::from_millis(plain).mul_f64(1.0 + jitter * random);
+    let own = jittered(retry, level_after(retry, attempt), plain, random);
+    let level = asked.map_or(own, |asked| own.max(level_for(retry, asked)));
+    let not_before = asked.filter(|asked| Duration::from_millis(level) < *asked);
+    Verdict::Retry { pause: asked.map_or(pause, |asked| asked.max(pause)), level, not_before }
+}
+
+/// The shortest of a listener's wait levels that is not shorter than a pause, in milliseconds;
+/// else its longest.
+#[must_use]
+pub fn level_for(retry: &Retry, pause: Duration) -> u64 {
+    let fits = |level: &u64| Duration::from_millis(*level) >= pause;
+    wait_levels(retry).filter(fits).min().unwrap_or_else(|| longest_level(retry))
+}
+
+/// A listener's longest wait level, in milliseconds.
+#[must_use]
+pub fn longest_level(retry: &Retry) -> u64 {
+    wait_levels(retry).max().unwrap_or_default()
+}
+
+/// A number from 0 to 1 for [`verdict`].
+#[must_use]
+pub fn random() -> f64 {
+    // The first 32 bits of such an identifier are random (RFC 9562, section 5.4).
+    f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// The level `base`, or with some probability the next longer one.
+#[expect(clippy::cast_precision_loss, reason = "pauses are far below 2^52 milliseconds")]
+fn jittered(retry: &Retry, base: u64, plain: u64, random: f64) -> u64 {
+    let Some(longer) = wait_levels(retry).filter(|level| *level > base).min() else { return base };
+    let mean = plain as f64 * (1.0 + f64::from(retry.jitter) / 2.0);
+    let share = (mean - base as f64) / (longer - base) as f64;
+    if random < share { longer } else { base }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{listener::Jitter, span::Span};
+
+    fn retry(attempts: u32, first: u64, max: u64, jitter: f64) -> Retry {
+        Retry {
+            attempts,
+            first: Span::from_millis(first),
+            max: Span::from_millis(max),
+            jitter: Jitter::try_from(jitter).unwrap(),
+        }
+    }
+
+    fn after(retry: &Retry, attempt: u32, random: f64) -> (u64, u64) {
+        match verdict(retry, attempt, &Failure::new("no"), random) {
+            Verdict::Retry { pause, level, not_before: None } => {
+                (u64::try_from(pause.as_millis()).unwrap(), level)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_event_is_given_up_when_its_attempts_are_used_up_or_nothing_can_mend_it() {
+        let retry = Retry::default();
+        let judged = |attempt, failure: Failure| verdict(&retry, attempt, &failure, 0.0);
+        assert!(matches!(judged(7, Failure::new("no")), Verdict::Retry { .. }));
+        assert_eq!(judged(8, Failure::new("no")), Verdict::DeadLetter);
+        // Of a listener that was added again with fewer attempts.
+        assert_eq!(judged(80, Failure::new("no")), Verdict::DeadLetter);
+        assert_eq!(judged(0, Failure::permanent("no")), Verdict::DeadLetter);
+        let asked = Failure::RetryAfter { cause: "busy".into(), pause: Duration::from_secs(1) };
+        assert_eq!(judged(8, asked), Verdict::DeadLetter);
+        let none = Retry { attempts: 0, ..retry };
+        assert_eq!(verdict(&none, 0, &Failure::new("no"), 0.0), Verdict::DeadLetter);
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_up_to_the_jitter_longer() {
+        let retry = retry(6, 100, 1_000, 0.5);
+        let least: Vec<u64> = (0..6).map(|attempt| after(&retry, attempt, 0.0).0).collect();
+        assert_eq!(least, [100, 200, 400, 800, 1_000, 1_000]);
+        let most: Vec<u64> = (0..6).map(|attempt| after(&retry, attempt, 0.999_999).0).collect();
+        assert_eq!(most, [149, 299, 599, 1_199, 1_499, 1_499]);
+        assert_eq!(after(&Retry { attempts: 100, ..retry }, 99, 0.0).0, 1_000);
+    }
+
+    #[test]
+    fn levels_have_the_mean_pause_of_the_formula_and_are_never_shorter_than_the_plain_pause() {
+        let retry = retry(8, 100, 10_000, 0.5);
+        for attempt in 0..7 {
+            let plain = 100 << attempt;
+            let levels = (0..1_000).map(|n| after(&retry, attempt, f64::from(n) / 1_000.0).1);
+            let levels: Vec<u64> = levels.collect();
+            assert!(levels.iter().all(|level| [plain, plain * 2].contains(level)), "{levels:?}");
+            let sum: u64 = levels.iter().sum();
+            assert_eq!(sum / 1_000, plain * 5 / 4);
+        }
+        // 12.8 s hold 10 s and are longer than its mean of 12.5 s.
+        assert!((0..1_000).all(|n| after(&retry, 7, f64::from(n) / 1_000.0).1 == 12_800));
+    }
+
+    #[test]
+    fn without_jitter_or_without_a_longer_level_nothing_is_left_to_chance() {
+        assert_eq!(after(&retry(8, 100, 10_000, 0.0), 3, 0.0), (800, 800));
+        // The only level that exists is that of the longest pause.
+        assert_eq!(after(&retry(3, 200, 200, 1.0), 0, 0.0), (200, 200));
+    }
+
+    #[test]
+    fn a_level_that_does_not_exist_is_not_taken() {
+        // Levels of 100 and 1600 ms; nothing between them.
+        let retry = retry(1, 100, 1_600, 1.0);
+        let taken = |random| after(&retry, 0, random).1;
+        // A mean of 150 ms: one event of 30 takes the long one.
+        assert_eq!((taken(0.0), taken(0.033), taken(0.034)), (1_600, 1_600, 100));
+    }
+
+    #[test]
+    fn a_pause_that_the_other_side_asks_for_is_kept_also_where_no_level_holds_it() {
+        let retry = retry(4, 100, 800, 0.0);
+        let asked = |millis| {
+            let pause = Duration::from_millis(millis);
+            verdict(&retry, 0, &Failure::RetryAfter { cause: "busy".into(), pause }, 0.0)
+        };
+        let ms = Duration::from_millis;
+        let retried = |pause, level, not_before| Verdict::Retry { pause, level, not_before };
+        assert_eq!(asked(50), retried(ms(100), 100, None));
+        assert_eq!(asked(300), retried(ms(300), 400, None));
+        assert_eq!(asked(800), retried(ms(800), 800, None));
+        assert_eq!(asked(900), retried(ms(900), 800, Some(ms(900))));
+        let day = Some(LONGEST_ASKED);
+        assert_eq!(asked(u64::MAX), retried(LONGEST_ASKED, 800, day));
+    }
+
+    #[test]
+    fn random_numbers_are_in_range_and_differ() {
+        let numbers: Vec<f64> = (0..100).map(|_| random()).collect();
+        assert!(numbers.iter().all(|number| (0.0..1.0).contains(number)));
+        assert!(numbers.iter().any(|number| *number < 0.5));
+        assert!(numbers.iter().any(|number| *number >= 0.5));
+    }
+}
