@@ -10,7 +10,7 @@
 //! ([`domain::drift`]), plans ([`domain::plan`]) and applies. What it did is recorded and
 //! broadcast. [`node`] makes the listeners that run here equal to the roster, as far as the
 //! catalog in [`listeners`] knows their classes. Each running listener consumes its work queue
-//! through [`bus`]. An event enters by [`http`] or from any program that publishes to the bus's
+//! through [`bus`]. An event enters through [`dispatch`], by [`http`] or from any program that publishes to the bus's
 //! exchange. Whatever is lost on the way (a doorbell, a broadcast, a crash half way) is repaired by
 //! the next turn of those loops, because each decides from whole state and never from what woke it.
 
@@ -20,6 +20,7 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dispatch;
 pub mod domain;
 pub mod health;
 pub mod http;
@@ -29,6 +30,7 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod reconcile;
+pub mod redelivery;
 pub mod roster;
 pub mod shutdown;
 pub mod store;

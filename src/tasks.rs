@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,6 +23,52 @@ use uuid::Uuid;
 
 /// How often a task that runs elsewhere is looked at.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How far a task is, as its work says it.
+#[derive(Clone)]
+pub struct Progress {
+    store: Store,
+    id: Uuid,
+    kind: &'static str,
+    said: Arc<Mutex<Said>>,
+}
+
+struct Said {
+    information: Value,
+    written: Option<Instant>,
+}
+
+impl Progress {
+    fn new(store: Store, id: Uuid, kind: &'static str) -> Self {
+        let information = serde_json::json!({ "type": kind });
+        let said = Arc::new(Mutex::new(Said { information, written: None }));
+        Self { store, id, kind, said }
+    }
+
+    /// Says how far the work is. Written to the task's record, at most every quarter of a second.
+    /// A record that cannot be written is no reason to stop working.
+    pub async fn say(&self, mut information: Value) {
+        if let Value::Object(members) = &mut information {
+            members.insert("type".to_owned(), self.kind.into());
+        }
+        {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.information = information.clone();
+            if said.written.is_some_and(|written| written.elapsed() < POLL) {
+                return;
+            }
+            said.written = Some(Instant::now());
+        }
+        if let Err(error) = self.store.task_progress(self.id, &information).await {
+            let id = self.id;
+            tracing::warn!(%id, %error, "the progress of task {id} could not be recorded: {error}");
+        }
+    }
+
+    fn last(&self) -> Value {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).information.clone()
+    }
+}
 
 /// What came of waiting for a task.
 pub enum Awaited {
@@ -58,7 +104,8 @@ impl Tasks {
     }
 
     /// Starts a task. It is in the store before this returns. `Err` of the work is what the report
-    /// says of a failure.
+    /// says of a failure. What the work said of its [`Progress`] is the report of a task that is
+    /// cancelled, or whose node goes away.
     ///
     /// # Errors
     /// When the store did not take it; then nothing was started.
@@ -66,7 +113,7 @@ impl Tasks {
         &self,
         kind: &'static str,
         actor: &str,
-        work: W,
+        begin: impl FnOnce(Progress) -> W + Send + 'static,
     ) -> Result<Uuid, StoreError>
     where
         W: Future<Output = Result<Value, Value>> + Send + 'static,
@@ -99,7 +146,9 @@ impl Tasks {
                 return;
             }
             tasks.lock().insert(id, cancel.clone());
-            let (state, information) = tasks.run(id, kind, cancel, work).await;
+            let progress = Progress::new(tasks.store.clone(), id, kind);
+            let work = begin(progress.clone());
+            let (state, information) = tasks.run(&progress, cancel, work).await;
             tasks.lock().remove(&id);
             tasks.finish(id, state, &information).await;
         });
@@ -125,25 +174,25 @@ impl Tasks {
 
     async fn run<W>(
         &self,
-        id: Uuid,
-        kind: &str,
+        progress: &Progress,
         cancel: CancellationToken,
         work: W,
     ) -> (TaskState, Value)
     where
         W: Future<Output = Result<Value, Value>>,
     {
+        let (id, kind) = (progress.id, progress.kind);
         match self.store.start_task(id).await {
             Ok(true) => {}
             // Cancelled before it began.
-            Ok(false) => return (TaskState::Canceled, serde_json::json!({ "type": kind })),
+            Ok(false) => return (TaskState::Canceled, progress.last()),
             Err(error) => {
                 tracing::warn!(%id, %error, "the start of task {id} could not be recorded: {error}");
             }
         }
         let (state, mut information) = tokio::select! {
-            () = cancel.cancelled() => (TaskState::Canceled, serde_json::json!({})),
-            () = self.cancelled_elsewhere(id) => (TaskState::Canceled, serde_json::json!({})),
+            () = cancel.cancelled() => (TaskState::Canceled, progress.last()),
+            () = self.cancelled_elsewhere(id) => (TaskState::Canceled, progress.last()),
             result = work => match result {
                 Ok(information) => (TaskState::Completed, information),
                 Err(information) => (TaskState::Failed, information),

@@ -1,0 +1,130 @@
+//! Keeping what could not be published.
+
+use super::Dispatcher;
+use crate::{
+    bus::{
+        DispatchError, Outgoing,
+        codec::{Encoded, encode},
+    },
+    clock,
+    domain::{
+        bus::Codec,
+        dead_letter::{DISPATCH_FAILURE, DeadLetter},
+        name::{BusName, GroupName},
+    },
+    reconcile::chain,
+};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Which buses take no events, as far as this node has noticed.
+#[derive(Default)]
+pub(super) struct Outages {
+    buses: Mutex<BTreeSet<BusName>>,
+    /// Entries that were published and could not be removed: a database that reads and does not
+    /// write must not have them published for ever.
+    sent: Mutex<HashSet<Uuid>>,
+    /// Rung when an event was kept.
+    pub(super) kept: Notify,
+    /// Rung when a bus takes events again.
+    pub(super) recovered: Notify,
+}
+
+impl Outages {
+    /// A bus did not take an event, which was kept. Returns whether it took the one before.
+    fn begin(&self, bus: &BusName) -> bool {
+        self.kept.notify_one();
+        self.buses.lock().unwrap_or_else(PoisonError::into_inner).insert(bus.clone())
+    }
+
+    /// An entry was published.
+    pub(super) fn sent(&self, id: Uuid) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Whether an entry was published, and is there still.
+    pub(super) fn is_sent(&self, id: Uuid) -> bool {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    /// An entry is gone.
+    pub(super) fn forget(&self, id: Uuid) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// A bus took an event. Returns whether it did not take the one before.
+    pub(super) fn over(&self, bus: &BusName) -> bool {
+        self.buses.lock().unwrap_or_else(PoisonError::into_inner).remove(bus)
+    }
+}
+
+/// Whether publishing may succeed at another time. What is refused for good is not kept.
+pub(super) fn may_pass(error: &DispatchError) -> bool {
+    match error {
+        DispatchError::Unavailable { .. } | DispatchError::Unroutable(_) => true,
+        DispatchError::Unwritable(_) => false,
+    }
+}
+
+fn dispatch_failure() -> GroupName {
+    GroupName::parse(DISPATCH_FAILURE).expect("the reserved name is a name")
+}
+
+impl Dispatcher {
+    /// Keeps an event that could not be published. Every failure is an entry of its own, also of
+    /// the same event, so that they go out in the order in which they came.
+    ///
+    /// The form is CloudEvents whatever the bus's own, because it is the one in which every event
+    /// can be written and is read back as it was.
+    pub(super) async fn keep(
+        &self,
+        bus: &BusName,
+        outgoing: &Outgoing,
+        error: DispatchError,
+    ) -> Result<(), DispatchError> {
+        if !may_pass(&error) {
+            return Err(error);
+        }
+        let event = &outgoing.event;
+        // Bytes grow as JSON: an event that is too large so may still fit in the other form.
+        let encoded = encode(Codec::Json, event).or_else(|_| encode(Codec::MsgPack, event));
+        let Ok(Encoded { content_type, body }) = encoded else { return Err(error) };
+        let (now, cause) = (clock::now(), chain(&error));
+        let letter = DeadLetter {
+            id: Uuid::now_v7(),
+            bus: bus.clone(),
+            group: dispatch_failure(),
+            origin: None,
+            event_id: Some(event.id.clone()),
+            event_type: Some(event.kind.clone()),
+            user: event.user.clone(),
+            content_type: Some(content_type.to_owned()),
+            keys: outgoing.keys.clone(),
+            cause,
+            attempts: 1,
+            first_failed_at: now,
+            last_failed_at: now,
+            node: self.roster.node().id.clone(),
+            previous: None,
+        };
+        let kept = self.store.keep_dead_letter(&letter, &body).await;
+        let cause = letter.cause;
+        if let Err(error) = kept {
+            return Err(DispatchError::Unavailable {
+                what: format!(
+                    "it could not be published ({cause}), and could not be kept in the database either"
+                ),
+                source: Some(Box::new(error)),
+            });
+        }
+        self.metrics.dispatch_failed(bus);
+        if self.outages.begin(bus) {
+            tracing::warn!(%bus, cause, "events for bus {bus} cannot be published; they are kept in the database and published once that works: {cause}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! Putting dead letters back, as a task (James WebAdmin, `event-dead-letters-redeliver-*`).
+//!
+//! An entry is gone once the broker has the event, and kept when anything is in the way. What fails
+//! again while the task runs is a new entry, newer than everything the task looks at.
+
+use crate::{
+    clock,
+    dispatch::Dispatcher,
+    domain::{
+        dead_letter::{DISPATCH_FAILURE, is_reserved},
+        name::GroupName,
+    },
+    reconcile::chain,
+    store::{Store, StoreError, dead_letters::DeadLetterFilter},
+    tasks::Progress,
+};
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+/// How many entries are put back at a time.
+const WIDTH: usize = 16;
+
+/// Which entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Of every group: first those of listeners, then what was parked or never published.
+    All,
+    /// Of one group.
+    Group(GroupName),
+    /// One entry of a group. One that there is not is no failure.
+    One(GroupName, Uuid),
+}
+
+/// What a redelivery is asked to do.
+#[derive(Debug, Clone)]
+pub struct Redelivery {
+    /// Which entries.
+    pub scope: Scope,
+    /// Which of them. Its group is the scope's.
+    pub filter: DeadLetterFilter,
+    /// How many at most.
+    pub limit: Option<usize>,
+}
+
+/// What came of it so far.
+#[derive(Debug, Default)]
+struct Tally {
+    done: u64,
+    failed: u64,
+    first_failure: Option<String>,
+}
+
+/// A redelivery at work.
+struct Work<'a> {
+    asked: &'a Redelivery,
+    store: &'a Store,
+    dispatcher: &'a Dispatcher,
+    progress: &'a Progress,
+    left: usize,
+    tally: Tally,
+}
+
+impl Redelivery {
+    /// The type of its task.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.scope {
+            Scope::All => "event-dead-letters-redeliver-all",
+            Scope::Group(_) => "event-dead-letters-redeliver-group",
+            Scope::One(..) => "event-dead-letters-redeliver-one",
+        }
+    }
+
+    /// Puts the entries back, and returns the task's report.
+    ///
+    /// # Errors
+    /// The report as well, when some entry could not be put back: it is kept, and `error` says why.
+    pub async fn run(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        progress: Progress,
+    ) -> Result<Value, Value> {
+        let mut work = Work {
+            asked: &self,
+            store: &store,
+            dispatcher: &dispatcher,
+            progress: &progress,
+            left: self.limit.unwrap_or(usize::MAX),
+            tally: Tally::default(),
+        };
+        progress.say(self.report(&work.tally)).await;
+        let read = work.all().await;
+        let tally = work.tally;
+        let mut report = self.report(&tally);
+        let error = match (read, tally.first_failure) {
+            (Ok(()), None) => return Ok(report),
+            (Ok(()), Some(first)) => {
+                format!("{} entries could not be put back; the first: {first}", tally.failed)
+            }
+            (Err(error), _) => format!("the entries cannot be read: {}", chain(&error)),
+        };
+        report["error"] = error.into();
+        Err(report)
+    }
+
+    /// The task's report, as James has it.
+    fn report(&self, tally: &Tally) -> Value {
+        let mut options = Map::new();
+        let mut option = |name: &str, value: Option<Value>| {
+            options.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        let shown = |at: OffsetDateTime| at.format(&Rfc3339).ok().map(Value::from);
+        option("limit", self.limit.map(Value::from));
+        option("bus", self.filter.bus.as_ref().map(|bus| bus.as_str().into()));
+        option("type", self.filter.event_type.clone().map(Value::from));
+        option("user", self.filter.user.clone().map(Value::from));
+        option("since", self.filter.since.and_then(shown));
+        option("before", self.filter.before.and_then(shown));
+        let mut report = json!({
+            "type": self.kind(),
+            "successfulRedeliveriesCount": tally.done,
+            "failedRedeliveriesCount": tally.failed,
+            "timestamp": shown(clock::now()),
+            "runningOptions": options,
+        });
+        match &self.scope {
+            Scope::All => {}
+            Scope::Group(group) => report["group"] = group.as_str().into(),
+            Scope::One(group, id) => {
+                report["group"] = group.as_str().into();
+                report["insertionId"] = id.to_string().into();
+            }
+        }
+        report
+    }
+}
+
+impl Work<'_> {
+    async fn all(&mut self) -> Result<(), StoreError> {
+        let last = self.store.last_dead_letter().await?;
+        match &self.asked.scope {
+            Scope::All => {
+                let mut groups: Vec<_> =
+                    self.store.dead_letter_groups().await?.into_iter().collect();
+                // What was never published goes out last: it is new work for every group.
+                groups
+                    .sort_by_key(|group| (is_reserved(group), group.as_str() == DISPATCH_FAILURE));
+                for group in groups {
+                    self.group(group, last).await?;
+                }
+                Ok(())
+            }
+            Scope::Group(group) => self.group(group.clone(), last).await,
+            Scope::One(group, id) => {
+                if self.left > 0 {
+                    self.some(group, &[*id]).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The entries of a group up to a place.
+    async fn group(&mut self, group: GroupName, last: i64) -> Result<(), StoreError> {
+        let filter = DeadLetterFilter { group: Some(group.clone()), ..self.asked.filter.clone() };
+        // What was never published goes out in the order in which it came.
+        let width = if group.as_str() == DISPATCH_FAILURE { 1 } else { WIDTH };
+        let mut after = 0;
+        while self.left > 0 && after < last {
+            let wanted = width.min(self.left);
+            let page = self.store.dead_letter_ids(&filter, after, wanted).await?;
+            let Some((place, _)) = page.last() else { return Ok(()) };
+            after = *place;
+            let ids: Vec<_> =
+                page.iter().filter(|(place, _)| *place <= last).map(|(_, id)| *id).collect();
+            self.some(&group, &ids).await;
+        }
+        Ok(())
+    }
+
+    async fn some(&mut self, group: &GroupName, ids: &[Uuid]) {
+        self.left = self.left.saturating_sub(ids.len());
+        for outcome in join_all(ids.iter().map(|id| self.one(group, *id))).await {
+            match outcome {
+                Ok(true) => self.tally.done += 1,
+                Ok(false) => {}
+                Err(cause) => {
+                    self.tally.failed += 1;
+                    self.tally.first_failure.get_or_insert(cause);
+                }
+            }
+        }
+        self.progress.say(self.asked.report(&self.tally)).await;
+    }
+
+    /// Puts one entry back. `false` when it is not there any more.
+    async fn one(&self, group: &GroupName, id: Uuid) -> Result<bool, String> {
+        let named = |error: &(dyn std::error::Error + 'static)| format!("{id}: {}", chain(error));
+        let found = self.store.dead_letter(id).await.map_err(|error| named(&error))?;
+        match found.filter(|(letter, _)| letter.group == *group) {
+            None => Ok(false),
+            Some((letter, body)) => {
+                let put = self.dispatcher.redeliver(&letter, body).await;
+                put.map(|()| true).map_err(|error| {
+                    let cause = named(&error);
+                    tracing::warn!(%id, %group, cause, "a dead letter could not be put back, and is kept: {cause}");
+                    cause
+                })
+            }
+        }
+    }
+}
