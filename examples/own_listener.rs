@@ -11,18 +11,19 @@
 
 use async_trait::async_trait;
 use hearken::{
-    bus::{Execution, Failure, event::Event},
+    bus::{Execution, Failure, KeyListener, event::Event},
     cli::{self, serve::Extras},
+    dispatch::Dispatcher,
     domain::{
         admission::ConfigurationError,
         listener::{Configuration, Listener as Configured},
-        name::ClassName,
+        name::{BusName, ClassName, RegistrationKey},
     },
     listeners::{Catalog, Class, Listener, Making, Source, settings::Reader},
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -92,7 +93,34 @@ fn extras() -> Extras {
     let catalog = Catalog::default().with(name, Source::Library, Arc::new(Counter));
     let required = json!({"group": "own-counter", "class": "own-counter", "bus": "mailboxEvent"});
     let required: Configured = serde_json::from_value(required).expect("the listener is complete");
-    Extras { catalog, required: vec![required] }
+    Extras { catalog, required: vec![required], started: Some(Arc::new(follow)) }
+}
+
+/// Called once the node runs. Through what it is given here a program dispatches events of its
+/// own, and follows keys: this one hears of each event that is dispatched with the key `counter`.
+fn follow(dispatcher: &Dispatcher) {
+    let bus = BusName::parse("mailboxEvent").expect("the name is a name");
+    let keys = [RegistrationKey::parse("counter").expect("the key is a key")].into();
+    match dispatcher.register(&bus, keys, Arc::new(Told)) {
+        // It is told as long as the registration is held: here until the program ends.
+        Ok(registration) => std::mem::forget(registration),
+        Err(error) => tracing::warn!(%error, "nothing can be followed: {error}"),
+    }
+}
+
+/// Says what it is told.
+struct Told;
+
+#[async_trait]
+impl KeyListener for Told {
+    async fn on_notification(
+        &self,
+        event: &Event,
+        _: &BTreeSet<RegistrationKey>,
+    ) -> Result<(), Failure> {
+        tracing::info!(event = event.id, "told of event {}", event.id);
+        Ok(())
+    }
 }
 
 #[tokio::main]

@@ -3,6 +3,7 @@
 mod classes;
 mod client;
 mod completions;
+mod dead_letters;
 mod doctor;
 mod error;
 mod events;
@@ -13,6 +14,7 @@ mod nodes;
 mod output;
 mod problem;
 pub mod serve;
+mod sse;
 mod tasks;
 mod topology;
 
@@ -55,8 +57,10 @@ enum Command {
     Topology(topology::Topology),
     /// The nodes, and what does not run on them
     Nodes(nodes::Nodes),
-    /// Send events
+    /// Send events, and follow those of some keys
     Events(events::Events),
+    /// Events that somebody gave up on: list them, put them back, delete them
+    DeadLetters(dead_letters::DeadLetters),
     /// Longer work that somebody asked for
     Tasks(tasks::Tasks),
     /// How everything is; fails when something is not well
@@ -113,6 +117,7 @@ async fn execute(command: Command, extras: serve::Extras) -> Outcome {
         Command::Topology(command) => command.run().await,
         Command::Nodes(command) => command.run().await,
         Command::Events(command) => command.run().await,
+        Command::DeadLetters(command) => command.run().await,
         Command::Tasks(command) => command.run().await,
         Command::Health(command) => command.run().await,
         Command::Doctor(command) => command.run(&extras).await,

@@ -17,10 +17,10 @@ pub use secret::SecretUrl;
 pub use sources::{ConfigError, Origin};
 
 use crate::domain::{
+    bus::BusDefinition,
     layout::{Layout, QueueType},
     listener::Listener,
     name::{GroupName, NameError},
-    report::BusDefinition,
     span::Span,
 };
 use crate::reconcile::Reconcile;
@@ -138,6 +138,23 @@ impl Serve {
             ));
         }
         let layout = Layout { prefix: self.prefix.clone(), ..Layout::default() };
+        for bus in &self.buses {
+            let Some(exchange) = bus.foreign_exchange() else { continue };
+            let origin = sources.in_file(&format!("[[bus]] {}", bus.name));
+            if self.cluster.is_none() {
+                let problem = "is attached, and without RabbitMQ there is nothing to attach to; \
+                               give --database-url and --amqp-url"
+                    .into();
+                return Err(ConfigError::Invalid { origin, problem });
+            }
+            if layout.has_prefix(exchange) {
+                let problem = format!(
+                    "is attached to {exchange}, which has the prefix of hearken's own objects; \
+                     attach it to an exchange of another program, or choose another --prefix"
+                );
+                return Err(ConfigError::Invalid { origin, problem });
+            }
+        }
         let mut groups = BTreeSet::<&GroupName>::new();
         for listener in &self.required {
             let refused = |problem: String| {
@@ -228,11 +245,12 @@ fn buses(sources: &Sources<'_>) -> Result<Vec<BusDefinition>, ConfigError> {
     }
     let mut all: Vec<BusDefinition> = DEFAULT_BUSES
         .iter()
-        .map(|name| BusDefinition { name: name.parse().expect("the default buses are names") })
+        .map(|name| BusDefinition::plain(name.parse().expect("the default buses are names")))
         .collect();
     for bus in of_file {
-        if !all.iter().any(|present| present.name == bus.name) {
-            all.push(bus);
+        match all.iter_mut().find(|present| present.name == bus.name) {
+            Some(default) => *default = bus,
+            None => all.push(bus),
         }
     }
     Ok(all)

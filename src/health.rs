@@ -2,6 +2,8 @@
 //!
 //! Reading health changes nothing: no restart, no repair, no declared queue.
 
+mod events;
+
 use crate::{
     broker::Broker,
     bus::EventBus,
@@ -46,6 +48,8 @@ const DATABASE: &str = "Database";
 const TOPOLOGY: &str = "Listener topology";
 const LISTENERS: &str = "Listeners on this node";
 const CONSUMERS: &str = "Event bus consumers";
+const NOTIFICATIONS: &str = "Notification queue";
+const DEAD_LETTERS: &str = "Event dead letters";
 const TAIL: &str = "Roster tail";
 const EMBEDDED: &str = "Embedded broker";
 
@@ -73,7 +77,7 @@ impl Health {
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
         let broker = if self.cluster { BROKER } else { EMBEDDED };
-        vec![broker, DATABASE, TOPOLOGY, LISTENERS, CONSUMERS, TAIL]
+        vec![broker, DATABASE, TOPOLOGY, LISTENERS, CONSUMERS, NOTIFICATIONS, DEAD_LETTERS, TAIL]
     }
 
     /// Checks the named components, all at once.
@@ -88,6 +92,8 @@ impl Health {
                 TOPOLOGY => self.topology().await,
                 LISTENERS => self.listeners(),
                 CONSUMERS => self.consumers().await,
+                NOTIFICATIONS => self.notifications(),
+                DEAD_LETTERS => self.dead_letters().await,
                 TAIL => self.tail().await,
                 _ => self.backend().await,
             }
@@ -178,31 +184,6 @@ impl Health {
             )
         });
         Err((Status::Degraded, causes.collect::<Vec<_>>().join("; ")))
-    }
-
-    /// Whether each listener runs on some node of the cluster, by what the nodes say.
-    async fn consumers(&self) -> Result<(), (Status, String)> {
-        let nodes = self.store.nodes().await.map_err(|error| (Status::Unhealthy, chain(&error)))?;
-        let runs = |group: &crate::domain::name::GroupName| {
-            let lives = nodes.iter().filter(|node| node.state != NodeState::Gone);
-            lives.flat_map(|node| &node.listeners).any(|listener| {
-                listener.group == *group && listener.state == ListenerState::Running
-            })
-        };
-        let here = self.node.listeners();
-        let roster = self.roster.known();
-        let idle: Vec<_> = (roster.listeners().keys())
-            .filter(|group| {
-                let mine =
-                    here.iter().any(|l| l.group == **group && l.state == ListenerState::Running);
-                !mine && !runs(group)
-            })
-            .map(ToString::to_string)
-            .collect();
-        if idle.is_empty() {
-            return Ok(());
-        }
-        Err((Status::Degraded, format!("no consumer for {}", idle.join(", "))))
     }
 
     async fn tail(&self) -> Result<(), (Status, String)> {

@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod body;
 pub mod classes;
+pub mod dead_letters;
 pub mod document;
 pub mod envelope;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod health;
 pub mod history;
 pub mod listeners;
 pub mod nodes;
+pub mod notifications;
 pub mod parameters;
 pub mod precondition;
 pub mod probes;
@@ -27,8 +29,8 @@ pub use auth::{TokenError, Tokens};
 pub use serve::serve;
 
 use crate::{
-    bus::EventBus, health::Health, listeners::Catalog, metrics::Metrics, node, reconcile,
-    roster::RosterService, store::Store, tasks::Tasks,
+    bus::EventBus, dispatch::Dispatcher, health::Health, listeners::Catalog, metrics::Metrics,
+    node, reconcile, roster::RosterService, store::Store, tasks::Tasks,
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use parameters::Known;
@@ -47,6 +49,8 @@ pub struct App {
     pub reconciler: reconcile::Handle,
     /// Where events go.
     pub bus: Arc<dyn EventBus>,
+    /// Takes events.
+    pub dispatcher: Dispatcher,
     /// The classes this node knows.
     pub catalog: Catalog,
     /// Longer work.
@@ -91,6 +95,17 @@ fn guarded() -> Routes {
         .routes(routes!(topology::changes))
         .routes(routes!(nodes::nodes))
         .routes(routes!(events::dispatch))
+        .routes(routes!(notifications::follow))
+        .routes(routes!(dead_letters::list, dead_letters::purge, dead_letters::redeliver_all))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(dead_letters::groups))
+        .routes(routes!(
+            dead_letters::ids,
+            dead_letters::remove_group,
+            dead_letters::redeliver_group
+        ))
+        .routes(routes!(dead_letters::event, dead_letters::remove, dead_letters::redeliver_one))
+        .routes(routes!(dead_letters::details))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::show, tasks::cancel))
         .routes(routes!(tasks::wait))

@@ -1,6 +1,10 @@
 //! What is counted. Every series exists from the start with zero, so that its absence means that
 //! hearken is not there. No label comes from user data except group and bus.
 
+mod events;
+
+pub use events::CONNECTIONS;
+
 use crate::domain::{
     drift::DriftKind,
     name::{BusName, GroupName},
@@ -78,6 +82,7 @@ pub struct Metrics {
     handling: Family<Group, Histogram>,
     requests: Family<Request, Counter>,
     request_duration: Histogram,
+    events: events::Counters,
 }
 
 fn buckets() -> Histogram {
@@ -103,6 +108,7 @@ impl Default for Metrics {
             handling: Family::new_with_constructor(buckets),
             requests: Family::default(),
             request_duration: buckets(),
+            events: events::Counters::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -173,6 +179,7 @@ impl Metrics {
             secs,
             self.request_duration.clone(),
         );
+        self.events.register(r);
     }
 
     fn start_at_zero(&self) {
@@ -188,6 +195,7 @@ impl Metrics {
         for (_, kind) in DRIFT_KINDS {
             drop(self.drift.get_or_create(&Kind { kind }));
         }
+        self.events.start_at_zero();
     }
 
     /// The text that Prometheus reads.
@@ -235,14 +243,16 @@ impl Metrics {
         self.oldest_drift.set(oldest.as_secs_f64());
     }
 
-    /// An event was accepted.
-    pub fn dispatched(&self, bus: &BusName) {
-        self.dispatched.get_or_create(&Bus { bus: bus.to_string() }).inc();
+    /// So many events were accepted.
+    pub fn dispatched(&self, bus: &BusName, events: usize) {
+        self.dispatched.get_or_create(&Bus { bus: bus.to_string() }).inc_by(events as u64);
     }
 
-    /// A bus exists: its counter starts at zero.
+    /// A bus exists: its counters start at zero.
     pub fn bus(&self, bus: &BusName) {
-        drop(self.dispatched.get_or_create(&Bus { bus: bus.to_string() }));
+        let label = Bus { bus: bus.to_string() };
+        drop(self.dispatched.get_or_create(&label));
+        self.events.bus(&label);
     }
 
     /// A listener runs here: its counters start at zero.
@@ -251,6 +261,7 @@ impl Metrics {
         drop(self.handled.get_or_create(&label));
         drop(self.failed.get_or_create(&label));
         drop(self.in_flight.get_or_create(&label));
+        self.events.listener(&label);
     }
 
     /// An execution began.

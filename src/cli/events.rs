@@ -1,12 +1,14 @@
 //! `hearken events`.
 
+mod tail;
+
 use super::{
     client::Remote,
     error::{CliError, DONE, Outcome},
     listeners::loose_json,
     output::{cell, remark},
 };
-use crate::domain::name::BusName;
+use crate::domain::name::{BusName, KeyError, RegistrationKey};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,6 +33,8 @@ pub(super) struct Events {
 enum Command {
     /// Send an event to a bus
     Send(Send),
+    /// Print the events of some keys as they come
+    Tail(tail::Tail),
 }
 
 const EXAMPLES: &str = "\
@@ -69,20 +73,33 @@ struct Send {
     /// Where the made event comes from
     #[arg(long, requires = "kind", default_value = "urn:hearken:cli", value_name = "URI")]
     source: String,
+    /// A registration key whose followers are notified; may be repeated
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Vec<RegistrationKey>,
     /// The user the made event is about
     #[arg(long, requires = "kind")]
     user: Option<String>,
 }
 
+fn key(text: &str) -> Result<RegistrationKey, KeyError> {
+    RegistrationKey::parse(text)
+}
+
 impl Events {
     pub(super) async fn run(self) -> Outcome {
         let server = self.remote.server()?;
-        let Command::Send(send) = self.command;
+        let send = match self.command {
+            Command::Send(send) => send,
+            Command::Tail(tail) => return tail.run(&server).await,
+        };
         let (content_type, body) = match &send.kind {
             Some(kind) => (CLOUDEVENT.to_owned(), send.make(kind)?.to_string().into_bytes()),
             None => send.read()?,
         };
-        let call = server.call(Method::POST, &["events", send.bus.as_str()]);
+        let mut call = server.call(Method::POST, &["events", send.bus.as_str()]);
+        for key in &send.key {
+            call = call.query("key", key.as_str());
+        }
         let answer = call.body(&content_type, body)?.send().await?;
         server.show(&answer, |json| match &json["eventIds"] {
             Value::Null => format!("accepted {}", cell(&json["eventId"])),

@@ -1,7 +1,7 @@
 //! What commands print: the server's JSON unchanged, or tables for people.
 
 use super::error::CliError;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::io::{self, Write};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -104,6 +104,12 @@ pub(super) fn table<R: Into<Vec<String>>>(
     table.set_header(titles);
     for row in rows {
         table.add_row(row.into());
+    }
+    // An id is there to be copied and a time to be compared, so they stay in one piece.
+    for (title, column) in titles.iter().zip(table.column_iter_mut()) {
+        if ["ID", "FAILED"].contains(title) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     if table.is_empty() { none.to_owned() } else { text_of(table) }
 }

@@ -10,14 +10,15 @@ use crate::{
     bus::{
         EventBus,
         local::{LocalBus, Occupancy},
-        rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
+        rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
     config::{self, Cluster},
+    dispatch::Dispatcher,
     domain::{
+        bus::Buses,
         event::NodeRef,
         layout::{Flavor, Layout},
         listener::Listener,
-        name::BusName,
         span::Span,
     },
     health::Health,
@@ -36,7 +37,7 @@ use crate::{
     tasks::Tasks,
 };
 use anyhow::Context;
-use std::{collections::BTreeSet, net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -51,7 +52,13 @@ pub struct Extras {
     pub catalog: Catalog,
     /// Listeners that every node of it demands.
     pub required: Vec<Listener>,
+    /// Called once the node runs, with its way to dispatch events and to follow keys. Must return
+    /// quickly; what takes longer is spawned.
+    pub started: Option<Started>,
 }
+
+/// What a program does when its node runs.
+pub type Started = Arc<dyn Fn(&Dispatcher) + Send + Sync>;
 
 /// Runs a node until it is told to stop.
 ///
@@ -79,7 +86,7 @@ pub async fn serve(settings: config::Serve, extras: Extras) -> anyhow::Result<()
     }
     let metrics = Arc::new(Metrics::default());
     let roster = load_roster(&settings, &extras, &store, &metrics).await?;
-    let (broker, bus) = connect(&settings, &store, &roster)?;
+    let (broker, bus) = connect(&settings, &store, &roster, &metrics)?;
     let parts = Arc::new(Parts {
         roster,
         store,
@@ -91,7 +98,7 @@ pub async fn serve(settings: config::Serve, extras: Extras) -> anyhow::Result<()
         nudge: Arc::default(),
         tried: watch::Sender::new(false),
     });
-    Node::start(&settings, parts, tokens, listener)?.run_until_stopped().await
+    Node::start(&settings, parts, tokens, listener, extras.started)?.run_until_stopped().await
 }
 
 /// The roster as the log has it, with this node's required listeners.
@@ -103,7 +110,7 @@ async fn load_roster(
 ) -> anyhow::Result<Arc<RosterService>> {
     let node = NodeRef { id: settings.node_id.clone(), host: config::host_name() };
     let buses = record_buses(store, settings, &node).await?;
-    for bus in &buses {
+    for bus in buses.keys() {
         metrics.bus(bus);
     }
     let required: Vec<Listener> =
@@ -146,6 +153,7 @@ impl Node {
         parts: Arc<Parts>,
         tokens: Tokens,
         listener: TcpListener,
+        started: Option<Started>,
     ) -> anyhow::Result<Self> {
         let Parts { roster, store, broker, bus, metrics, .. } = &*parts;
         let (reconciler, requests) = reconcile::Handle::new(Arc::clone(&parts));
@@ -161,10 +169,17 @@ impl Node {
             patience: settings.shutdown_patience.duration(),
         };
         let stops = Stops::default();
+        let dispatcher = Dispatcher::new(
+            Arc::clone(bus),
+            store.clone(),
+            Arc::clone(roster),
+            Arc::clone(metrics),
+        );
         let app = Arc::new(App {
             store: store.clone(),
             roster: Arc::clone(roster),
             reconciler: reconciler.clone(),
+            dispatcher: dispatcher.clone(),
             bus: Arc::clone(bus),
             catalog: roster.catalog().clone(),
             tasks: tasks.clone(),
@@ -189,7 +204,14 @@ impl Node {
         let beat =
             node::beat(handle.clone(), Arc::clone(roster), store.clone(), stops.beat.clone());
         running.spawn(beat);
-        let starting = enter_running(handle.clone(), reconciler);
+        running.spawn(dispatcher.clone().run(stops.rest.clone()));
+        let entering = enter_running(handle.clone(), reconciler);
+        let starting = async move {
+            entering.await;
+            if let Some(started) = started {
+                started(&dispatcher);
+            }
+        };
         let stop = stops.listeners.clone();
         running.spawn(async move { stop.run_until_cancelled(starting).await });
         let address = listener.local_addr()?;
@@ -273,7 +295,7 @@ async fn record_buses(
     store: &Store,
     settings: &config::Serve,
     node: &NodeRef,
-) -> anyhow::Result<BTreeSet<BusName>> {
+) -> anyhow::Result<Buses> {
     for definition in &settings.buses {
         let recorded = store.record_bus(definition, node).await?;
         if recorded != *definition {
@@ -281,7 +303,7 @@ async fn record_buses(
             tracing::warn!(%bus, "this node's configuration defines bus {bus} differently from the cluster; the cluster's definition holds");
         }
     }
-    Ok(store.buses().await?.into_iter().map(|bus| bus.name).collect())
+    Ok(store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus)).collect())
 }
 
 pub(super) fn catalog(settings: &config::Serve, extras: &Extras) -> anyhow::Result<Catalog> {
@@ -301,13 +323,15 @@ type Sides = (Arc<dyn Broker>, Arc<dyn EventBus>);
 fn connect(
     settings: &config::Serve,
     store: &Store,
-    roster: &RosterService,
+    roster: &Arc<RosterService>,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Sides> {
     let layout = roster.layout().clone();
     let Some(Cluster { amqp_url, management_url, .. }) = &settings.cluster else {
         let occupancy = Occupancy::default();
         let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
-        let bus = LocalBus::new(store.clone(), layout, occupancy);
+        let bus =
+            LocalBus::new(store.clone(), layout, occupancy, &settings.node_id, Arc::clone(metrics));
         return Ok((Arc::new(broker), Arc::new(bus)));
     };
     let amqp_url = AmqpUrl::parse(amqp_url.expose())?;
@@ -318,7 +342,16 @@ fn connect(
         layout: layout.clone(),
         node: node.clone(),
     })?;
-    let bus = RabbitMqBus::new(RabbitMqBusConfig { amqp_url, layout, node });
+    let known = Arc::clone(roster);
+    let bus = RabbitMqBus::new(RabbitMqBusConfig {
+        amqp_url,
+        layout,
+        node,
+        store: store.clone(),
+        collect_every: COLLECT_EVERY,
+        discards: Arc::new(move |group| known.known().discards(group)),
+        metrics: Arc::clone(metrics),
+    });
     bus.set_buses(&roster.buses());
     Ok((Arc::new(broker), Arc::new(bus)))
 }

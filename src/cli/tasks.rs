@@ -3,16 +3,20 @@
 use super::{
     client::{Remote, Server},
     error::{CliError, DONE, FAILED, Outcome},
-    output::{columns, details, print},
+    output::{columns, details, print, remark},
 };
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How long one request waits for a task's end; then the next one does. Short enough for proxies
 /// that cut what is silent for a minute.
 const TURN: Duration = Duration::from_secs(25);
+
+/// As [`TURN`], when somebody wants to see how far the task is.
+const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
@@ -94,16 +98,34 @@ impl List {
     }
 }
 
+/// Says in words how far a task is, by its report.
+pub(super) type Progress = fn(&Value) -> Option<String>;
+
 /// Waits for a task's end and prints its report; fails when it did not end well.
 pub(super) async fn wait_for(server: &Server, task: &str, limit: Duration) -> Outcome {
+    wait(server, task, limit, None).await
+}
+
+/// As [`wait_for`], and says on standard error meanwhile how far the task is.
+pub(super) async fn watch(
+    server: &Server,
+    task: &str,
+    limit: Duration,
+    progress: Progress,
+) -> Outcome {
+    wait(server, task, limit, Some(progress)).await
+}
+
+async fn wait(server: &Server, task: &str, limit: Duration, progress: Option<Progress>) -> Outcome {
     let goes_on = format!("the work goes on: hearken tasks show {task}");
     let deadline = Instant::now() + limit;
+    let mut said = None;
     let answer = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(CliError::Failed(format!("task {task} did not end in time; {goes_on}")));
         }
-        let turn = left.min(TURN);
+        let turn = left.min(if progress.is_some() { LOOK } else { TURN });
         let call = server.get(&["tasks", task, "await"]);
         let call = call.query("timeout", &format!("{}ms", turn.as_millis().max(1)));
         match call.patience(turn).send().await {
@@ -113,6 +135,13 @@ pub(super) async fn wait_for(server: &Server, task: &str, limit: Duration) -> Ou
             }
             other => break other?,
         }
+        let Some(progress) = progress else { continue };
+        let report = server.get(&["tasks", task]).send().await?.json()?;
+        let now = progress(&report);
+        if let Some(now) = now.as_ref().filter(|_| now != said) {
+            remark(now);
+        }
+        said = now;
     };
     server.show(&answer, |json| details(json, &FIRST))?;
     Ok(if answer.json()?["status"] == "completed" { DONE } else { FAILED })

@@ -1,7 +1,6 @@
 //! `hearken topology`.
 
 mod reconcile;
-mod sse;
 mod watch;
 
 use super::{

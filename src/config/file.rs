@@ -4,7 +4,7 @@ use super::{
     flags::keys,
     sources::{ConfigError, Origin},
 };
-use crate::domain::{listener::Listener, report::BusDefinition};
+use crate::domain::{bus::BusDefinition, listener::Listener};
 use serde_json::{Map, Number};
 use std::{
     collections::BTreeMap,
@@ -110,7 +110,10 @@ fn texts(value: Value) -> Result<Vec<String>, String> {
 }
 
 fn bus(table: Map<String, serde_json::Value>) -> Result<BusDefinition, String> {
-    serde_json::from_value(table.into()).map_err(|error| error.to_string())
+    let bus: BusDefinition =
+        serde_json::from_value(table.into()).map_err(|error| error.to_string())?;
+    bus.check().map_err(|error| error.to_string())?;
+    Ok(bus)
 }
 
 fn required(mut table: Map<String, serde_json::Value>) -> Result<Listener, String> {

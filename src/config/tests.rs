@@ -173,12 +173,35 @@ fn required_listeners_that_cannot_be_are_refused() {
         ("[[required]]\ngroup='a'", "missing field `class`"),
         ("[required]\nclass='log'", "write [[required]]"),
         ("[[bus]]\nname='a'\n[[bus]]\nname='a'", "is there twice"),
-        ("[[bus]]\nname='a'\nexchange='x'", "unknown field `exchange`"),
+        ("[[bus]]\nname='a'\nexchange='x'", "only an attached bus has one"),
+        ("[[bus]]\nname='a'\nattached=true", "give exchange = "),
+        (
+            "[[bus]]\nname='a'\ncodec='xml'",
+            "unknown variant `xml`, expected one of `json`, `msgpack`, `james`",
+        ),
+        ("[[bus]]\nname='a'\nqueue='x'", "unknown field `queue`"),
+        (
+            "[[bus]]\nname='a'\nattached=true\nexchange='x'",
+            "[[bus]] a in hearken.toml is attached, and without RabbitMQ there is nothing to attach to",
+        ),
         ("admin-token-file='t'\nread-token-file='t'", "the same file"),
     ] {
         let error = refusal(&[], &[], Some(file));
         assert!(error.contains(expected), "{file}: {error}");
     }
+}
+
+#[test]
+fn a_bus_of_a_cluster_may_be_attached_to_an_exchange_of_another_program() {
+    let cluster = [("database-url", "postgres://db/x"), ("amqp-url", "amqp://mq")];
+    let attached = |exchange: &str| {
+        format!("[[bus]]\nname='mailboxEvent'\ncodec='james'\nattached=true\nexchange='{exchange}'")
+    };
+    let settings = resolve(&cluster, &[], Some(&attached("mailboxEvent-exchange"))).unwrap();
+    assert_eq!(settings.buses.len(), 2, "the file defines one of the default buses");
+    assert_eq!(settings.buses[0].foreign_exchange(), Some("mailboxEvent-exchange"));
+    let error = refusal(&cluster, &[], Some(&attached("hearken.jmapEvent")));
+    assert!(error.contains("has the prefix of hearken's own objects"), "{error}");
 }
 
 #[test]

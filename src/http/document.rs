@@ -59,7 +59,11 @@ pub fn start() -> OpenApi {
             "topology",
             "What the broker should hold, what it holds, and the way from one to the other.",
         ),
-        ("events", "Events in."),
+        ("events", "Events in, and notifications of them."),
+        (
+            "dead letters",
+            "Events that somebody gave up on, kept until they are put back or deleted.",
+        ),
         ("tasks", "Longer work that somebody asked for."),
         ("operations", "How the cluster and this node are."),
         ("contract", "What this document and its problems mean."),

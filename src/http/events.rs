@@ -3,15 +3,15 @@
 use super::{
     App,
     body::{Body, content_type},
-    parameters::Segment,
+    parameters::{Query, Segment, invalid},
     problem::{Problem, kinds},
 };
 use crate::{
     bus::{
-        codec::{self, CLOUDEVENTS_BATCH_JSON, CLOUDEVENTS_JSON},
+        codec::{self, CLOUDEVENTS_BATCH_JSON, CLOUDEVENTS_JSON, CLOUDEVENTS_MSGPACK},
         event::Event,
     },
-    domain::{listener::Delivery, name::BusName},
+    domain::name::{BusName, RegistrationKey},
 };
 use axum::{
     Json,
@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use utoipa::ToSchema;
 
 /// An event was accepted.
@@ -51,15 +51,19 @@ pub enum AcceptedEvents {
 
 /// Dispatch an event
 ///
-/// A `CloudEvent` (structured, a batch of them, or binary with `ce-` headers), or the bus's own
-/// JSON, which is James's. The answer comes when the event is safe. Sending the same event again
-/// delivers it again.
+/// A `CloudEvent` (structured in JSON or `MessagePack`, a batch of them, or binary with `ce-`
+/// headers), or the bus's own JSON, which is James's. The answer comes when the event is safe.
+/// Sending the same event again delivers it again.
 #[utoipa::path(
     post, path = "/events/{bus}", tag = "events", operation_id = "dispatchEvent",
-    params(("bus" = String, Path, description = "The bus.", example = "mailboxEvent")),
+    params(
+        ("bus" = String, Path, description = "The bus.", example = "mailboxEvent"),
+        ("key" = Vec<String>, Query, description = "A registration key whose followers are notified, such as `MailboxIdRegistrationKey:18`; may be repeated. Of a batch, every event has them all."),
+    ),
     request_body(description = "The event.", content(
         (Value = "application/cloudevents+json", example = json!({"specversion": "1.0", "id": "1", "source": "/mail", "type": "Added", "data": {"mailbox": "18"}})),
         (Vec<Value> = "application/cloudevents-batch+json"),
+        ("application/cloudevents+msgpack"),
         (Value = "application/json", example = json!({"MailboxAdded": {"eventId": "6e0dd59d-660e-4d9b-b22f-0354479f47b4", "user": "bob", "mailboxId": "18"}})),
         ("text/plain"),
         ("*/*"),
@@ -71,25 +75,21 @@ pub enum AcceptedEvents {
 pub(crate) async fn dispatch(
     State(app): State<Arc<App>>,
     Segment(bus): Segment<BusName>,
+    query: Query,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !app.roster.buses().contains(&bus) {
-        let known = app.roster.buses();
+    if !app.roster.buses().contains_key(&bus) {
+        let known: Vec<BusName> = app.roster.buses().keys().cloned().collect();
         let names: Vec<&str> = known.iter().map(BusName::as_str).collect();
         let detail = format!("there is no bus {bus}; the cluster has {}", names.join(", "));
         return Err(Problem::new(&kinds::NOT_FOUND, detail).with("known", known));
     }
+    let keys = keys(&query)?;
     let (events, batch) = read(&headers, &body)?;
-    let has_listeners = has_listeners(&app, &bus);
-    let mut event_ids = Vec::with_capacity(events.len());
-    for event in events {
-        if let Err(error) = app.bus.dispatch(&bus, &event, has_listeners).await {
-            let problem = Problem::from(error);
-            return Err(if batch { problem.with("accepted", event_ids) } else { problem });
-        }
-        event_ids.push(event.id);
-    }
+    let mut event_ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+    let keyed = events.into_iter().map(|event| (event, keys.clone())).collect();
+    app.dispatcher.dispatch(&bus, keyed).await?;
     let accepted = match event_ids.pop() {
         Some(event_id) if !batch => AcceptedEvents::One(Accepted { event_id }),
         last => {
@@ -100,12 +100,21 @@ pub(crate) async fn dispatch(
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
+/// The registration keys of a request.
+fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
+    let keys = query.all("key").iter().map(RegistrationKey::parse);
+    keys.map(|key| key.map_err(|error| invalid("key", error.to_string()))).collect()
+}
+
 /// The events of a request, and whether they came as a batch.
 fn read(headers: &HeaderMap, body: &Body) -> Result<(Vec<Event>, bool), Problem> {
     let stated = content_type(headers)?;
     let essence = stated
         .map(|stated| stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let structured = matches!(essence.as_deref(), Some(CLOUDEVENTS_JSON | CLOUDEVENTS_BATCH_JSON));
+    let structured = matches!(
+        essence.as_deref(),
+        Some(CLOUDEVENTS_JSON | CLOUDEVENTS_BATCH_JSON | CLOUDEVENTS_MSGPACK)
+    );
     if !structured && headers.contains_key("ce-specversion") {
         let mut pairs = Vec::with_capacity(headers.len());
         for (name, value) in headers {
@@ -126,28 +135,27 @@ fn read(headers: &HeaderMap, body: &Body) -> Result<(Vec<Event>, bool), Problem>
         let detail = "there is no Content-Type; say which form of event this is";
         return Err(unsupported(detail.into()));
     }
-    let array = body.0.trim_ascii_start().starts_with(b"[");
+    let text = essence.as_deref() != Some(CLOUDEVENTS_MSGPACK);
+    let array = text && body.0.trim_ascii_start().starts_with(b"[");
     Ok((codec::decode_all(stated, &body.0)?, array))
 }
 
 /// The problem of a content type that no form of events has.
 pub(super) fn unsupported(detail: String) -> Problem {
-    let known = [CLOUDEVENTS_JSON, CLOUDEVENTS_BATCH_JSON, "application/json", "text/plain"];
+    let known = [
+        CLOUDEVENTS_JSON,
+        CLOUDEVENTS_BATCH_JSON,
+        CLOUDEVENTS_MSGPACK,
+        "application/json",
+        "text/plain",
+    ];
     Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, detail).with("known", known)
-}
-
-/// Whether an event that reaches no queue is lost. What this node last read of the roster will do: a
-/// listener that is newer than that has its queue bound, and then the event reaches it, or has it
-/// not, and then it was added while the event was on its way.
-fn has_listeners(app: &App, bus: &BusName) -> bool {
-    let roster = app.roster.known();
-    let mut listeners = roster.listeners().values().map(|configured| &configured.listener);
-    listeners.any(|listener| listener.bus == *bus && listener.delivery == Delivery::Once)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::bus::Codec;
     use axum::{body::Bytes, http::HeaderValue};
 
     fn reading(
@@ -175,6 +183,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!((events.len(), batch), (1, true));
+        let compact = codec::encode(Codec::MsgPack, &events[0]).unwrap();
+        let mut map = HeaderMap::new();
+        map.insert("content-type", HeaderValue::from_static(compact.content_type));
+        let (events, batch) = read(&map, &Body(Bytes::from(compact.body))).unwrap();
+        assert_eq!((events[0].id.as_str(), batch), ("1", false));
         let headers =
             [("ce-specversion", "1.0"), ("ce-id", "2"), ("ce-source", "/a"), ("ce-type", "t")];
         let (events, batch) = reading(&headers, "").unwrap();

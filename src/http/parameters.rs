@@ -262,6 +262,29 @@ where
     }
 }
 
+/// The two variable parts of the path.
+#[derive(Debug, Clone)]
+pub struct Segments<A, B>(pub A, pub B);
+
+impl<S, A, B> FromRequestParts<S> for Segments<A, B>
+where
+    S: Send + Sync,
+    A: FromStr<Err: Into<SegmentError>> + Send,
+    B: FromStr<Err: Into<SegmentError>> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((first, second)) = path.map_err(|_| {
+            let what = format!("the path {} is not percent-encoded UTF-8", parts.uri.path());
+            invalid("path", what)
+        })?;
+        let first = first.parse().map_err(|error: A::Err| error.into().0)?;
+        Ok(Self(first, second.parse().map_err(|error: B::Err| error.into().0)?))
+    }
+}
+
 /// Why a part of the path cannot be read, as a problem.
 pub struct SegmentError(Problem);
 
@@ -274,6 +297,12 @@ impl From<std::convert::Infallible> for SegmentError {
 impl From<crate::domain::name::NameError> for SegmentError {
     fn from(error: crate::domain::name::NameError) -> Self {
         Self(error.into())
+    }
+}
+
+impl From<Problem> for SegmentError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
     }
 }
 

@@ -10,8 +10,11 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
+
+/// How long a scrape waits for the database. Scrapers commonly give up after ten seconds.
+const COUNTING: Duration = Duration::from_secs(2);
 
 /// The process answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,6 +70,14 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")),
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    if app.metrics.wants_dead_letters() {
+        // One query now and then. Without an answer in time the scraper is told what is known.
+        let counts = tokio::time::timeout(COUNTING, app.store.dead_letter_counts()).await;
+        if let Ok(Ok(counts)) = counts {
+            let counts = counts.iter().map(|of| (&of.bus, &of.group, of.count));
+            app.metrics.dead_letters(counts);
+        }
+    }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], app.metrics.encode())
 }

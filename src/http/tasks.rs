@@ -10,7 +10,11 @@ use super::{
     parameters::{Query, Segment, SegmentError, invalid},
     problem::{Problem, kinds},
 };
-use crate::{domain::span::Span, store::tasks::TaskFilter, tasks::Awaited};
+use crate::{
+    domain::span::Span,
+    store::tasks::TaskFilter,
+    tasks::{Awaited, Progress},
+};
 use axum::{
     Json,
     extract::State,
@@ -51,7 +55,23 @@ pub async fn submitted(
             json!({ "problem": problem.kind().uri(), "error": error })
         })
     };
-    let task_id = app.tasks.submit(kind, &actor.0, work).await?;
+    started(app, kind, actor, |_| work).await
+}
+
+/// Starts a task that says how far it is, and answers where it is.
+///
+/// # Errors
+/// When the store did not take the task; then nothing was started.
+pub async fn started<W>(
+    app: &App,
+    kind: &'static str,
+    actor: &Actor,
+    begin: impl FnOnce(Progress) -> W + Send + 'static,
+) -> Result<Response, Problem>
+where
+    W: Future<Output = Result<Value, Value>> + Send + 'static,
+{
+    let task_id = app.tasks.submit(kind, &actor.0, begin).await?;
     let location = [(header::LOCATION, format!("/tasks/{task_id}"))];
     Ok((StatusCode::CREATED, location, Json(Submitted { task_id })).into_response())
 }

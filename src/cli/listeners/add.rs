@@ -58,9 +58,12 @@ pub(super) struct Add {
     /// The pause before the first retry, which doubles each time (100ms)
     #[arg(long, value_name = "TIME")]
     retry_first: Option<Span>,
-    /// The longest pause (1m)
+    /// The longest pause, before the jitter (10s)
     #[arg(long, value_name = "TIME")]
     retry_max: Option<Span>,
+    /// The share of a pause that may be added to it at random, from 0 to 1 (0.5)
+    #[arg(long, value_name = "SHARE")]
+    retry_jitter: Option<f64>,
     #[command(flatten)]
     told: Told,
     /// Why; kept in the history
@@ -162,6 +165,7 @@ impl Add {
             ("attempts", self.retry_attempts.map(Value::from)),
             ("first", self.retry_first.map(|span| span.to_string().into())),
             ("max", self.retry_max.map(|span| span.to_string().into())),
+            ("jitter", self.retry_jitter.map(Value::from)),
         ]);
         let body = given([
             ("class", Some(json!(self.class))),

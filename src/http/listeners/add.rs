@@ -71,8 +71,11 @@ pub struct NewRetry {
     pub attempts: Option<u32>,
     /// The pause before the first retry, which doubles each time; 100ms where it is not given.
     pub first: Option<String>,
-    /// The longest pause; 1m where it is not given.
+    /// The longest pause, before the jitter; 10s where it is not given.
     pub max: Option<String>,
+    /// The share of a pause that may be added to it at random; 0.5 where it is not given.
+    #[schema(minimum = 0, maximum = 1)]
+    pub jitter: Option<f64>,
 }
 
 /// Add a listener
@@ -150,6 +153,7 @@ fn retry(mut fields: Fields) -> Result<Retry, Problem> {
         attempts: fields.read("attempts")?.unwrap_or(default.attempts),
         first: fields.read("first")?.unwrap_or(default.first),
         max: fields.read("max")?.unwrap_or(default.max),
+        jitter: fields.read("jitter")?.unwrap_or(default.jitter),
     };
     fields.end()?;
     Ok(retry)

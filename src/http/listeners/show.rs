@@ -14,6 +14,7 @@ use crate::{
         problem::{Problem, kinds},
         schema,
     },
+    store::dead_letters::DeadLetterFilter,
 };
 use axum::{
     Json,
@@ -42,6 +43,7 @@ pub struct RosterView {
 
 /// A listener with how it does.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = ListenerDetail)]
 pub struct Detail {
     #[serde(flatten)]
@@ -51,6 +53,8 @@ pub struct Detail {
     /// What its work queue holds; null where there is none or the broker does not say.
     #[schema(required = true)]
     backlog: Option<Backlog>,
+    /// How many events it gave up on; `GET /events/deadLetter?group=` has them.
+    dead_letters: u64,
 }
 
 /// A listener on a node.
@@ -148,7 +152,9 @@ pub(crate) async fn show(
         unacked: depth.unacked,
         consumers: depth.consumers,
     });
+    let filter = DeadLetterFilter { group: Some(group.clone()), ..DeadLetterFilter::default() };
+    let dead_letters = app.store.count_dead_letters(&filter).await?;
     let listener = ListenerView::new(&app, configured, &status);
-    let detail = Detail { listener, nodes: nodes.collect(), backlog };
+    let detail = Detail { listener, nodes: nodes.collect(), backlog, dead_letters };
     Ok(([(header::ETAG, etag(roster.version()))], Json(detail)).into_response())
 }

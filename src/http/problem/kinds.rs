@@ -145,6 +145,6 @@ kinds! {
         "Other administrators' changes kept coming first. Nothing was changed; try again."
         [];
     NOT_ACCEPTED "not-accepted" 503 "The event was not accepted"
-        "Neither the broker nor the database took the event, or it is not known whether one did. Send it again with the same id."
-        [];
+        "Neither the broker nor the database took the event, or it is not known whether one did. Send it again with the same id. Of a batch, send again those that are named."
+        [accepted "Of a batch, the ids of the events that are safe.", notAccepted "Of a batch, the ids of those that are not."];
 }

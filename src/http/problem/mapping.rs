@@ -3,7 +3,11 @@
 use super::{Problem, kinds};
 use crate::{
     broker::BrokerError,
-    bus::{DispatchError, codec::DecodeError},
+    bus::{
+        DispatchError,
+        codec::{DecodeError, EncodeError},
+    },
+    dispatch::BatchError,
     domain::{admission::NotAdmitted, name::NameError, roster::Refusal},
     http::{body, events},
     reconcile::{PassError, chain},
@@ -132,9 +136,10 @@ impl From<DecodeError> for Problem {
             }
             DecodeError::ContentType(_) => events::unsupported(detail),
             DecodeError::Json(error) => error.into(),
-            DecodeError::Shape(_) | DecodeError::Attribute { .. } | DecodeError::InBatch { .. } => {
-                Self::new(&kinds::INVALID_EVENT, detail)
-            }
+            DecodeError::MsgPack { .. }
+            | DecodeError::Shape(_)
+            | DecodeError::Attribute { .. }
+            | DecodeError::InBatch { .. } => Self::new(&kinds::INVALID_EVENT, detail),
         }
     }
 }
@@ -146,8 +151,35 @@ impl From<DispatchError> for Problem {
                 "neither the broker nor the database took the event, or it is not known whether one did".to_owned()
             }
             DispatchError::Unroutable(_) => error.to_string(),
+            DispatchError::Unwritable(EncodeError::TooLarge(_)) => {
+                return Self::new(&kinds::BODY_TOO_LARGE, error.to_string()).caused_by(&error);
+            }
+            DispatchError::Unwritable(EncodeError::NotJames { .. }) => {
+                return Self::new(&kinds::INVALID_EVENT, error.to_string()).caused_by(&error);
+            }
         };
         Self::new(&kinds::NOT_ACCEPTED, detail).caused_by(&error).retry_after(5)
+    }
+}
+
+impl From<BatchError> for Problem {
+    fn from(error: BatchError) -> Self {
+        let detail = error.to_string();
+        match error {
+            BatchError::NoSuchBus(_) => Self::new(&kinds::NOT_FOUND, detail),
+            BatchError::NotAccepted { accepted, mut failed } => {
+                let whole = accepted.is_empty() && failed.len() == 1;
+                match failed.pop() {
+                    Some((_, error)) if whole => Self::from(error),
+                    Some((id, error)) => {
+                        let mut ids: Vec<String> = failed.into_iter().map(|(id, _)| id).collect();
+                        ids.push(id);
+                        Self::from(error).with("accepted", accepted).with("notAccepted", ids)
+                    }
+                    None => Self::internal(detail),
+                }
+            }
+        }
     }
 }
 
@@ -191,5 +223,14 @@ mod tests {
         let answer = Problem::from(error).answer("r");
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));
+    }
+
+    #[test]
+    fn an_event_that_the_bus_cannot_carry_is_refused_for_good() {
+        let large = DispatchError::Unwritable(EncodeError::TooLarge(17));
+        assert_eq!(Problem::from(large).answer("r").status(), 413);
+        let foreign = EncodeError::NotJames { problem: "its data is no JSON".into() };
+        let answer = Problem::from(DispatchError::Unwritable(foreign)).answer("r");
+        assert!(answer.status().is_client_error() && !answer.headers().contains_key("retry-after"));
     }
 }

@@ -46,9 +46,12 @@ pub struct Retry {
     /// The pause before the first retry.
     #[schema(example = "100ms")]
     pub first: String,
-    /// The longest pause.
+    /// The longest pause, before the jitter.
     #[schema(example = "10s")]
     pub max: String,
+    /// The share of a pause that may be added to it at random.
+    #[schema(minimum = 0, maximum = 1, example = 0.5)]
+    pub jitter: f64,
 }
 
 /// A listener as it was asked for.

@@ -123,8 +123,8 @@ pub(super) fn read_state(text: &str) -> Result<TaskState, Problem> {
     })
 }
 
-/// Reads a time that tasks are filtered by, in ISO 8601 or as the reports have it.
-pub(super) fn read_time(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
+/// Reads a time that something is filtered by, in ISO 8601 or as the reports have it.
+pub(in crate::http) fn read_time(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
     let read =
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, JAMES));
     read.map_err(|_| {

@@ -1,6 +1,56 @@
 //! Server-sent events, as the WHATWG HTML standard defines their stream (section 9.2.6).
 
+use super::{
+    error::{CliError, Outcome},
+    output::remark,
+};
+use futures_util::StreamExt;
 use std::time::Duration;
+
+/// The server sends a comment at least every 15 seconds: a stream that is silent for so long is
+/// dead, whatever the connection says.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// The pause before the first new attempt, where the server asks for none.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Shows events as they come, and comes back after a break, until nobody reads. `open` is given
+/// the id of the last event; `ended` is said when a stream ended.
+pub(super) async fn follow(
+    open: impl AsyncFn(Option<&str>) -> Result<reqwest::Response, CliError>,
+    show: impl Fn(&Message) -> Result<(), CliError>,
+    ended: &str,
+) -> Outcome {
+    let mut reader = Reader::default();
+    // At the start there is nobody to come back to: a wrong address is an error.
+    let mut stream = Some(open(None).await?);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(mut response) = stream.take().map(reqwest::Response::bytes_stream) {
+            while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, response.next()).await {
+                pause = FIRST_PAUSE;
+                for message in reader.read(&piece) {
+                    show(&message)?;
+                }
+            }
+            remark(ended);
+            reader.restart();
+        }
+        tokio::time::sleep(reader.retry.unwrap_or(pause).max(pause).min(LONGEST_PAUSE)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        match open(reader.last_id.as_deref()).await {
+            Ok(response) => stream = Some(response),
+            // A stream that the server refuses does not become right by asking again.
+            Err(CliError::Answered(problem)) if problem.is_refusal() => {
+                return Err(CliError::Answered(problem));
+            }
+            Err(error) => remark(&format!("{error}; trying again")),
+        }
+    }
+}
 
 /// An event of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,7 +63,7 @@ pub(super) struct Message {
 
 /// Reads a stream as its pieces come in.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+struct Reader {
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
     /// Whether the last byte was a carriage return, whose line feed belongs to it.
@@ -21,14 +71,14 @@ pub(super) struct Reader {
     event: String,
     data: Vec<String>,
     /// The last event's id, with which a new stream goes on.
-    pub(super) last_id: Option<String>,
+    last_id: Option<String>,
     /// The pause before a new stream that the server asks for.
-    pub(super) retry: Option<Duration>,
+    retry: Option<Duration>,
 }
 
 impl Reader {
     /// The events that a piece completes.
-    pub(super) fn read(&mut self, piece: &[u8]) -> Vec<Message> {
+    fn read(&mut self, piece: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
         for byte in piece {
             let after_return = std::mem::take(&mut self.returned);
@@ -47,7 +97,7 @@ impl Reader {
     }
 
     /// Forgets what an ended stream left unfinished.
-    pub(super) fn restart(&mut self) {
+    fn restart(&mut self) {
         let (last_id, retry) = (self.last_id.take(), self.retry);
         *self = Self { last_id, retry, ..Self::default() };
     }

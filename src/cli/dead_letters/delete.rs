@@ -1,0 +1,51 @@
+//! `hearken dead-letters delete`.
+
+use super::find;
+use crate::{
+    cli::{
+        client::Server,
+        error::{DONE, Outcome},
+        output::print,
+    },
+    domain::{
+        name::{BusName, GroupName},
+        span::Span,
+    },
+};
+use clap::{ArgGroup, Args};
+use reqwest::Method;
+use uuid::Uuid;
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["id", "group", "older_than"])))]
+pub(super) struct Delete {
+    /// The entry's id
+    #[arg(conflicts_with_all = ["group", "older_than", "bus"])]
+    id: Option<Uuid>,
+    /// The entries of this group
+    #[arg(long)]
+    group: Option<GroupName>,
+    /// The entries whose last failure is longer ago, such as 30d
+    #[arg(long, value_name = "TIME")]
+    older_than: Option<Span>,
+    /// Only entries of this bus
+    #[arg(long)]
+    bus: Option<BusName>,
+}
+
+impl Delete {
+    pub(super) async fn run(self, server: &Server) -> Outcome {
+        let id = self.id.map(|id| id.to_string());
+        let found = match self.id {
+            Some(id) => Some(find(server, id).await?),
+            None => self.group,
+        };
+        let mut path = vec!["events", "deadLetter"];
+        path.extend(found.iter().flat_map(|group| ["groups", group.as_str()]));
+        path.extend(id.as_deref());
+        let call = server.call(Method::DELETE, &path).maybe("bus", self.bus.as_ref());
+        let answer = call.maybe("olderThan", self.older_than.as_ref()).send().await?;
+        print(if server.prints_json() { &answer.text } else { "deleted" })?;
+        Ok(DONE)
+    }
+}

@@ -1,0 +1,103 @@
+//! Putting dead letters back. Each call starts a task, as in James.
+
+use super::filter::{self, Group, InsertionId};
+use crate::{
+    http::{
+        App,
+        parameters::{Segment, Segments},
+        precondition::Asking,
+        problem::Problem,
+        tasks::{Submitted, action, started},
+    },
+    redelivery::{Redelivery, Scope},
+};
+use axum::{extract::State, response::Response};
+use std::sync::Arc;
+
+/// Redeliver dead letters
+///
+/// Of every group; what was parked and what could not be published come last. An entry is removed
+/// once the broker has its event; the task is `failed` when some are left.
+#[utoipa::path(
+    post, path = "/events/deadLetter", tag = "dead letters", operation_id = "redeliverDeadLetters",
+    params(
+        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
+        ("limit" = Option<u64>, Query, description = "At most so many entries."),
+        ("group" = Option<String>, Query, description = "Only entries of this group."),
+        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
+        ("type" = Option<String>, Query, description = "Only events of this type."),
+        ("user" = Option<String>, Query, description = "Only events about this user."),
+        ("since" = Option<String>, Query, description = "Only entries whose last failure was then or after (ISO 8601 with zone)."),
+        ("before" = Option<String>, Query, description = "Only entries whose last failure was before this time."),
+    ),
+    responses((status = 201, description = "A task puts them back.", body = Submitted,
+        headers(("Location" = String, description = "The task.")))),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn redeliver_all(
+    State(app): State<Arc<App>>,
+    asking: Asking,
+) -> Result<Response, Problem> {
+    let group = filter::read(&asking.query)?.group;
+    start(&app, &asking, group.map_or(Scope::All, Scope::Group)).await
+}
+
+/// Redeliver the dead letters of a group
+///
+/// An entry is removed once the broker has its event; the task is `failed` when some are left.
+#[utoipa::path(
+    post, path = "/events/deadLetter/groups/{group}", tag = "dead letters", operation_id = "redeliverDeadLettersOfGroup",
+    params(
+        ("group" = String, Path, description = "The group."),
+        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
+        ("limit" = Option<u64>, Query, description = "At most so many entries."),
+        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
+        ("type" = Option<String>, Query, description = "Only events of this type."),
+        ("user" = Option<String>, Query, description = "Only events about this user."),
+        ("since" = Option<String>, Query, description = "Only entries whose last failure was then or after (ISO 8601 with zone)."),
+        ("before" = Option<String>, Query, description = "Only entries whose last failure was before this time."),
+    ),
+    responses((status = 201, description = "A task puts them back.", body = Submitted,
+        headers(("Location" = String, description = "The task.")))),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn redeliver_group(
+    State(app): State<Arc<App>>,
+    Segment(Group(group)): Segment<Group>,
+    asking: Asking,
+) -> Result<Response, Problem> {
+    start(&app, &asking, Scope::Group(group)).await
+}
+
+/// Redeliver a dead letter
+///
+/// The entry is removed once the broker has its event; the task is `failed` when it is left. An
+/// entry that there is not is no failure.
+#[utoipa::path(
+    post, path = "/events/deadLetter/groups/{group}/{id}", tag = "dead letters", operation_id = "redeliverDeadLetter",
+    params(
+        ("group" = String, Path, description = "The group."),
+        ("id" = Uuid, Path, description = "The entry."),
+        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
+    ),
+    responses((status = 201, description = "A task puts it back.", body = Submitted,
+        headers(("Location" = String, description = "The task.")))),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn redeliver_one(
+    State(app): State<Arc<App>>,
+    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
+    asking: Asking,
+) -> Result<Response, Problem> {
+    start(&app, &asking, Scope::One(group, id)).await
+}
+
+async fn start(app: &App, asking: &Asking, scope: Scope) -> Result<Response, Problem> {
+    action(&asking.query, &["reDeliver"])?;
+    let filter = filter::read(&asking.query)?;
+    let redelivery = Redelivery { scope, filter, limit: filter::limit(&asking.query)? };
+    let (store, dispatcher) = (app.store.clone(), app.dispatcher.clone());
+    let kind = redelivery.kind();
+    let begin = |progress| redelivery.run(store, dispatcher, progress);
+    started(app, kind, &asking.actor, begin).await
+}

@@ -1,0 +1,105 @@
+//! Deleting dead letters. What is not there is deleted already, as in James.
+
+use super::filter::{self, Group, InsertionId};
+use crate::{
+    domain::name::{BusName, GroupName},
+    http::{
+        App,
+        parameters::{Query, Segment, Segments, invalid},
+        precondition::Asking,
+        problem::Problem,
+    },
+    store::dead_letters::DeadLetterFilter,
+};
+use axum::{extract::State, http::StatusCode};
+use std::sync::Arc;
+
+/// Delete old dead letters
+///
+/// Those whose last failure is longer ago than `olderThan`. Their events are lost.
+#[utoipa::path(
+    delete, path = "/events/deadLetter", tag = "dead letters", operation_id = "purgeDeadLetters",
+    params(
+        ("olderThan" = String, Query, description = "The age, by the last failure.", example = "30day"),
+        ("group" = Option<String>, Query, description = "Only entries of this group."),
+        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
+    ),
+    responses((status = 204, description = "There are none of that age.")),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn purge(
+    State(app): State<Arc<App>>,
+    asking: Asking,
+) -> Result<StatusCode, Problem> {
+    let before = filter::older_than(&asking.query)?;
+    if before.is_none() {
+        let detail = "'olderThan' query parameter is compulsory: it is a length of time, such as 30day; to delete all of a group, name it in the path";
+        return Err(invalid("olderThan", detail.into()));
+    }
+    let group = asking.query.text("group").map(GroupName::parse).transpose()?;
+    delete(&app, &asking, DeadLetterFilter { group, before, ..DeadLetterFilter::default() }).await
+}
+
+/// Delete the dead letters of a group
+///
+/// All of them, or those that are older. Their events are lost.
+#[utoipa::path(
+    delete, path = "/events/deadLetter/groups/{group}", tag = "dead letters", operation_id = "deleteDeadLettersOfGroup",
+    params(
+        ("group" = String, Path, description = "The group."),
+        ("olderThan" = Option<String>, Query, description = "Only entries of this age, by the last failure.", example = "30day"),
+        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
+    ),
+    responses((status = 204, description = "The group has none of them.")),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn remove_group(
+    State(app): State<Arc<App>>,
+    Segment(Group(group)): Segment<Group>,
+    asking: Asking,
+) -> Result<StatusCode, Problem> {
+    let before = filter::older_than(&asking.query)?;
+    let filter = DeadLetterFilter { group: Some(group), before, ..DeadLetterFilter::default() };
+    delete(&app, &asking, filter).await
+}
+
+/// Delete a dead letter
+///
+/// Its event is lost.
+#[utoipa::path(
+    delete, path = "/events/deadLetter/groups/{group}/{id}", tag = "dead letters", operation_id = "deleteDeadLetter",
+    params(
+        ("group" = String, Path, description = "The group."),
+        ("id" = Uuid, Path, description = "The entry."),
+    ),
+    responses((status = 204, description = "The group has no such entry.")),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
+)]
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
+    asking: Asking,
+) -> Result<StatusCode, Problem> {
+    let found = app.store.dead_letter(id).await?;
+    if found.is_some_and(|(letter, _)| letter.group == group)
+        && app.store.remove_dead_letter(id).await?
+    {
+        let actor = &asking.actor.0;
+        tracing::info!(%group, %id, %actor, "{actor} deleted dead letter {id} of group {group}");
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(
+    app: &App,
+    asking: &Asking,
+    filter: DeadLetterFilter,
+) -> Result<StatusCode, Problem> {
+    let query: &Query = &asking.query;
+    let bus = query.text("bus").map(BusName::parse).transpose()?;
+    let filter = DeadLetterFilter { bus, ..filter };
+    let deleted = app.store.purge_dead_letters(&filter).await?;
+    let actor = &asking.actor.0;
+    tracing::info!(deleted, %actor, ?filter, "{actor} deleted {deleted} dead letters");
+    Ok(StatusCode::NO_CONTENT)
+}
