@@ -13,6 +13,10 @@ Usage: cargo xtask <command>
   up [--rabbitmq 4]
         Start the servers and a cluster of three nodes, say how to reach them, and
         keep them until Ctrl-C.
+  chaos [--minutes N] [--seed S] [--cluster] [--rabbitmq 4]
+        Run nodes under load on servers of their own and break them at random for N
+        minutes, 5 unless said. The seed is printed; the same one draws the same faults.
+        With --cluster, three nodes on a cluster of three brokers.
   bench NAME
         Run a benchmark on private servers that write to disk as in production.
   check
@@ -21,6 +25,10 @@ Usage: cargo xtask <command>
         Check what the dependencies are and where they come from.
   openapi
         Write openapi.yaml from the code.
+  fuzz [--seconds N | --runs N]
+        Feed random bytes to everything that reads bytes from outside, to each reader
+        for N seconds (20) or with the same N inputs each time, and the largest
+        hostile bodies. Installs g++ if it is missing, which needs root and a Debian.
   install [--rabbitmq 4]
         Fetch PostgreSQL and RabbitMQ if they are missing. `test`, `up` and `bench`
         do so by themselves. Needs root and a Debian.
@@ -28,17 +36,36 @@ Usage: cargo xtask <command>
 Servers keep their files and logs in target/services.
 ";
 
+/// How long each target is fuzzed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FuzzFor {
+    Seconds(u32),
+    /// So many inputs from one seed: the same ones each time.
+    Runs(u32),
+}
+
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Test { version: RabbitMqVersion, arguments: Vec<String> },
     Up(RabbitMqVersion),
+    Chaos(Chaos),
     Bench(String),
     Check,
     Deps,
+    Fuzz(FuzzFor),
     OpenApi,
     Install(RabbitMqVersion),
     Help,
+}
+
+/// What is broken, and for how long.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Chaos {
+    pub(crate) version: RabbitMqVersion,
+    pub(crate) minutes: u64,
+    pub(crate) seed: Option<u64>,
+    pub(crate) cluster: bool,
 }
 
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
@@ -58,15 +85,34 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> 
         ("test", options) => Command::Test { version: version(options)?, arguments: passed_on },
         ("up", options) => Command::Up(version(options)?),
         ("install", options) => Command::Install(version(options)?),
+        ("chaos", options) => Command::Chaos(chaos(options)?),
         ("bench", [bench]) => Command::Bench(bench.clone()),
         ("bench", _) => bail!("bench takes the name of one benchmark"),
         ("check", []) => Command::Check,
         ("deps", []) => Command::Deps,
+        ("fuzz", options) => Command::Fuzz(fuzz_for(options)?),
         ("openapi", []) => Command::OpenApi,
         ("help", []) => Command::Help,
         ("check" | "deps" | "openapi", _) => bail!("{name} takes no arguments"),
         _ => bail!("there is no command {name}"),
     })
+}
+
+fn fuzz_for(options: &[String]) -> Result<FuzzFor> {
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let (name, text) = match options[..] {
+        [] => return Ok(FuzzFor::Seconds(20)),
+        [name, text] => (name, text),
+        [option] => option.split_once('=').context("fuzz takes --seconds N or --runs N")?,
+        _ => bail!("expected --seconds N, --runs N or nothing, not: {}", options.join(" ")),
+    };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    let number = number.with_context(|| format!("{name} is a whole number from 1, not {text}"))?;
+    match name {
+        "--seconds" => Ok(FuzzFor::Seconds(number)),
+        "--runs" => Ok(FuzzFor::Runs(number)),
+        _ => bail!("fuzz takes --seconds N or --runs N, not {name}"),
+    }
 }
 
 fn version(options: &[String]) -> Result<RabbitMqVersion> {
@@ -76,6 +122,26 @@ fn version(options: &[String]) -> Result<RabbitMqVersion> {
         ["--rabbitmq", "4"] | ["--rabbitmq=4"] => Ok(RabbitMqVersion::V4),
         _ => bail!("expected --rabbitmq 4 or nothing, not: {}", options.join(" ")),
     }
+}
+
+fn chaos(options: &[String]) -> Result<Chaos> {
+    let mut chaos =
+        Chaos { version: RabbitMqVersion::System, minutes: 5, seed: None, cluster: false };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let mut number = || -> Result<u64> {
+            let text = options.next().with_context(|| format!("{option} takes a number"))?;
+            text.parse().with_context(|| format!("{option} takes a number, not {text}"))
+        };
+        match option.as_str() {
+            "--minutes" => chaos.minutes = number()?,
+            "--seed" => chaos.seed = Some(number()?),
+            "--rabbitmq" if number()? == 4 => chaos.version = RabbitMqVersion::V4,
+            "--cluster" => chaos.cluster = true,
+            _ => bail!("expected --minutes N, --seed S, --cluster or --rabbitmq 4, not: {option}"),
+        }
+    }
+    Ok(chaos)
 }
 
 #[cfg(test)]
@@ -96,8 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn fuzzing_has_a_time() {
+        assert_eq!(parsed("fuzz").unwrap(), Command::Fuzz(FuzzFor::Seconds(20)));
+        assert_eq!(parsed("fuzz --seconds 5").unwrap(), Command::Fuzz(FuzzFor::Seconds(5)));
+        assert_eq!(parsed("fuzz --runs 9").unwrap(), Command::Fuzz(FuzzFor::Runs(9)));
+        assert_eq!(parsed("fuzz --seconds=5").unwrap(), Command::Fuzz(FuzzFor::Seconds(5)));
+    }
+
+    #[test]
+    fn chaos_takes_its_options_in_any_order() {
+        let expected =
+            Chaos { version: RabbitMqVersion::V4, minutes: 9, seed: Some(7), cluster: true };
+        let parsed = parsed("chaos --seed 7 --cluster --rabbitmq 4 --minutes 9").unwrap();
+        assert_eq!(parsed, Command::Chaos(expected));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
-        for line in ["tset", "test --rabbitmq 3", "bench", "bench a b", "check now", "up -- x"] {
+        for line in [
+            "tset",
+            "test --rabbitmq 3",
+            "bench",
+            "bench a b",
+            "check now",
+            "up -- x",
+            "fuzz 5",
+            "fuzz --seconds 0",
+            "chaos 5",
+            "chaos --seed",
+            "chaos --minutes x",
+            "chaos --rabbitmq 3",
+        ] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -1,7 +1,9 @@
 //! One file for each command that is more than a line.
 
+mod chaos;
 mod check;
 mod deps;
+mod fuzz;
 mod nodes;
 mod openapi;
 mod servers;
@@ -21,9 +23,11 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test { version, arguments } => test::test(version, &arguments),
         Command::Bench(name) => test::bench(&name),
+        Command::Chaos(chaos) => chaos::run(&chaos),
         Command::Up(version) => up::run(version),
         Command::Check => check::run(),
         Command::Deps => deps::run(),
+        Command::Fuzz(length) => fuzz::run(length),
         Command::OpenApi => openapi::run(),
         Command::Install(version) => install(version).map(|()| ExitCode::SUCCESS),
         Command::Help => {

@@ -45,6 +45,16 @@ fn a_broker_is_killed_and_restarted_beside_another() {
     assert!(port_is_free(broker.amqp_port()));
 }
 
+#[test]
+fn a_node_of_a_cluster_is_killed_the_others_go_on_and_it_comes_back_to_them() {
+    let dir = scratch("cluster");
+    let mut nodes = RabbitMq::start_cluster(dir.dir(), RabbitMqVersion::from_env(), 3).unwrap();
+    nodes[0].kill();
+    nodes[1].ctl(&["add_vhost", "kept"]).unwrap();
+    nodes[0].restart().unwrap();
+    assert!(nodes[0].ctl(&["list_vhosts"]).unwrap().contains("kept"));
+}
+
 fn scratch(name: &str) -> Slot {
     Slot::acquire(&default_dir(), &format!("xtask-{name}")).expect("a scratch directory")
 }

@@ -37,6 +37,18 @@ pub fn install(version: RabbitMqVersion) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that C++ can be compiled here, as [`install`] does.
+///
+/// # Errors
+///
+/// When there is no compiler and none could be fetched.
+pub fn install_cpp() -> Result<()> {
+    match packages::on_path("c++") {
+        Some(_) => Ok(()),
+        None => debian(&["g++"]),
+    }
+}
+
 /// Installs Debian packages, if there are any to install.
 pub(super) fn debian(wanted: &[&str]) -> Result<()> {
     if wanted.is_empty() {

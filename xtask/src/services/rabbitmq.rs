@@ -5,13 +5,15 @@ mod program;
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::process::Process;
 use super::{START_DEADLINE, http};
-use node::Node;
+use node::{Family, Node};
 
 /// Which RabbitMQ to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +50,10 @@ impl RabbitMqVersion {
 /// [`kill`](Self::kill) and [`restart`](Self::restart) keep ports and data.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Dropped in this order. The port mapper serves the broker, and both use
-    // the node's files.
+    // Dropped in this order. The port mapper serves the broker, and the others of
+    // its cluster, and all use the node's files.
     broker: Option<Process>,
-    _port_mapper: Process,
+    _port_mapper: Arc<Process>,
     node: Node,
 }
 
@@ -62,13 +64,52 @@ impl RabbitMq {
     ///
     /// When that RabbitMQ is not installed or does not come up.
     pub fn start(dir: &Path, version: RabbitMqVersion) -> Result<Self> {
-        let node = Node::create(dir, version)?;
-        let mut port_mapper = Process::spawn("epmd", node.port_mapper(), &dir.join("epmd.log"))?;
+        let mut nodes = Self::start_cluster(dir, version, 1)?;
+        nodes.pop().ok_or_else(|| anyhow!("a cluster of one has one node"))
+    }
+
+    /// Starts a cluster of so many nodes and waits until each answers and knows all.
+    ///
+    /// Each is killed and restarted by itself. Together they use as many cores as
+    /// one broker does.
+    ///
+    /// # Errors
+    ///
+    /// When that RabbitMQ is not installed, a node does not come up, or they do not
+    /// find each other.
+    pub fn start_cluster(dir: &Path, version: RabbitMqVersion, size: usize) -> Result<Vec<Self>> {
+        let family = Family::of(size)?;
+        let dir_of =
+            |index| if size == 1 { dir.to_path_buf() } else { dir.join(format!("{index}")) };
+        let nodes: Result<Vec<Node>> =
+            (0..size).map(|index| Node::create(&dir_of(index), version, &family, index)).collect();
+        let nodes = nodes?;
+        let Some(first) = nodes.first() else { bail!("a cluster of no nodes") };
+        let mut port_mapper = Process::spawn("epmd", first.port_mapper(), &dir.join("epmd.log"))?;
         // A broker that finds no port mapper starts one, which would outlive it.
-        port_mapper.wait_ready(START_DEADLINE, || answers(node.names))?;
-        let mut broker = Self { broker: None, _port_mapper: port_mapper, node };
-        broker.restart()?;
-        Ok(broker)
+        port_mapper.wait_ready(START_DEADLINE, || answers(family.names))?;
+        let port_mapper = Arc::new(port_mapper);
+        let of = |node| Self { broker: None, _port_mapper: Arc::clone(&port_mapper), node };
+        let mut brokers: Vec<Self> = nodes.into_iter().map(of).collect();
+        thread::scope(|threads| {
+            let starting: Vec<_> =
+                brokers.iter_mut().map(|broker| threads.spawn(|| broker.restart())).collect();
+            starting.into_iter().try_for_each(|started| {
+                started.join().map_err(|_| anyhow!("starting RabbitMQ panicked"))?
+            })
+        })?;
+        brokers.iter().try_for_each(|broker| broker.knows(size))?;
+        Ok(brokers)
+    }
+
+    /// Fails unless the node is in a cluster of so many nodes.
+    fn knows(&self, size: usize) -> Result<()> {
+        let (_, listed) = http::get(self.node.management, "/api/nodes?columns=name")?;
+        let found = listed.matches("\"name\"").count();
+        if found == size {
+            return Ok(());
+        }
+        bail!("RabbitMQ formed a cluster of {found} nodes, not {size}: {listed}")
     }
 
     /// The AMQP port on 127.0.0.1.

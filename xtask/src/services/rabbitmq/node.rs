@@ -14,6 +14,47 @@ use crate::services::{chroot, packages, port};
 
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 
+/// What the nodes of one cluster share.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// The port of the port mapper that they find each other by.
+    pub(super) names: u16,
+    /// The secret that lets them talk to each other.
+    cookie: String,
+    /// How many they are.
+    size: usize,
+}
+
+impl Family {
+    /// A family of so many nodes.
+    pub(super) fn of(size: usize) -> Result<Self> {
+        Ok(Self { names: port::free()?, cookie: random_hex(16)?, size })
+    }
+
+    /// The name of a node, counted from 0. The port mapper's port in it tells `ps` whose it is.
+    fn node(&self, index: usize) -> String {
+        format!("hearken-{}-{index}@localhost", self.names)
+    }
+
+    /// How a node that starts empty finds the others.
+    fn discovery(&self) -> String {
+        if self.size == 1 {
+            return String::new();
+        }
+        let mut lines =
+            vec!["cluster_formation.peer_discovery_backend = classic_config".to_owned()];
+        lines.extend((0..self.size).map(|index| {
+            format!("cluster_formation.classic_config.nodes.{} = {}", index + 1, self.node(index))
+        }));
+        lines.join("\n") + "\n"
+    }
+
+    /// Erlang schedulers of each node. Several nodes share what one would have for itself.
+    fn schedulers(&self) -> usize {
+        if self.size == 1 { 2 } else { 1 }
+    }
+}
+
 /// Everything that tells one node from another.
 ///
 /// The paths exist twice: `data` is where we see the node's files, `inside` is
@@ -23,7 +64,9 @@ pub(super) struct Node {
     pub(super) amqp: u16,
     pub(super) management: u16,
     pub(super) log: PathBuf,
-    pub(super) names: u16,
+    names: u16,
+    name: String,
+    schedulers: usize,
     distribution: u16,
     root: Option<PathBuf>,
     data: PathBuf,
@@ -32,8 +75,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Chooses ports and writes the configuration, clearing what was there.
-    pub(super) fn create(dir: &Path, version: RabbitMqVersion) -> Result<Self> {
+    /// Chooses ports and writes the configuration, clearing what was there. `index` is the node's
+    /// place in its family, from 0.
+    pub(super) fn create(
+        dir: &Path,
+        version: RabbitMqVersion,
+        family: &Family,
+        index: usize,
+    ) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let dir = fs::canonicalize(dir)?;
         let (root, data, inside) = match version {
@@ -50,7 +99,9 @@ impl Node {
         let mut node = Self {
             amqp: port::free()?,
             management: port::free()?,
-            names: port::free()?,
+            names: family.names,
+            name: family.node(index),
+            schedulers: family.schedulers(),
             distribution: port::free()?,
             log: dir.join("rabbitmq.log"),
             root,
@@ -58,7 +109,7 @@ impl Node {
             inside,
             trimmed: false,
         };
-        node.write_files()?;
+        node.write_files(family)?;
         if node.root.is_none() {
             node.trimmed = program::trim(Path::new(SCRIPTS), &node.data.join("program"))?;
         }
@@ -106,7 +157,7 @@ impl Node {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
             .env("HOME", file("home"))
-            .env("RABBITMQ_NODENAME", format!("hearken-{}@localhost", self.amqp))
+            .env("RABBITMQ_NODENAME", &self.name)
             .env("RABBITMQ_MNESIA_BASE", file("mnesia"))
             .env("RABBITMQ_LOG_BASE", file("log"))
             .env("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf"))
@@ -117,7 +168,10 @@ impl Node {
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
             .env("ERL_EPMD_PORT", self.names.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", format!("+S 2:2 +B i {LOOPBACK_ONLY}"))
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                format!("+S {0}:{0} +B i {LOOPBACK_ONLY}", self.schedulers),
+            )
             .env("RABBITMQ_CTL_ERL_ARGS", format!("+S 1:1 {LOOPBACK_ONLY}"))
             // The default range has room for eleven commands at a time on the
             // whole machine.
@@ -129,15 +183,15 @@ impl Node {
         command
     }
 
-    fn write_files(&self) -> Result<()> {
+    fn write_files(&self, family: &Family) -> Result<()> {
         clear(&self.data)?;
         let home = self.data.join("home");
         fs::create_dir(&home)?;
         let cookie = home.join(".erlang.cookie");
-        fs::write(&cookie, random_hex(16)?)?;
+        fs::write(&cookie, &family.cookie)?;
         fs::set_permissions(&cookie, Permissions::from_mode(0o400))?;
-        fs::write(self.data.join("rabbitmq.conf"), self.configuration())?;
-        fs::write(self.data.join("advanced.config"), "[].\n")?;
+        fs::write(self.data.join("rabbitmq.conf"), self.configuration() + &family.discovery())?;
+        fs::write(self.data.join("advanced.config"), RETURNS)?;
         fs::write(self.data.join("rabbitmq-env.conf"), "")?;
         fs::write(self.data.join("enabled_plugins"), "[rabbitmq_management].\n")?;
         Ok(())
@@ -169,6 +223,11 @@ impl Drop for Node {
         }
     }
 }
+
+/// How long events that return from a wait queue may go without a confirm before they are sent
+/// again. When the leader of a work queue dies, what is on its way to it is not confirmed, and the
+/// wait queue stands still: for three minutes by default.
+const RETURNS: &str = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
 
 /// Keeps the distribution port off other interfaces; RabbitMQ's own
 /// configuration covers only AMQP and management.
