@@ -3,11 +3,13 @@
 //! The server answers with recorded shapes, so that every answer can be tried, also those that a
 //! healthy node never gives.
 
+mod dead_letters;
 mod doctor;
 mod fake;
 mod help;
 mod listeners;
 mod operations;
+mod tail;
 mod topology;
 mod trouble;
 

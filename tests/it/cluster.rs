@@ -1,5 +1,6 @@
 //! Whole nodes, as processes, on PostgreSQL and RabbitMQ.
 
+mod attached;
 mod degraded;
 mod drift;
 mod faults;

@@ -2,6 +2,7 @@
 
 mod away;
 mod conditions;
+mod dead_letters;
 mod events;
 mod operations;
 mod roster;

@@ -6,12 +6,16 @@
 
 mod architecture;
 mod broker;
+mod bus;
+mod chaos;
 mod cli;
 mod cluster;
 mod contract;
+mod dispatch;
 mod embedded;
 mod http;
 mod local_bus;
+mod notifications;
 mod rabbit_bus;
 mod store;
 mod support;

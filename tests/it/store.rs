@@ -2,6 +2,8 @@
 
 mod commands;
 mod contract;
+mod dead_letters;
+mod dispatch_failures;
 mod faults;
 mod local;
 mod log;

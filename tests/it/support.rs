@@ -1,5 +1,6 @@
 //! What tests share: the services, and a database and a virtual host of their own.
 
+pub(crate) mod bus;
 pub(crate) mod connections;
 pub(crate) mod contract;
 pub(crate) mod node;

@@ -1,6 +1,7 @@
 //! What every broker does. A suite of functions over the trait; each implementation names itself
 //! and runs them all.
 
+use crate::support::bus::only;
 use crate::support::wait;
 use hearken::{
     broker::{Broker, BrokerError, Depth, Marker},
@@ -46,7 +47,7 @@ pub(crate) fn desire(layout: &Layout, listeners: &[Listener]) -> Desired {
         let event_id = Uuid::from_u128(version.into());
         state.evolve(&RecordedEvent { version, event_id, event, audit, recorded_at });
     }
-    desired(layout, &BTreeSet::from([bus()]), &state, &BTreeSet::new())
+    desired(layout, &only(bus()), &state, &BTreeSet::new())
 }
 
 pub(crate) async fn apply(broker: &dyn Broker, plan: &Plan) {

@@ -223,6 +223,31 @@ async fn a_policy_that_decides_what_is_kept_is_seen() {
 }
 
 #[tokio::test]
+async fn a_policy_that_has_wait_queues_drop_events_is_drift() {
+    let (host, broker, layout) = fresh().await;
+    let listeners = [listener("a")];
+    converge(&broker, &layout, &listeners).await;
+    let desired = contract::desire(&layout, &listeners);
+    let wait = layout.wait(&bus(), 100);
+    assert!(desired.topology.queues.contains_key(&wait));
+    let policy = json!({"pattern": ".*wait.*", "definition": {"overflow": "drop-head"}});
+    host.api(Method::PUT, &format!("policies/{}/drop", host.name), Some(policy)).await;
+    wait::until("the policy is drift of the wait queues", async || {
+        let drift = drift::between(&layout, &desired, &broker.observe().await.unwrap());
+        let divergent: Vec<_> = drift.iter().filter(|d| d.kind == DriftKind::Divergent).collect();
+        let named = divergent.iter().any(|d| d.object().name() == wait && d.is_wrong());
+        (named && divergent.len() == drift.len()).then_some(())
+    })
+    .await;
+    host.api(Method::DELETE, &format!("policies/{}/drop", host.name), None).await;
+    wait::until("without the policy nothing differs", async || {
+        let observed = broker.observe().await.unwrap();
+        drift::between(&layout, &desired, &observed).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn many_changes_at_once_all_take_effect() {
     let (_, broker, layout) = fresh().await;
     let groups: Vec<_> = (0..40).map(|n| listener(&format!("g{n}"))).collect();

@@ -18,17 +18,18 @@ fn the_program_lists_its_commands() {
     Usage: hearken <COMMAND>
 
     Commands:
-      serve        Run a node
-      migrate      Bring the schema of a PostgreSQL database up to date
-      listeners    The listeners of the cluster, and the history of that list
-      classes      The classes that a node can run
-      topology     What the broker ought to hold, what it holds, and the difference
-      nodes        The nodes, and what does not run on them
-      events       Send events
-      tasks        Longer work that somebody asked for
-      health       How everything is; fails when something is not well
-      doctor       Check the settings of serve and everything they name
-      completions  Print a script that completes commands in a shell
+      serve         Run a node
+      migrate       Bring the schema of a PostgreSQL database up to date
+      listeners     The listeners of the cluster, and the history of that list
+      classes       The classes that a node can run
+      topology      What the broker ought to hold, what it holds, and the difference
+      nodes         The nodes, and what does not run on them
+      events        Send events, and follow those of some keys
+      dead-letters  Events that somebody gave up on: list them, put them back, delete them
+      tasks         Longer work that somebody asked for
+      health        How everything is; fails when something is not well
+      doctor        Check the settings of serve and everything they name
+      completions   Print a script that completes commands in a shell
 
     Options:
       -h, --help     Print help

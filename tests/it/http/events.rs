@@ -1,7 +1,8 @@
 //! `/events/{bus}`.
 
-use crate::support::{receiver::Receiver, rest};
+use crate::support::{node::TOKEN, receiver::Receiver, rest};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn event(id: &str) -> Value {
     json!({"specversion": "1.0", "id": id, "source": "/test", "type": "Tested", "data": {"n": 1}})
@@ -57,4 +58,26 @@ async fn what_is_not_an_event_is_told_apart() {
         .ask("POST", "/events/mailboxEvent")
         .header("content-type", "application/cloudevents-batch+json");
     assert_eq!(empty.body("[]").send().await.body, json!({"eventIds": []}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_a_key_is_told_of_events_that_have_it_and_of_no_others() {
+    let rest = rest::node().await;
+    let url = format!("{}/events/mailboxEvent/notifications?key=MailboxId:18", rest.node.url);
+    let mut stream = rest.client.get(url).bearer_auth(TOKEN).send().await.expect("it answers");
+    assert_eq!(stream.status(), 200);
+    for (id, query) in
+        [("keyless", ""), ("other", "?key=MailboxId:19"), ("followed", "?key=a&key=MailboxId%3A18")]
+    {
+        let send = rest.ask("POST", &format!("/events/mailboxEvent{query}"));
+        let send = send.header("content-type", "application/cloudevents+json");
+        assert_eq!(send.body(event(id).to_string()).send().await.status, 202, "{id}");
+    }
+    let mut told = String::new();
+    while !told.contains("followed") {
+        let chunk = tokio::time::timeout(Duration::from_secs(30), stream.chunk()).await;
+        let chunk = chunk.expect("a notification in time").expect("the stream goes on");
+        told.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).expect("text"));
+    }
+    assert!(!told.contains("keyless") && !told.contains("other"), "{told}");
 }

@@ -17,7 +17,7 @@ async fn a_listener_that_names_only_its_class_gets_the_defaults() {
         ("mode", json!("async")),
         ("concurrency", json!(10)),
         ("timeout", json!("10m")),
-        ("retry", json!({"attempts": 8, "first": "100ms", "max": "10s"})),
+        ("retry", json!({"attempts": 8, "first": "100ms", "max": "10s", "jitter": 0.5})),
         ("generation", json!(1)),
         ("required", json!(false)),
         ("addedBy", json!("admin")),

@@ -1,6 +1,7 @@
 //! Changes of the topology, told to every node.
 
 use super::scene::scene;
+use crate::support::bus::only;
 use crate::{
     broker::contract::{bus, converge},
     support::{connections, services::virtual_host},
@@ -9,7 +10,7 @@ use hearken::{
     bus::{EventBus, TopologyChanged, rabbitmq::RabbitMqBus},
     domain::name::GroupName,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 fn change(version: u64) -> TopologyChanged {
     let added = vec![GroupName::parse("a").unwrap()];
@@ -28,7 +29,7 @@ async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
     let (one, two) = (scene.bus("n1"), scene.bus("n2"));
     let (mut first, mut second) = (one.changes(), two.changes());
     for node in [&one, &two] {
-        node.set_buses(&BTreeSet::from([bus()]));
+        node.set_buses(&only(bus()));
         listening(node, 1).await;
     }
     one.announce(&change(1)).await;
@@ -52,10 +53,11 @@ async fn a_node_listens_as_soon_as_the_exchange_is_there_and_announcing_before_h
     let host = virtual_host().await;
     let layout = crate::broker::rabbitmq::layout();
     let broker = crate::broker::rabbitmq::broker(&host, &layout);
-    let scene = super::scene::Scene { host, broker, layout };
+    let store = super::scene::store().await;
+    let scene = super::scene::Scene { host, broker, layout, store };
     let node = scene.bus("n1");
     let mut changes = node.changes();
-    node.set_buses(&BTreeSet::from([bus()]));
+    node.set_buses(&only(bus()));
     node.announce(&change(1)).await;
     converge(&scene.broker, &scene.layout, &[]).await;
     node.wake();

@@ -1,6 +1,7 @@
 //! Listeners called.
 
 use super::scene::{event, gated, patient, recorder, ruled, running, scene};
+use crate::support::bus::Dispatching as _;
 use crate::{
     broker::contract::{bus, converge, listener},
     support::wait,
@@ -10,7 +11,8 @@ use hearken::{
     bus::{ConsumerState, EventBus},
     domain::listener::Delivery,
 };
-use lapin::BasicProperties;
+use lapin::{BasicProperties, options::ExchangeDeleteOptions};
+use std::time::Duration;
 
 #[tokio::test]
 async fn two_nodes_share_the_events_of_a_group() {
@@ -125,6 +127,7 @@ async fn every_node_gets_the_events_of_an_every_node_listener() {
         (vec!["e1".into(), "e2".into()], vec!["e1".into(), "e2".into()])
     );
     assert_eq!(scene.count(&scene.layout.parked(&bus())).await.0, 0);
+    assert_eq!(scene.letters().await, []);
     // Their queues went with them, though the connections are still there.
     wait::until("no queue collects events for nobody", async || {
         let observed = scene.broker.observe().await.unwrap();
@@ -168,5 +171,24 @@ async fn a_queue_that_appears_later_is_consumed_when_woken() {
     running(&consumer).await;
     node.dispatch(&bus(), &event("e1"), true).await.unwrap();
     handler.began(1).await;
+    consumer.stop.stop(patient()).await;
+}
+
+#[tokio::test]
+async fn an_every_node_listener_hears_again_from_an_exchange_that_was_made_anew() {
+    let mut everywhere = listener("b");
+    everywhere.delivery = Delivery::EveryNode;
+    let scene = scene(&[everywhere.clone()]).await;
+    let (node, handler) = (scene.bus("n1"), recorder());
+    let consumer = scene.consume(&node, &everywhere, handler.clone()).await;
+    let (_connection, channel) = scene.plain().await;
+    let (main, options) = (scene.layout.main(&bus()).into(), ExchangeDeleteOptions::default());
+    channel.exchange_delete(main, options).await.unwrap();
+    converge(&scene.broker, &scene.layout, &[everywhere]).await;
+    wait::within(Duration::from_mins(1), "it is called again", async || {
+        node.dispatch(&bus(), &event("e1"), false).await.unwrap();
+        (!handler.ids().is_empty()).then_some(())
+    })
+    .await;
     consumer.stop.stop(patient()).await;
 }

@@ -1,11 +1,28 @@
 //! Events in.
 
-use super::scene::{event, patient, recorder, scene};
+use super::scene::{event, header, patient, recorder, scene};
 use crate::broker::contract::{bus, listener};
+use crate::support::{
+    bus::Dispatching as _,
+    proxy::{Proxy, Wire, port_of},
+};
 use hearken::{
     broker::Broker,
-    bus::{DispatchError, EventBus},
-    domain::{plan::Action, topology::Binding},
+    bus::{DispatchError, EventBus, Outgoing, event::Data},
+    domain::{
+        bus::{BusDefinition, Codec},
+        plan::Action,
+        topology::Binding,
+    },
+};
+use lapin::{
+    ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
 };
 
 #[tokio::test]
@@ -54,6 +71,9 @@ async fn a_dispatched_event_is_persistent_and_says_what_it_is() {
     let content_type = properties.content_type().as_ref().unwrap().as_str();
     assert_eq!(content_type, "application/cloudevents+json");
     assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "e1");
+    assert_eq!(properties.kind().as_ref().unwrap().as_str(), "Added");
+    assert_eq!(properties.app_id().as_ref().unwrap().as_str(), "hearken");
+    assert!(properties.timestamp().unwrap() > 1_700_000_000);
     // An identity that AMQP has no room for is still in the body.
     let second = scene.take(&queue).await;
     assert_eq!(*second.delivery.properties.message_id(), None);
@@ -158,4 +178,78 @@ async fn a_bus_whose_broker_is_away_says_so() {
     let error = node.dispatch(&bus(), &event("e1"), false).await.unwrap_err();
     assert!(matches!(error, DispatchError::Unavailable { .. }), "{error:?}");
     node.close().await;
+}
+
+#[tokio::test]
+async fn what_goes_to_an_exchange_of_james_is_what_james_would_have_written() {
+    let scene = scene(&[]).await;
+    let (_connection, channel) = scene.plain().await;
+    let no_arguments = FieldTable::default;
+    let (kind, options) = (ExchangeKind::Direct, ExchangeDeclareOptions::default());
+    channel.exchange_declare("james".into(), kind, options, no_arguments()).await.unwrap();
+    let options = QueueDeclareOptions::default();
+    channel.queue_declare("theirs".into(), options, no_arguments()).await.unwrap();
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind("theirs".into(), "james".into(), "".into(), options, no_arguments())
+        .await
+        .unwrap();
+    let mut attached = BusDefinition::plain(bus());
+    attached.attached = true;
+    attached.codec = Codec::James;
+    attached.exchange = Some("james".into());
+    let body = r#"{"Added": {"eventId": "j1", "user": "anna"}}"#;
+    let mut event = event("j1");
+    event.source = hearken::bus::event::JAMES_SOURCE.into();
+    event.data = Data::Json(serde_json::value::RawValue::from_string(body.into()).unwrap());
+    let outgoing = Outgoing { event, keys: BTreeSet::new(), must_route: true, again: false };
+    let node = scene.bus("n1");
+    node.publish(&attached, &outgoing).await.unwrap();
+    node.publish(&attached, &outgoing).await.unwrap();
+    let (first, second) = (scene.take("theirs").await, scene.take("theirs").await);
+    assert_eq!(first.delivery.data, body.as_bytes());
+    let properties = &first.delivery.properties;
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "text/plain");
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!((properties.message_id(), properties.kind()), (&None, &None));
+    assert_eq!((properties.timestamp(), properties.app_id()), (&None, &None));
+    assert_eq!(properties.headers().as_ref().unwrap().inner().len(), 1);
+    let publisher = header(&first, "eventBusId").unwrap();
+    assert!(uuid::Uuid::parse_str(&publisher).is_ok(), "{publisher}");
+    assert_eq!(header(&second, "eventBusId").unwrap(), publisher);
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_is_refused_and_not_sent() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    let mut large = event("e1");
+    large.data = Data::Bytes { content_type: None, bytes: vec![7; 13 * 1024 * 1024] };
+    let error = node.dispatch(&bus(), &large, true).await.unwrap_err();
+    assert!(matches!(error, DispatchError::Unwritable(_)), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("at most 16777216"), "{source}");
+    node.dispatch(&bus(), &event("e2"), true).await.unwrap();
+    assert_eq!(scene.count(&scene.queue(&listener("a"))).await.0, 1);
+}
+
+#[tokio::test]
+async fn publishing_into_silence_ends_after_ten_seconds_and_works_again_when_it_is_over() {
+    let mut scene = scene(&[listener("a")]).await;
+    let direct = scene.host.amqp.clone();
+    let proxy = Proxy::before(port_of(&direct)).await;
+    scene.host.amqp = proxy.through(&direct);
+    let node = scene.bus("n1");
+    scene.host.amqp = direct;
+    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
+    proxy.set(Wire::BlackHole);
+    let began = Instant::now();
+    let error = node.dispatch(&bus(), &event("e2"), true).await.unwrap_err();
+    assert!(matches!(error, DispatchError::Unavailable { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    proxy.set(Wire::Up);
+    crate::support::wait::within(Duration::from_mins(1), "it is accepted again", async || {
+        node.dispatch(&bus(), &event("e3"), true).await.ok()
+    })
+    .await;
 }

@@ -1,12 +1,14 @@
 //! Listeners that fail, and events that are none.
 
-use super::scene::{event, gated, header, patient, quick, recorder, ruled, scene};
+use super::scene::{event, gated, patient, quick, recorder, ruled, scene};
+use crate::support::bus::Dispatching as _;
 use crate::{
     broker::contract::{bus, converge, listener},
     support::wait,
 };
+use async_trait::async_trait;
 use hearken::{
-    bus::{EventBus, Failure},
+    bus::{EventBus, Execution, Failure, Handler, event::Event},
     domain::span::Span,
 };
 use lapin::{
@@ -14,7 +16,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use reqwest::Method;
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 #[tokio::test]
 async fn a_failed_event_comes_again_after_growing_pauses_while_others_flow() {
@@ -22,7 +27,7 @@ async fn a_failed_event_comes_again_after_growing_pauses_while_others_flow() {
     let scene = scene(&[retried.clone(), listener("b")]).await;
     let node = scene.bus("n1");
     let handler = ruled(|event, execution| match (event.id.as_str(), execution.attempt) {
-        ("bad", 0..5) => Err(Failure::new("it broke")),
+        ("bad", 0..3) => Err(Failure::new("it broke")),
         _ => Ok(()),
     });
     let mut narrow = retried.clone();
@@ -34,44 +39,23 @@ async fn a_failed_event_comes_again_after_growing_pauses_while_others_flow() {
     for n in 0..5 {
         node.dispatch(&bus(), &event(&format!("good{n}")), true).await.unwrap();
     }
-    let seen = handler.began(11).await;
+    let seen = handler.began(9).await;
     consumer.stop.stop(patient()).await;
     beside.stop.stop(patient()).await;
     let bad: Vec<_> = seen.iter().filter(|seen| seen.id == "bad").collect();
     let attempts: Vec<u32> = bad.iter().map(|seen| seen.attempt).collect();
-    // Three retries are configured; the last pause goes on.
-    assert_eq!(attempts, [0, 1, 2, 3, 4, 5]);
-    for (pair, millis) in bad.windows(2).zip([100, 200, 200, 200, 200]) {
+    assert_eq!(attempts, [0, 1, 2, 3]);
+    for (pair, millis) in bad.windows(2).zip([100, 200, 200]) {
         let pause = pair[1].at - pair[0].at;
         assert!(pause >= Duration::from_millis(millis), "{pause:?} instead of {millis} ms");
     }
     // One execution at a time, and still the others did not wait for the retries.
     let last_good = seen.iter().filter(|seen| seen.id != "bad").map(|seen| seen.at).max().unwrap();
-    assert!(last_good < bad[5].at);
+    assert!(last_good < bad[3].at);
     // The other group has each event once.
     assert_eq!(other.ids().len(), 6);
+    assert_eq!(scene.letters().await, []);
     assert_eq!(scene.count(&scene.queue(&retried)).await, (0, 0));
-}
-
-#[tokio::test]
-async fn a_pause_that_the_other_side_asks_for_is_kept() {
-    let mut retried = listener("a");
-    retried.retry.max = Span::from_millis(1_600);
-    let scene = scene(std::slice::from_ref(&retried)).await;
-    let node = scene.bus("n1");
-    let handler = ruled(|_, execution| {
-        let retry_after = Some(Duration::from_millis(600));
-        if execution.attempt == 0 {
-            Err(Failure { cause: "busy".into(), retry_after })
-        } else {
-            Ok(())
-        }
-    });
-    let consumer = scene.consume(&node, &retried, handler.clone()).await;
-    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
-    let seen = handler.began(2).await;
-    consumer.stop.stop(patient()).await;
-    assert!(seen[1].at - seen[0].at >= Duration::from_millis(800), "{seen:?}");
 }
 
 #[tokio::test]
@@ -96,30 +80,6 @@ async fn an_execution_that_takes_too_long_or_panics_has_failed() {
     consumer.stop.stop(patient()).await;
     assert_eq!(seen.iter().map(|seen| seen.attempt).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(scene.count(&scene.queue(&retried)).await, (0, 0));
-}
-
-#[tokio::test]
-async fn what_is_no_event_is_parked_with_the_reason() {
-    let scene = scene(&[listener("a")]).await;
-    let node = scene.bus("n1");
-    let handler = recorder();
-    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
-    let properties = BasicProperties::default()
-        .with_content_type("text/plain".into())
-        .with_message_id("m1".into())
-        .with_expiration("60000".into());
-    scene.publish(b"not an event", properties).await;
-    let parked = scene.take(&scene.layout.parked(&bus())).await;
-    assert_eq!(parked.delivery.data, b"not an event");
-    let properties = &parked.delivery.properties;
-    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "m1");
-    assert_eq!((properties.expiration(), *properties.delivery_mode()), (&None, Some(2)));
-    assert_eq!(header(&parked, "x-hearken-group").unwrap(), "a");
-    assert!(header(&parked, "x-hearken-error").unwrap().len() > 10);
-    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
-    handler.began(1).await;
-    consumer.stop.stop(patient()).await;
-    assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (0, 0));
 }
 
 #[tokio::test]
@@ -170,23 +130,6 @@ async fn a_failed_event_is_kept_while_its_wait_queue_is_away_and_its_queue_is_no
 }
 
 #[tokio::test]
-async fn an_event_whose_group_is_gone_while_it_waits_is_parked() {
-    let retried = quick("a");
-    let scene = scene(std::slice::from_ref(&retried)).await;
-    let node = scene.bus("n1");
-    let handler = ruled(|_, _| Err(Failure::new("it broke")));
-    let consumer = scene.consume(&node, &retried, handler.clone()).await;
-    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
-    handler.began(1).await;
-    let queue = scene.queue(&retried);
-    scene.host.api(Method::DELETE, &format!("queues/{}/{queue}", scene.host.name), None).await;
-    let parked = scene.take(&scene.layout.parked(&bus())).await;
-    assert_eq!(header(&parked, "x-hearken-group").unwrap(), "a");
-    assert_eq!(header(&parked, "x-hearken-error").unwrap(), "it broke");
-    consumer.stop.stop(patient()).await;
-}
-
-#[tokio::test]
 async fn an_event_with_very_large_headers_fails_and_comes_again_like_any_other() {
     let scene = scene(&[quick("a")]).await;
     let node = scene.bus("n1");
@@ -204,4 +147,56 @@ async fn an_event_with_very_large_headers_fails_and_comes_again_like_any_other()
     consumer.stop.stop(patient()).await;
     assert_eq!(handler.ids(), ["e2", "e2", "j1", "j1"]);
     assert_eq!(scene.count(&scene.queue(&quick("a"))).await, (0, 0));
+}
+
+/// Remembers what it was told, and never ends the first time.
+#[derive(Default)]
+struct Endless(Mutex<Vec<Execution>>);
+
+#[async_trait]
+impl Handler for Endless {
+    async fn handle(&self, _: &Event, execution: &Execution) -> Result<(), Failure> {
+        self.0.lock().unwrap().push(execution.clone());
+        match execution.attempt {
+            0 => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_execution_is_told_its_deadline_when_it_failed_first_and_that_it_is_not_wanted() {
+    let mut hasty = quick("a");
+    hasty.timeout = Span::from_millis(300);
+    let scene = scene(std::slice::from_ref(&hasty)).await;
+    let node = scene.bus("n1");
+    let handler = Arc::new(Endless::default());
+    let before = Instant::now();
+    let consumer = node.consume(scene.consumption(&hasty), handler.clone());
+    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
+    let told = wait::until("it ran twice", async || {
+        Some(handler.0.lock().unwrap().clone()).filter(|told| told.len() == 2)
+    })
+    .await;
+    consumer.stop.stop(patient()).await;
+    assert!(told[0].deadline >= before + Duration::from_millis(300));
+    assert!(told[0].cancelled.is_cancelled() && told[0].first_failed_at.is_none());
+    assert!(!told[1].cancelled.is_cancelled() && told[1].first_failed_at.is_some());
+    assert_eq!((told[1].group.as_str(), told[1].attempt), ("a", 1));
+}
+
+#[tokio::test]
+async fn an_execution_that_is_given_up_is_told_so() {
+    let scene = scene(&[quick("a")]).await;
+    let node = scene.bus("n1");
+    let handler = Arc::new(Endless::default());
+    let consumer = node.consume(scene.consumption(&quick("a")), handler.clone());
+    node.dispatch(&bus(), &event("e1"), true).await.unwrap();
+    let told = wait::until("it runs", async || handler.0.lock().unwrap().first().cloned()).await;
+    assert!(!told.cancelled.is_cancelled());
+    consumer.stop.stop(Duration::from_millis(50)).await;
+    assert!(told.cancelled.is_cancelled());
+    let queue = scene.queue(&quick("a"));
+    wait::until("it is back", async || (scene.count(&queue).await.0 == 1).then_some(())).await;
+    assert_eq!(scene.letters().await, []);
 }

@@ -1,6 +1,7 @@
 //! Queues, channels and connections that go away.
 
 use super::scene::{event, patient, recorder, running, scene, waiting};
+use crate::support::bus::Dispatching as _;
 use crate::{
     broker::contract::{bus, converge, listener},
     support::{connections, wait},

@@ -1,5 +1,8 @@
-//! A virtual host with a topology, buses on it, and a handler that remembers.
+//! A virtual host with a topology, and buses on it.
 
+pub(crate) use super::recorder::{Recorder, gated, recorder, ruled};
+
+use crate::support::bus::{only, plain};
 use crate::{
     broker::{
         contract::{bus, converge, listener},
@@ -10,16 +13,16 @@ use crate::{
         wait,
     },
 };
-use async_trait::async_trait;
 use hearken::{
     amqp::AmqpUrl,
     broker::rabbitmq::RabbitMqBroker,
     bus::{
-        Consumer, ConsumerState, Consumption, EventBus, Execution, Failure, Handler,
+        Consumer, ConsumerState, Consumption, EventBus,
         event::{Data, Event},
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
-    domain::{layout::Layout, listener::Listener},
+    domain::{dead_letter::DeadLetter, layout::Layout, listener::Listener},
+    store::{Store, dead_letters::DeadLetterFilter},
 };
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
@@ -27,20 +30,13 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
-use tokio::sync::Semaphore;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(crate) struct Scene {
     pub(crate) host: VirtualHost,
     pub(crate) broker: RabbitMqBroker,
     pub(crate) layout: Layout,
+    pub(crate) store: Store,
 }
 
 /// A virtual host that holds what these listeners need.
@@ -52,16 +48,62 @@ pub(crate) async fn scene_of(layout: Layout, listeners: &[Listener]) -> Scene {
     let host = virtual_host().await;
     let broker = broker(&host, &layout);
     converge(&broker, &layout, listeners).await;
-    Scene { host, broker, layout }
+    let store = store().await;
+    Scene { host, broker, layout, store }
+}
+
+/// A store of its own.
+pub(crate) async fn store() -> Store {
+    let folder = tempfile::tempdir().unwrap().keep();
+    Store::sqlite(&folder).await.unwrap()
 }
 
 impl Scene {
-    pub(crate) fn bus(&self, node: &str) -> RabbitMqBus {
-        RabbitMqBus::new(RabbitMqBusConfig {
+    pub(crate) fn config(&self, node: &str) -> RabbitMqBusConfig {
+        RabbitMqBusConfig {
             amqp_url: AmqpUrl::parse(&self.host.amqp).unwrap(),
             layout: self.layout.clone(),
             node: node.into(),
+            store: self.store.clone(),
+            collect_every: Duration::from_millis(200),
+            discards: Arc::new(|_| false),
+            metrics: Arc::default(),
+        }
+    }
+
+    pub(crate) fn bus(&self, node: &str) -> RabbitMqBus {
+        RabbitMqBus::new(self.config(node))
+    }
+
+    /// A node that collects what is parked.
+    pub(crate) fn collector(&self, node: &str) -> RabbitMqBus {
+        let node = self.bus(node);
+        node.set_buses(&only(bus()));
+        node
+    }
+
+    /// The dead letters that are kept, oldest first.
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+        let all = DeadLetterFilter::default();
+        let letters = self.store.dead_letters_from(&all, 0, 100_000).await.unwrap();
+        letters.into_iter().map(|(_, letter)| letter).collect()
+    }
+
+    /// Waits until so many dead letters are kept.
+    pub(crate) async fn kept(&self, count: usize) -> Vec<DeadLetter> {
+        wait::until("the dead letters are kept", async || {
+            let all = DeadLetterFilter::default();
+            let letters = self.store.dead_letters_from(&all, 0, 100_000).await.ok()?;
+            (letters.len() >= count).then_some(())
         })
+        .await;
+        self.letters().await
+    }
+
+    /// Waits until a queue holds nothing.
+    pub(crate) async fn emptied(&self, queue: &str) {
+        wait::until("the queue is empty", async || (self.count(queue).await.0 == 0).then_some(()))
+            .await;
     }
 
     pub(crate) fn queue(&self, listener: &Listener) -> String {
@@ -69,7 +111,12 @@ impl Scene {
     }
 
     pub(crate) fn consumption(&self, listener: &Listener) -> Consumption {
-        Consumption { listener: listener.clone(), queue: self.queue(listener), draining: false }
+        Consumption {
+            listener: listener.clone(),
+            bus: plain(&listener.bus),
+            queue: self.queue(listener),
+            draining: false,
+        }
     }
 
     /// Consumes, and waits until it does.
@@ -174,103 +221,4 @@ pub(crate) fn quick(group: &str) -> Listener {
     listener.retry.max = hearken::domain::span::Span::from_millis(200);
     listener.retry.attempts = 3;
     listener
-}
-
-/// What a handler saw.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) id: String,
-    pub(crate) attempt: u32,
-    pub(crate) at: Instant,
-}
-
-type Rule = Box<dyn Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync>;
-
-/// Remembers what it saw and does as it is told.
-pub(crate) struct Recorder {
-    seen: Mutex<Vec<Seen>>,
-    rule: Rule,
-    /// Executions take one of these and never give it back.
-    pub(crate) gate: Semaphore,
-    running: AtomicUsize,
-    most: AtomicUsize,
-    pub(crate) done: AtomicUsize,
-}
-
-/// Does well with every event.
-pub(crate) fn recorder() -> Arc<Recorder> {
-    ruled(|_, _| Ok(()))
-}
-
-pub(crate) fn ruled(
-    rule: impl Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync + 'static,
-) -> Arc<Recorder> {
-    gated(rule, Semaphore::MAX_PERMITS)
-}
-
-/// Lets so many executions pass; more with `gate.add_permits`.
-pub(crate) fn gated(
-    rule: impl Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync + 'static,
-    passes: usize,
-) -> Arc<Recorder> {
-    Arc::new(Recorder {
-        seen: Mutex::default(),
-        rule: Box::new(rule),
-        gate: Semaphore::new(passes),
-        running: AtomicUsize::new(0),
-        most: AtomicUsize::new(0),
-        done: AtomicUsize::new(0),
-    })
-}
-
-impl Recorder {
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    pub(crate) fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<String> = self.seen().into_iter().map(|seen| seen.id).collect();
-        ids.sort();
-        ids
-    }
-
-    pub(crate) fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn done(&self) -> usize {
-        self.done.load(Ordering::SeqCst)
-    }
-
-    /// Waits until so many executions began.
-    pub(crate) async fn began(&self, count: usize) -> Vec<Seen> {
-        wait::until("the handler is called", async || {
-            Some(self.seen()).filter(|seen| seen.len() >= count)
-        })
-        .await
-    }
-}
-
-/// Counts an execution out however it ends.
-struct Running<'a>(&'a AtomicUsize);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl Handler for Recorder {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
-        let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        let _running = Running(&self.running);
-        self.most.fetch_max(now, Ordering::SeqCst);
-        let seen = Seen { id: event.id.clone(), attempt: execution.attempt, at: Instant::now() };
-        self.seen.lock().unwrap().push(seen);
-        self.gate.acquire().await.unwrap().forget();
-        let outcome = (self.rule)(event, execution);
-        self.done.fetch_add(1, Ordering::SeqCst);
-        outcome
-    }
 }

@@ -1,6 +1,7 @@
 //! Consumers that end.
 
 use super::scene::{event, gated, patient, scene, scene_of};
+use crate::support::bus::Dispatching as _;
 use crate::{
     broker::{
         contract::{bus, listener},

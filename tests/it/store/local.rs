@@ -67,7 +67,11 @@ fn layout() -> Vec<Action> {
 
 async fn publish(store: &Store, exchange: &str, key: &str, body: &str) -> usize {
     let headers = json!({"id": body});
-    store.local_publish(exchange, key, Some("text/plain"), &headers, body.as_bytes()).await.unwrap()
+    store
+        .local_publish(exchange, key, Some("text/plain"), &headers, body.as_bytes())
+        .await
+        .unwrap()
+        .len()
 }
 
 async fn due(store: &Store, queue: &str) -> Vec<String> {

@@ -42,6 +42,9 @@ async fn nodes_that_start_together_on_an_empty_database_agree_on_its_identity() 
     assert_eq!(Store::migrate_postgres(&url).await.unwrap(), Vec::<String>::new());
 }
 
+/// Every step of the schema.
+const ALL: [&str; 2] = ["0001_start", "0002_dead_letters"];
+
 #[tokio::test]
 async fn a_database_with_pending_migrations_is_left_alone_until_somebody_asks() {
     let url = services::database().await;
@@ -49,8 +52,8 @@ async fn a_database_with_pending_migrations_is_left_alone_until_somebody_asks() 
     let error = refused(Store::postgres(&url).await);
     assert!(error.to_string().contains("hearken migrate --database-url"), "{error}");
     let OpenError::PendingMigrations { pending } = error else { panic!("{error:?}") };
-    assert_eq!(pending, ["0001_start"]);
-    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), ["0001_start"]);
+    assert_eq!(pending, ALL);
+    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), ALL);
     Store::postgres(&url).await.unwrap();
 }
 

@@ -2,13 +2,16 @@
 
 use super::{Bench, group};
 use crate::support::wait;
-use hearken::domain::{
-    event::NodeRef,
-    name::{BusName, ClassName},
-    report::{
-        BusDefinition, ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord,
-        TopologyState, TopologyStatus,
+use hearken::{
+    domain::{
+        event::NodeRef,
+        name::{BusName, ClassName},
+        report::{
+            ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord, TopologyState,
+            TopologyStatus,
+        },
     },
+    store::Lock,
 };
 use std::{collections::BTreeSet, time::Duration};
 use time::OffsetDateTime;
@@ -38,7 +41,7 @@ pub(crate) fn node(id: &str) -> NodeStatus {
 }
 
 pub(crate) async fn the_first_definition_of_a_bus_holds(bench: Bench) {
-    let bus = |name| BusDefinition { name: BusName::parse(name).unwrap() };
+    let bus = |name| hearken::domain::bus::BusDefinition::plain(BusName::parse(name).unwrap());
     for (name, node) in [("b", "n1"), ("a", "n1"), ("b", "n2")] {
         let recorded = bench.store.record_bus(&bus(name), &by(node)).await.unwrap();
         assert_eq!(recorded, bus(name));
@@ -163,6 +166,11 @@ pub(crate) async fn one_pass_at_a_time(bench: Bench) {
     let store = &bench.store;
     let mut lock = store.try_pass_lock().await.unwrap().expect("nobody has it");
     assert!(lock.still_held().await);
+    assert!(store.try_pass_lock().await.unwrap().is_none());
+    // Another lock is another matter.
+    let other = store.try_lock(Lock::Redispatch).await.unwrap().expect("nobody has it");
+    assert!(store.try_lock(Lock::Redispatch).await.unwrap().is_none());
+    other.release().await;
     assert!(store.try_pass_lock().await.unwrap().is_none());
     lock.release().await;
     let again = store.try_pass_lock().await.unwrap().expect("it was given back");

@@ -18,6 +18,7 @@ pub(crate) async fn close_all(host: &VirtualHost) {
     });
     for name in names.await {
         let path = format!("connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
-        host.api(Method::DELETE, &path, None).await;
+        // Listed for a while after it has closed.
+        host.delete_if_there(&path).await;
     }
 }

@@ -4,7 +4,7 @@ use super::{services, wait};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::Command, time::Duration};
-use xtask::services::{Process, free_port};
+use xtask::services::{Process, free_port, guarded};
 
 /// The token that test nodes are given.
 pub(crate) const TOKEN: &str = "test-token-0123456789abcdef";
@@ -88,8 +88,9 @@ impl Setup {
         std::fs::write(&token, TOKEN).expect("the directory can be written");
         let file = self.directory.join("test.toml");
         std::fs::write(&file, &self.file).expect("the directory can be written");
-        let mut command = Command::new(&self.program);
-        command.current_dir(&self.directory).arg("serve");
+        // So that it ends with us also when we are killed.
+        let mut command = guarded("KILL");
+        command.arg("--").arg(&self.program).current_dir(&self.directory).arg("serve");
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--node-id", &self.id]);
         command.arg("--config").arg(file).arg("--admin-token-file").arg(token);
         command.arg("--data-dir").arg(self.directory.join("data"));

@@ -1,10 +1,11 @@
 //! A TCP proxy that breaks the wire.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
+    time::Instant,
 };
 
 /// What the wire does.
@@ -12,10 +13,40 @@ use tokio::{
 pub(crate) enum Wire {
     /// It carries.
     Up,
+    /// It carries everything this much later, both ways.
+    Delay(Duration),
+    /// What the client sends arrives; answers are held back until the wire carries again.
+    HalfOpen,
+    /// What the server sends arrives; what the client sends is held back until the wire carries
+    /// again.
+    Deaf,
     /// Connections are closed, and new ones are closed at once.
     Cut,
-    /// Connections stay open and nothing arrives.
+    /// Connections stay open and nothing arrives, ever: they are closed when the hole is gone.
     BlackHole,
+}
+
+impl Wire {
+    /// How much later something arrives that way; never, while it is `None`.
+    fn delay(self, way: Way) -> Option<Duration> {
+        match (self, way) {
+            (Self::Delay(delay), _) => Some(delay),
+            (Self::Up, _) | (Self::HalfOpen, Way::Forth) | (Self::Deaf, Way::Back) => {
+                Some(Duration::ZERO)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_broken(self) -> bool {
+        matches!(self, Self::Cut | Self::BlackHole)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Forth,
+    Back,
 }
 
 /// A proxy on a loopback port. Ends with the test.
@@ -23,26 +54,46 @@ pub(crate) enum Wire {
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     wire: Arc<watch::Sender<Wire>>,
+    /// How often the wire was cut. A connection that was there ends, also when the wire is up
+    /// again before its task has looked.
+    cuts: Arc<watch::Sender<u64>>,
 }
 
 impl Proxy {
     /// Starts one before a loopback port.
     pub(crate) async fn before(target: u16) -> Self {
+        Self::before_any(&[target]).await
+    }
+
+    /// Starts one before several, as a load balancer: a connection goes to the first that takes it.
+    pub(crate) async fn before_any(targets: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let wire = Arc::new(watch::Sender::new(Wire::Up));
-        let state = Arc::clone(&wire);
+        let cuts = Arc::new(watch::Sender::new(0));
+        let (state, targets) = (Arc::clone(&wire), Arc::<[u16]>::from(targets));
+        let counted = Arc::clone(&cuts);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target, state.subscribe()));
+                let mut cuts = counted.subscribe();
+                let carrying = carry(client, Arc::clone(&targets), state.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = carrying => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
             }
         });
-        Self { port, wire }
+        Self { port, wire, cuts }
     }
 
     /// Changes what the wire does, for connections that are open too.
     pub(crate) fn set(&self, wire: Wire) {
         self.wire.send_replace(wire);
+        if wire == Wire::Cut {
+            self.cuts.send_modify(|cuts| *cuts += 1);
+        }
     }
 
     /// The URL with its port replaced by the proxy's.
@@ -58,23 +109,77 @@ pub(crate) fn port_of(url: &str) -> u16 {
     url::Url::parse(url).expect("a URL").port().expect("a port")
 }
 
-async fn carry(mut client: TcpStream, target: u16, mut wire: watch::Receiver<Wire>) {
-    let now = *wire.borrow();
-    match now {
-        Wire::Cut => return,
-        Wire::BlackHole => swallow(&mut client, &mut wire).await,
-        Wire::Up => {}
+async fn connect(targets: &[u16]) -> Option<TcpStream> {
+    for target in targets {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", *target)).await {
+            return Some(stream);
+        }
     }
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
-    let broken = async { wire.wait_for(|wire| *wire != Wire::Up).await.map(|wire| *wire) };
-    let hole = tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => false,
-        broken = broken => broken.is_ok_and(|wire| wire == Wire::BlackHole),
+    None
+}
+
+async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut wire: watch::Receiver<Wire>) {
+    let now = *wire.borrow();
+    if now == Wire::BlackHole {
+        swallow(&mut client, &mut wire).await;
+    }
+    if now.is_broken() {
+        return;
+    }
+    let Some(mut server) = connect(&targets).await else { return };
+    let (forth, back) = (wire.clone(), wire.clone());
+    let broken = async { wire.wait_for(|wire| wire.is_broken()).await.map(|wire| *wire) };
+    let hole = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let both = async {
+            tokio::try_join!(
+                pump(from_client, to_server, forth, Way::Forth),
+                pump(from_server, to_client, back, Way::Back),
+            )
+        };
+        tokio::select! {
+            _ = both => false,
+            broken = broken => broken.is_ok_and(|wire| wire == Wire::BlackHole),
+        }
     };
     if hole {
         swallow(&mut client, &mut wire).await;
     }
     let _ = client.shutdown().await;
+}
+
+/// Carries one way until the end, each piece as late as the wire was when it came. A slow wire has
+/// room for many pieces on their way.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut wire: watch::Receiver<Wire>,
+    way: Way,
+) -> std::io::Result<()> {
+    let (pieces, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(256);
+    let state = wire.clone();
+    let reading = async move {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let read = from.read(&mut buffer).await?;
+            let delay = state.borrow().delay(way).unwrap_or_default();
+            let piece = (Instant::now() + delay, buffer[..read].to_vec());
+            if pieces.send(piece).await.is_err() || read == 0 {
+                return Ok::<_, std::io::Error>(());
+            }
+        }
+    };
+    let writing = async {
+        while let Some((at, piece)) = due.recv().await {
+            tokio::time::sleep_until(at).await;
+            let open = wire.wait_for(|wire| wire.delay(way).is_some()).await;
+            open.map_err(std::io::Error::other)?;
+            to.write_all(&piece).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(reading, writing).map(|_| ())
 }
 
 /// Takes what is sent and answers nothing, for as long as the hole is there.
@@ -85,5 +190,100 @@ async fn swallow(client: &mut TcpStream, wire: &mut watch::Receiver<Wire>) {
             read = client.read(&mut buffer) => if !read.is_ok_and(|bytes| bytes > 0) { return },
             _ = wire.wait_for(|wire| *wire != Wire::BlackHole) => return,
         }
+    }
+}
+
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_secs(10);
+    const A_WHILE: Duration = Duration::from_millis(150);
+
+    /// A client and a server that see each other through a proxy.
+    async fn pair() -> (Proxy, TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::before(listener.local_addr().unwrap().port()).await;
+        let client = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
+        let (server, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+        (proxy, client, server)
+    }
+
+    async fn arrives(from: &mut TcpStream, to: &mut TcpStream, what: u8) {
+        from.write_all(&[what]).await.unwrap();
+        assert_eq!(timeout(SOON, to.read_u8()).await.expect("it arrives").unwrap(), what);
+    }
+
+    async fn nothing(at: &mut TcpStream) {
+        let read = timeout(A_WHILE, at.read_u8()).await;
+        assert!(read.is_err(), "something arrived, or the connection is gone: {read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_slow_wire_adds_its_latency_both_ways_and_keeps_the_order() {
+        let (proxy, mut client, mut server) = pair().await;
+        proxy.set(Wire::Delay(A_WHILE));
+        let begun = Instant::now();
+        for what in 0..10 {
+            client.write_all(&[what]).await.unwrap();
+        }
+        for what in 0..10 {
+            assert_eq!(timeout(SOON, server.read_u8()).await.unwrap().unwrap(), what);
+        }
+        assert!(begun.elapsed() >= A_WHILE && begun.elapsed() < A_WHILE * 9);
+        arrives(&mut server, &mut client, 7).await;
+        assert!(begun.elapsed() >= A_WHILE * 2);
+        proxy.set(Wire::Up);
+        arrives(&mut client, &mut server, 8).await;
+    }
+
+    #[tokio::test]
+    async fn a_half_open_wire_carries_one_way_and_gives_the_rest_later() {
+        let (proxy, mut client, mut server) = pair().await;
+        proxy.set(Wire::HalfOpen);
+        arrives(&mut client, &mut server, 1).await;
+        server.write_all(&[2]).await.unwrap();
+        nothing(&mut client).await;
+        proxy.set(Wire::Up);
+        assert_eq!(timeout(SOON, client.read_u8()).await.unwrap().unwrap(), 2);
+
+        proxy.set(Wire::Deaf);
+        arrives(&mut server, &mut client, 3).await;
+        client.write_all(&[4]).await.unwrap();
+        nothing(&mut server).await;
+        proxy.set(Wire::Up);
+        assert_eq!(timeout(SOON, server.read_u8()).await.unwrap().unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_falls_into_a_black_hole_is_gone_and_so_is_the_connection_after_it() {
+        let (proxy, mut client, mut server) = pair().await;
+        proxy.set(Wire::BlackHole);
+        client.write_all(&[1]).await.unwrap();
+        nothing(&mut server).await;
+        nothing(&mut client).await;
+        proxy.set(Wire::Up);
+        assert_eq!(timeout(SOON, client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_cut_wire_ends_connections_and_takes_none_until_it_is_mended() {
+        let (proxy, mut client, _server) = pair().await;
+        proxy.set(Wire::Cut);
+        assert_eq!(timeout(SOON, client.read(&mut [0])).await.unwrap().unwrap(), 0);
+        let mut late = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
+        let read = timeout(SOON, late.read(&mut [0])).await.unwrap();
+        assert!(read.is_err() || read.is_ok_and(|bytes| bytes == 0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_the_first_target_that_lives() {
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let living = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let proxy = Proxy::before_any(&[port(&dead), port(&living)]).await;
+        drop(dead);
+        let _client = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
+        timeout(SOON, living.accept()).await.expect("it gets there").unwrap();
     }
 }

@@ -69,4 +69,14 @@ impl VirtualHost {
         let text = answer.text().await.expect("the answer is whole");
         serde_json::from_str(&text).unwrap_or_default()
     }
+
+    /// Deletes what may have gone by itself meanwhile.
+    pub(crate) async fn delete_if_there(&self, path: &str) {
+        hearken::net::init();
+        let url = format!("{}/api/{path}", self.management);
+        let answer = reqwest::Client::new().delete(&url).send().await;
+        let status = answer.expect("the management API answers").status();
+        let gone = status == reqwest::StatusCode::NOT_FOUND;
+        assert!(status.is_success() || gone, "{path}: {status}");
+    }
 }

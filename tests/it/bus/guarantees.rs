@@ -1,0 +1,159 @@
+//! At least once for groups, at most once for keys, however much comes at the same time.
+
+use super::{
+    bench::{Bench, Node, PATIENCE, event, keys, listener},
+    calls::Calls,
+};
+use crate::support::{connections, wait};
+use futures_util::future::join_all;
+use std::time::Duration;
+
+/// Dispatches from ten at the same time, so many events each.
+async fn flood(node: &Node, each: usize, key: &str) {
+    join_all((0..10).map(async |lane| {
+        for n in 0..each {
+            node.notify(&event(&format!("{lane}-{n}")), [key]).await;
+        }
+    }))
+    .await;
+}
+
+both! {
+    async fn what_a_stopped_node_had_in_hand_runs_on_the_next_and_on_the_one_after(bench: Bench) {
+        let a = listener("a");
+        bench.add([&a]).await;
+        let (first, second, third) = (Calls::held(), Calls::held(), Calls::well());
+        let nodes = ["n1", "n2", "n3"].map(|name| bench.node(name));
+        let on_first = bench.run(&nodes[0], &a, &first).await;
+        nodes[2].dispatch(&event("e1")).await;
+        first.began(1).await;
+        let on_second = bench.run(&nodes[1], &a, &second).await;
+        on_first.stop.stop(Duration::ZERO).await;
+        second.began(1).await;
+        let on_third = bench.run(&nodes[2], &a, &third).await;
+        on_second.stop.stop(Duration::ZERO).await;
+        third.finished(1).await;
+        bench.drained(&a, on_third).await;
+        assert_eq!((first.ended(), second.ended()), (0, 0));
+        third.are(["e1"]);
+    }
+
+    async fn a_group_that_has_run_does_not_run_again_because_another_was_stopped(bench: Bench) {
+        let (node, a, b) = (bench.node("n1"), listener("a"), listener("b"));
+        bench.add([&a, &b]).await;
+        let (done, stuck, works) = (Calls::well(), Calls::held(), Calls::well());
+        let on_a = bench.run(&node, &a, &done).await;
+        let on_b = bench.run(&node, &b, &stuck).await;
+        node.dispatch(&event("e1")).await;
+        done.finished(1).await;
+        stuck.began(1).await;
+        on_b.stop.stop(Duration::ZERO).await;
+        let on_b = bench.run(&node, &b, &works).await;
+        works.finished(1).await;
+        bench.drained(&a, on_a).await;
+        bench.drained(&b, on_b).await;
+        done.are(["e1"]);
+        works.are(["e1"]);
+    }
+
+    async fn thousands_of_events_from_ten_dispatchers_all_arrive_once(bench: Bench) {
+        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::well());
+        a.concurrency = 200;
+        bench.add([&a]).await;
+        let consumer = bench.run(&node, &a, &calls).await;
+        let ids: Vec<_> = (0..bench.many()).map(|n| format!("e{n:04}")).collect();
+        join_all(ids.chunks(ids.len() / 10).map(async |lane| {
+            for batch in lane.chunks(50) {
+                let events = batch.iter().map(|id| (event(id), keys([]))).collect();
+                node.try_dispatch(events).await.unwrap();
+            }
+        }))
+        .await;
+        wait::within(Duration::from_mins(2), "all have run", async || {
+            (calls.ended() >= ids.len()).then_some(())
+        })
+        .await;
+        bench.drained(&a, consumer).await;
+        let mut seen = calls.order();
+        seen.sort();
+        assert_eq!(seen, ids);
+    }
+
+    async fn concurrent_dispatches_reach_three_groups_once_and_every_follower_on_every_node(bench: Bench) {
+        let nodes = bench.nodes();
+        let (one, two) = (&nodes[0], nodes.last().unwrap());
+        let groups = [listener("a"), listener("b"), listener("c")];
+        bench.add(groups.each_ref()).await;
+        let runs = [Calls::well(), Calls::well(), Calls::well()];
+        let follows = [Calls::well(), Calls::well(), Calls::well_at_once()];
+        let (mut consumers, mut registrations) = (Vec::new(), Vec::new());
+        for node in &nodes {
+            for (listener, calls) in groups.iter().zip(&runs) {
+                consumers.push((listener, bench.run(node, listener, calls).await));
+            }
+        }
+        for (node, calls) in [(one, &follows[0]), (two, &follows[1]), (one, &follows[2])] {
+            registrations.push(node.follow(["k1"], calls).await);
+        }
+        flood(one, 30, "k1").await;
+        for calls in runs.iter().chain(&follows) {
+            calls.finished(300).await;
+        }
+        for (listener, consumer) in consumers {
+            bench.drained(listener, consumer).await;
+        }
+        for calls in runs.iter().chain(&follows) {
+            assert_eq!((calls.counts().len(), calls.order().len()), (300, 300));
+        }
+    }
+
+    async fn of_those_who_come_to_a_key_one_after_another_the_first_sees_all_from_then_on(bench: Bench) {
+        let node = bench.node("n1");
+        let all: Vec<_> = (0..10).map(|_| Calls::well()).collect();
+        // Each follows, then dispatches; so the first that follows sees every event.
+        join_all(all.iter().enumerate().map(async |(lane, calls)| {
+            let registration = node.follow(["k1"], calls).await;
+            for n in 0..30 {
+                node.notify(&event(&format!("{lane}-{n}")), ["k1"]).await;
+            }
+            wait::until("its own have come", async || {
+                let own = format!("{lane}-");
+                let seen = calls.order();
+                (seen.iter().filter(|id| id.starts_with(&own)).count() == 30).then_some(())
+            })
+            .await;
+            std::mem::forget(registration);
+        }))
+        .await;
+        wait::until("one has seen all", async || {
+            all.iter().any(|calls| calls.counts().len() == 300).then_some(())
+        })
+        .await;
+        assert!(all.iter().all(|calls| calls.counts().values().all(|count| *count == 1)));
+    }
+}
+
+#[tokio::test]
+async fn a_notification_in_hand_when_the_connection_is_lost_does_not_come_again_and_an_event_does()
+{
+    let bench = Bench::rabbitmq().await;
+    let (here, there, a) = (bench.node("n1"), bench.node("n2"), listener("a"));
+    bench.add([&a]).await;
+    let (follower, group) = (Calls::held(), Calls::held());
+    let _registration = there.follow(["k1"], &follower).await;
+    let consumer = bench.run(&there, &a, &group).await;
+    here.notify(&event("e1"), ["k1"]).await;
+    follower.began(1).await;
+    group.began(1).await;
+    connections::close_all(bench.host()).await;
+    follower.gate.add_permits(100);
+    group.gate.add_permits(100);
+    // The group's event is delivered again, because its acknowledgement could not be sent.
+    group.began(2).await;
+    wait::until("the listener is told", async || (follower.resynchronised() > 0).then_some(()))
+        .await;
+    here.notify(&event("e2"), ["k1"]).await;
+    follower.saw("e2").await;
+    assert_eq!(follower.order(), ["e1", "e2"]);
+    consumer.stop.stop(PATIENCE).await;
+}

@@ -1,0 +1,315 @@
+//! Registration keys: whoever follows one is told of its events, at most once.
+
+use super::{
+    bench::{Bench, bus, established, event, keys, noop, running},
+    calls::Calls,
+};
+use crate::support::{
+    bus::plain,
+    proxy::{Proxy, Wire, port_of},
+    wait,
+};
+use hearken::{bus::Failure, domain::listener::Delivery};
+use std::collections::BTreeMap;
+
+both! {
+    async fn no_more_than_ten_executions_of_one_listener_run_at_once_and_all_run(bench: Bench) {
+        let (node, held) = (bench.node("n1"), Calls::held());
+        let _registration = node.follow(["k1"], &held).await;
+        for n in 0..50 {
+            node.notify(&event(&format!("e{n}")), ["k1"]).await;
+        }
+        held.began(10).await;
+        held.gate.add_permits(50);
+        held.finished(50).await;
+        assert_eq!((held.most(), held.counts().len()), (10, 50));
+    }
+
+    async fn listeners_that_hold_an_event_all_have_it_at_the_same_time(bench: Bench) {
+        let node = bench.node("n1");
+        let all = [Calls::held(), Calls::held(), Calls::held()];
+        let mut registrations = Vec::new();
+        for calls in &all {
+            registrations.push(node.follow(["k1"], calls).await);
+        }
+        node.notify(&event("e1"), ["k1"]).await;
+        for calls in &all {
+            calls.began(1).await;
+        }
+        assert!(all.iter().all(|calls| calls.ended() == 0));
+        for calls in &all {
+            calls.gate.add_permits(1);
+            calls.finished(1).await;
+        }
+    }
+
+    async fn noop_events_and_those_that_do_not_concern_it_do_not_reach_a_listener(bench: Bench) {
+        let node = bench.node("n1");
+        let choosy = || Calls::new(|_| async { Ok(()) }).handling(|event| event.kind == "Added");
+        let (later, at_once) = (choosy().arc(), choosy().at_once().arc());
+        let _first = node.follow(["k1"], &later).await;
+        let _second = node.follow(["k1"], &at_once).await;
+        let mut other = event("other");
+        other.kind = "Removed".into();
+        node.notify(&noop("nothing"), ["k1"]).await;
+        node.notify(&other, ["k1"]).await;
+        node.notify(&event("e1"), ["k1"]).await;
+        later.saw("e1").await;
+        later.are(["e1"]);
+        at_once.are(["e1"]);
+    }
+
+    async fn an_event_without_the_key_does_not_reach_who_follows_it(bench: Bench) {
+        let (node, calls) = (bench.node("n1"), Calls::well());
+        let _registration = node.follow(["k1"], &calls).await;
+        node.notify(&event("bare"), []).await;
+        node.notify(&event("other"), ["k2", "k"]).await;
+        node.notify(&event("e1"), ["k1"]).await;
+        calls.saw("e1").await;
+        calls.are(["e1"]);
+    }
+
+    async fn a_synchronous_listener_has_run_when_dispatch_returns_and_runs_once(bench: Bench) {
+        let node = bench.node("n1");
+        let (at_once, later) = (Calls::well_at_once(), Calls::well());
+        let _first = node.follow(["k1"], &at_once).await;
+        let _second = node.follow(["k1"], &later).await;
+        for id in ["e1", "e2"] {
+            let before = at_once.ended();
+            node.notify(&event(id), ["k1"]).await;
+            assert_eq!(at_once.ended(), before + 1);
+        }
+        // The copy that comes back from the broker is for the others.
+        later.saw("e2").await;
+        at_once.are(["e1", "e2"]);
+        later.are(["e1", "e2"]);
+        assert_eq!(at_once.seen()[0].keys, keys(["k1"]));
+    }
+
+    async fn each_key_has_its_own_listeners(bench: Bench) {
+        let node = bench.node("n1");
+        let (one, two, other) = (Calls::well(), Calls::well(), Calls::well());
+        let _registrations = [
+            node.follow(["k1"], &one).await,
+            node.follow(["k1"], &two).await,
+            node.follow(["k2"], &other).await,
+        ];
+        node.notify(&event("e1"), ["k1"]).await;
+        node.notify(&event("e2"), ["k2"]).await;
+        for (calls, id) in [(&one, "e1"), (&two, "e1"), (&other, "e2")] {
+            calls.saw(id).await;
+            calls.are([id]);
+        }
+    }
+
+    async fn a_listener_registered_twice_on_a_key_is_called_once_and_gone_with_the_first(bench: Bench) {
+        let (node, calls, fence) = (bench.node("n1"), Calls::well(), Calls::well());
+        let first = node.follow(["k1"], &calls).await;
+        let second = node.follow(["k1"], &calls).await;
+        let _fence = node.follow(["k1"], &fence).await;
+        node.notify(&event("e1"), ["k1"]).await;
+        calls.saw("e1").await;
+        fence.saw("e1").await;
+        drop(first);
+        node.notify(&event("e2"), ["k1"]).await;
+        fence.saw("e2").await;
+        drop(second);
+        node.notify(&event("e3"), ["k1"]).await;
+        fence.saw("e3").await;
+        calls.are(["e1"]);
+    }
+
+    async fn a_listener_that_stops_following_one_key_still_follows_the_other(bench: Bench) {
+        let (node, calls, fence) = (bench.node("n1"), Calls::well(), Calls::well());
+        let first = node.follow(["k1"], &calls).await;
+        let _second = node.follow(["k2"], &calls).await;
+        let _fence = node.follow(["k1"], &fence).await;
+        drop(first);
+        node.notify(&event("e1"), ["k1"]).await;
+        fence.saw("e1").await;
+        node.notify(&event("e2"), ["k2"]).await;
+        calls.saw("e2").await;
+        calls.are(["e2"]);
+    }
+
+    async fn a_listener_on_two_keys_is_called_once_and_told_which_it_follows(bench: Bench) {
+        let node = bench.node("n1");
+        let (both, one, at_once) = (Calls::well(), Calls::well(), Calls::well_at_once());
+        let _registrations = [
+            node.follow(["k1", "k2"], &both).await,
+            node.follow(["k1"], &one).await,
+            node.follow(["k1", "k2"], &at_once).await,
+        ];
+        node.notify(&event("e1"), ["k1", "k2", "k3"]).await;
+        node.notify(&event("e2"), ["k2"]).await;
+        both.saw("e2").await;
+        one.saw("e1").await;
+        node.notified(&node).await;
+        for calls in [&both, &at_once] {
+            calls.are(["e1", "e2"]);
+            let told: Vec<_> = calls.seen().into_iter().map(|call| call.keys).collect();
+            assert_eq!(told, [keys(["k1", "k2"]), keys(["k2"])]);
+        }
+        one.are(["e1"]);
+        assert_eq!(one.seen()[0].keys, keys(["k1"]));
+    }
+
+    async fn an_event_from_before_is_not_told_to_who_follows_later(bench: Bench) {
+        let (node, early, late) = (bench.node("n1"), Calls::well(), Calls::well());
+        let _early = node.follow(["k1"], &early).await;
+        node.notify(&event("past"), ["k1"]).await;
+        early.saw("past").await;
+        let _late = node.follow(["k1"], &late).await;
+        node.notify(&event("present"), ["k1"]).await;
+        late.saw("present").await;
+        late.are(["present"]);
+    }
+
+    async fn a_listener_that_fails_or_panics_gets_the_next_event_and_harms_no_other(bench: Bench) {
+        let node = bench.node("n1");
+        let rule = |id: String| async move {
+            match id.as_str() {
+                "e1" => Err(Failure::new("it broke")),
+                "e2" => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        };
+        let bad = Calls::new(move |call| rule(call.event.id)).arc();
+        let bad_at_once = Calls::new(move |call| rule(call.event.id)).at_once().arc();
+        let good = Calls::well();
+        let _registrations = [
+            node.follow(["k1"], &bad).await,
+            node.follow(["k1"], &bad_at_once).await,
+            node.follow(["k1"], &good).await,
+        ];
+        for id in ["e1", "e2", "e3"] {
+            node.notify(&event(id), ["k1"]).await;
+        }
+        for calls in [&bad, &bad_at_once, &good] {
+            calls.saw("e3").await;
+            calls.are(["e1", "e2", "e3"]);
+        }
+    }
+
+    async fn a_listener_that_holds_its_events_holds_up_no_other(bench: Bench) {
+        let (node, held, flows) = (bench.node("n1"), Calls::held(), Calls::well());
+        let _held = node.follow(["k1"], &held).await;
+        let _flows = node.follow(["k1"], &flows).await;
+        for n in 0..30 {
+            node.notify(&event(&format!("e{n}")), ["k1"]).await;
+        }
+        flows.finished(30).await;
+        assert_eq!(held.ended(), 0);
+        held.gate.add_permits(30);
+        held.finished(30).await;
+    }
+
+    async fn the_events_of_a_batch_arrive_one_by_one_in_order(bench: Bench) {
+        let (node, calls) = (bench.node("n1"), Calls::well());
+        let _registration = node.follow(["k1"], &calls).await;
+        let ids: Vec<String> = (0..20).map(|n| format!("e{n}")).collect();
+        let batch = ids.iter().map(|id| (event(id), keys(["k1"]))).collect();
+        node.try_dispatch(batch).await.unwrap();
+        calls.finished(20).await;
+        assert_eq!(calls.order(), ids);
+    }
+
+    async fn every_node_is_told_once_and_the_dispatching_one_before_dispatch_returns(bench: Bench) {
+        let (here, there) = (bench.node("n1"), bench.node("n2"));
+        let (near, far, gone) = (Calls::well_at_once(), Calls::well_at_once(), Calls::well());
+        let _near = here.follow(["k1"], &near).await;
+        let _far = there.follow(["k1"], &far).await;
+        drop(there.follow(["k1"], &gone).await);
+        for n in 1..=3 {
+            here.notify(&event(&format!("e{n}")), ["k1"]).await;
+            assert_eq!(near.ended(), n);
+        }
+        far.finished(3).await;
+        here.notified(&there).await;
+        here.notified(&here).await;
+        near.are(["e1", "e2", "e3"]);
+        far.are(["e1", "e2", "e3"]);
+        gone.are([]);
+    }
+
+    async fn following_and_leaving_at_the_same_time_loses_no_one_who_stays(bench: Bench) {
+        let (node, far) = (bench.node("n1"), bench.node("n2"));
+        let stays = Calls::well();
+        let comings = (0..40).map(async |n| {
+            let (node, calls) = (&node, Calls::well());
+            let registration = node.bus.register(&plain(&bus()), keys(["k1"]), calls);
+            // Some leave before anything is bound, some after.
+            if n % 2 == 0 {
+                established(&registration).await;
+            }
+        });
+        let coming = futures_util::future::join_all(comings);
+        let (_, registration) = tokio::join!(coming, node.follow(["k1"], &stays));
+        for id in ["e1", "e2", "e3"] {
+            far.notify(&event(id), ["k1"]).await;
+        }
+        stays.saw("e3").await;
+        stays.are(["e1", "e2", "e3"]);
+        drop(registration);
+        // The last one left; whoever comes next is told again.
+        let next = Calls::well();
+        let _registration = node.follow(["k1"], &next).await;
+        far.notify(&event("e4"), ["k1"]).await;
+        next.saw("e4").await;
+        next.are(["e4"]);
+    }
+
+    async fn every_node_listeners_run_on_each_node_once(bench: Bench) {
+        let (here, there) = (bench.node("n1"), bench.node("n2"));
+        let mut everywhere = super::bench::listener("a");
+        everywhere.delivery = Delivery::EveryNode;
+        bench.add([&everywhere]).await;
+        let (near, far) = (Calls::well(), Calls::well());
+        let on_near = here.bus.consume(super::bench::everywhere(&everywhere), near.clone());
+        let on_far = there.bus.consume(super::bench::everywhere(&everywhere), far.clone());
+        running(&on_near).await;
+        running(&on_far).await;
+        for id in ["e1", "e2"] {
+            here.dispatch(&event(id)).await;
+        }
+        for (calls, consumer) in [(&near, on_near), (&far, on_far)] {
+            calls.finished(2).await;
+            consumer.stop.stop(super::bench::PATIENCE).await;
+            calls.are(["e1", "e2"]);
+        }
+        bench.letters_are(0).await;
+    }
+}
+
+#[tokio::test]
+async fn after_its_connection_was_lost_a_listener_is_told_to_read_anew_and_gets_remote_events_again()
+ {
+    let bench = Bench::rabbitmq().await;
+    let proxy = Proxy::before(port_of(&bench.host().amqp)).await;
+    let through = proxy.through(&bench.host().amqp);
+    let (here, there) = (bench.node("n1"), bench.node_at("n2", &through, &bench.store));
+    let (calls, at_once) = (Calls::well(), Calls::well_at_once());
+    let _first = there.follow(["k1", "k2"], &calls).await;
+    let _second = there.follow(["k2"], &at_once).await;
+    here.notify(&event("before"), ["k1"]).await;
+    calls.saw("before").await;
+    let told = (calls.resynchronised(), at_once.resynchronised());
+    proxy.set(Wire::Cut);
+    wait::until("it is noticed", async || there.bus.notifications(&bus()).err()).await;
+    proxy.set(Wire::Up);
+    wait::until("they are told", async || {
+        let both = calls.resynchronised() > told.0 && at_once.resynchronised() > told.1;
+        both.then_some(())
+    })
+    .await;
+    here.notify(&event("after"), ["k2"]).await;
+    calls.saw("after").await;
+    at_once.saw("after").await;
+    // Keys that are followed only now work too.
+    let late = Calls::well();
+    let _third = there.follow(["k3"], &late).await;
+    here.notify(&event("late"), ["k3"]).await;
+    late.saw("late").await;
+    let once: BTreeMap<_, _> = calls.counts();
+    assert!(once.values().all(|count| *count == 1), "{once:?}");
+}

@@ -1,0 +1,243 @@
+//! A run: load, faults, quiet, judgement.
+
+use super::{
+    checker::Evidence,
+    groups::{Execution, GROUPS, Rule, SLOWEST, WAIT_LEVELS},
+    load::{BATCH, Load, Outcome, WINDOW},
+    schedule::{Size, Step},
+    world::World,
+};
+use crate::support::wait;
+use reqwest::Method;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use xtask::services::RabbitMq;
+
+/// How many events a second come in.
+const RATE: usize = 25;
+
+/// How long the system may take to become quiet once all is mended.
+const SETTLE: Duration = Duration::from_mins(2);
+
+/// How long a group may take for events that come in when nothing is wrong any more.
+const CALM: Duration = Duration::from_secs(30);
+
+/// How long hearken waits for a confirm, and the brokers of tests for that of what returns.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Executions of a group that a node has in hand at most.
+const CONCURRENCY: usize = 10;
+
+/// Events of a wait queue that are on their way back at a time (RabbitMQ,
+/// `dead_letter_worker_consumer_prefetch`).
+const RETURNING: usize = 32;
+
+/// A run under way.
+pub(super) struct Scenario {
+    pub(super) world: World,
+    seed: u64,
+    begin: Instant,
+    load: Load,
+    sending: JoinHandle<()>,
+    stop: CancellationToken,
+    away: Vec<(Instant, Instant)>,
+    faults: usize,
+    /// How many executions of a group the faults explain that were repeated.
+    repetitions: usize,
+}
+
+impl Scenario {
+    /// Starts everything, and the load.
+    pub(super) async fn start(name: &str, seed: u64, size: Size) -> Self {
+        println!("chaos: seed {seed}, {size:?}");
+        let world = World::start(name, size, seed).await;
+        let load = Load::new(world.urls.clone());
+        let stop = CancellationToken::new();
+        let sending = tokio::spawn(load.clone().run(seed, RATE, stop.clone()));
+        let begin = Instant::now();
+        Self {
+            world,
+            seed,
+            begin,
+            load,
+            sending,
+            stop,
+            away: Vec::new(),
+            faults: 0,
+            repetitions: 0,
+        }
+    }
+
+    /// How long it has been going on.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    /// One step of a schedule, to its end.
+    pub(super) async fn step(&mut self, step: &Step) {
+        tokio::time::sleep(step.pause).await;
+        println!("chaos: {:7.3} s {step}", self.elapsed().as_secs_f32());
+        let begin = Instant::now();
+        self.away.extend(self.world.suffer(step).await);
+        self.explain(step.faults.len(), begin);
+        println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
+    }
+
+    /// Kills a broker that others stand in for, and brings it back once every node says that it is
+    /// well without and has brought events through.
+    pub(super) async fn without_broker(&mut self, broker: usize) {
+        self.wait_accepted().await;
+        println!("chaos: {:7.3} s broker {broker} killed", self.elapsed().as_secs_f32());
+        self.world.broker(broker, RabbitMq::kill).await;
+        let killed = Instant::now();
+        for index in 0..self.world.nodes() {
+            wait::within(SETTLE, &format!("n{index} is well without a broker"), async || {
+                let node = self.world.node(index).await;
+                let check = "/healthcheck/checks/RabbitMQ%20backend";
+                let health = node.try_call(Method::GET, check, None).await.ok()?;
+                let worked = |one: &Execution| {
+                    one.node == format!("n{index}") && one.worked && one.at > killed
+                };
+                let works = self.world.receiver.executions().iter().any(worked);
+                (health.status == 200 && health.body["status"] == "healthy" && works).then_some(())
+            })
+            .await;
+        }
+        println!("chaos: {:7.3} s every node is well without it", self.elapsed().as_secs_f32());
+        self.wait_accepted().await;
+        let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
+        self.world.broker(broker, restart).await;
+        self.explain(1, killed);
+        println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
+    }
+
+    /// Counts faults that came together. What was in flight then is sent again, and once more
+    /// whenever an answer was waited for in vain.
+    fn explain(&mut self, faults: usize, begin: Instant) {
+        let in_hand = CONCURRENCY * self.world.nodes();
+        let in_flight = in_hand + WINDOW * BATCH + RETURNING * WAIT_LEVELS;
+        let waits = usize::try_from(begin.elapsed().as_secs() / ANSWER.as_secs()).unwrap_or(0);
+        self.faults += faults;
+        self.repetitions += faults * (1 + waits) * in_flight;
+    }
+
+    /// Waits until some more events were sent and accepted.
+    async fn wait_accepted(&self) {
+        let now = Instant::now();
+        wait::within(SETTLE, "events are accepted", async || {
+            let ledger = self.load.ledger();
+            let since = ledger.posted.iter().filter(|one| one.sent > now);
+            let accepted = since.filter(|one| one.outcome == Outcome::Accepted);
+            (accepted.count() > RATE * 2).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends the load, waits until all is quiet, and fails unless everything is as it should be.
+    pub(super) async fn finish(mut self) {
+        self.stop.cancel();
+        (&mut self.sending).await.expect("the load does not panic");
+        let mut wrong = Vec::new();
+        let settling = Instant::now();
+        if let Err(cause) = self.world.settle(SETTLE).await {
+            wrong.push(format!("it does not become quiet: {cause}"));
+        } else {
+            println!("chaos: quiet after {:.1} s", settling.elapsed().as_secs_f32());
+            wrong.extend(self.calm().await.err());
+            wrong.extend(self.world.settle(SETTLE).await.err());
+        }
+        let evidence = self.evidence().await;
+        let verdict = evidence.judge();
+        wrong.extend(verdict.wrong);
+        let accepted = evidence.posted.iter().filter(|one| one.outcome == Outcome::Accepted);
+        println!(
+            "chaos: seed {}: {} faults, {} events sent, {} accepted, {} executions, at most {} repetitions explained",
+            self.seed,
+            self.faults,
+            evidence.posted.len(),
+            accepted.count(),
+            evidence.executions.len(),
+            evidence.repetitions,
+        );
+        for (group, counts) in &verdict.counts {
+            println!("chaos:   {group}: {counts}");
+        }
+        for (answer, events) in &self.load.ledger().refusals {
+            println!("chaos:   not accepted: {answer} ({events} events)");
+        }
+        let answers = std::mem::take(&mut self.load.ledger().wrong);
+        wrong.extend(answers.into_iter().map(|answer| format!("a client was told {answer}")));
+        if wrong.is_empty() {
+            self.world.clean();
+            return;
+        }
+        let named = |event: &&String| wrong.iter().any(|wrong| wrong.contains(event.as_str()));
+        let ids: BTreeSet<&String> = evidence.posted.iter().map(|one| &one.event).collect();
+        for event in ids.into_iter().filter(named).take(20) {
+            println!("{}", evidence.story(event, self.begin));
+        }
+        let logs = self.world.dir().display();
+        panic!("seed {}: {}\nlogs in {logs}", self.seed, wrong.join("\n"));
+    }
+
+    /// Sends events when nothing is wrong: groups that work run them at once, whatever fails
+    /// beside them, and those that run everywhere do so once on each node.
+    async fn calm(&self) -> Result<(), String> {
+        let mut events = BTreeSet::new();
+        for round in 0..20 {
+            events.extend(self.load.send(round % self.world.nodes(), 3, None).await);
+        }
+        let deadline = Instant::now() + CALM + SLOWEST * 2;
+        loop {
+            let missing = self.missing(&events);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("these did not run soon when nothing was wrong: {missing:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The group, node and event of each execution that should have worked by now.
+    fn missing(&self, events: &BTreeSet<String>) -> Vec<String> {
+        let executions = self.world.receiver.executions();
+        let worked: BTreeSet<(&str, &str, &str)> = (executions.iter())
+            .filter(|one| one.worked)
+            .flat_map(|one| {
+                [(&*one.group, &*one.node, &*one.event), (&*one.group, "", &*one.event)]
+            })
+            .collect();
+        let nodes: Vec<String> = (0..self.world.nodes()).map(|node| format!("n{node}")).collect();
+        let mut missing = Vec::new();
+        for group in GROUPS.iter().filter(|group| !matches!(group.rule, Rule::Fails | Rule::Chance))
+        {
+            let places = if group.every_node { nodes.clone() } else { vec![String::new()] };
+            for event in events.iter().filter(|event| !group.is_poison(self.seed, event)) {
+                let absent = places
+                    .iter()
+                    .filter(|node| !worked.contains(&(group.name, node.as_str(), event.as_str())));
+                missing.extend(absent.map(|node| format!("{} {node} {event}", group.name)));
+            }
+        }
+        missing
+    }
+
+    async fn evidence(&self) -> Evidence {
+        let posted = self.load.ledger().posted.clone();
+        Evidence {
+            seed: self.seed,
+            groups: GROUPS.to_vec(),
+            posted,
+            executions: self.world.receiver.executions(),
+            dead: self.world.dead().await,
+            away: self.away.clone(),
+            repetitions: self.repetitions,
+        }
+    }
+}

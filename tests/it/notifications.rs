@@ -1,0 +1,9 @@
+//! Following keys, and being told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod attached;
+mod bindings;
+mod contract;
+mod remote;
+mod scene;
+mod stream;

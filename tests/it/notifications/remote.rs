@@ -1,0 +1,184 @@
+//! The way over the broker, from programs that are not hearken too.
+
+use super::scene::{dispatch, established, follow, follower, nodes, send};
+use crate::{
+    broker::{
+        contract::{bus, converge, listener},
+        rabbitmq::layout,
+    },
+    rabbit_bus::scene::{Scene, event, recorder, scene_of},
+    support::{
+        bus::{keys, only, plain},
+        connections, wait,
+    },
+};
+use hearken::{
+    bus::{EventBus, KeyListener, Outgoing},
+    domain::{
+        layout::Layout,
+        listener::{Delivery, Mode},
+        name::RegistrationKey,
+    },
+};
+use lapin::{
+    BasicProperties,
+    options::{BasicPublishOptions, ExchangeDeleteOptions},
+    types::{AMQPValue, FieldArray, FieldTable},
+};
+use std::sync::Arc;
+
+/// Publishes to the keys exchange as any other program does.
+async fn publish(scene: &Scene, key: &str, body: &[u8], properties: BasicProperties) {
+    let (_connection, channel) = scene.plain().await;
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let exchange = scene.layout.keys(&bus()).into();
+    let confirm = channel.basic_publish(exchange, key.into(), options, body, properties).await;
+    let confirmation = confirm.unwrap().await.unwrap();
+    assert!(confirmation.is_ack() && confirmation.take_message().is_none(), "it was routed");
+}
+
+const JAMES: &[u8] =
+    br#"{"MailboxAdded":{"eventId":"6e0dd59d-660e-4d9b-b22f-0354479f47b4","user":"bob"}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_again_reaches_a_synchronous_listener_once_and_by_the_broker() {
+    let (_scene, one, two) = nodes().await;
+    let (here, there) = (follower(Mode::Sync), follower(Mode::Sync));
+    let _here = follow(&one, ["a"], &here).await;
+    let _there = follow(&two, ["a"], &there).await;
+    let outgoing =
+        Outgoing { event: event("kept"), keys: keys(["a"]), must_route: false, again: true };
+    one.publish(&plain(&bus()), &outgoing).await.unwrap();
+    send(&one, "next", ["a"]).await;
+    assert_eq!(there.called(2).await, ["kept", "next"]);
+    let mut heard = here.called(2).await;
+    heard.sort();
+    assert_eq!(heard, ["kept", "next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_under_a_key_harms_no_later_event_on_the_way_over_the_broker() {
+    let (scene, one, _two) = nodes().await;
+    let (sync, lazy) = (follower(Mode::Sync), follower(Mode::Async));
+    let _sync = follow(&one, ["a"], &sync).await;
+    let _lazy = follow(&one, ["a"], &lazy).await;
+    let mut expected = Vec::new();
+    for poisons in [1, 100] {
+        let (_connection, channel) = scene.plain().await;
+        for number in 0..poisons {
+            let mut headers = FieldTable::default();
+            headers.insert("CC".into(), AMQPValue::FieldArray(FieldArray::default()));
+            headers.insert("x-hearken-from".into(), AMQPValue::Boolean(true));
+            let (body, kind): (&[u8], _) = match number % 4 {
+                0 => (b"{", "application/cloudevents+json"),
+                1 => (b"\xff\x00", "text/plain"),
+                2 => (b"{}", "application/nonsense"),
+                _ => (b"", "application/cloudevents+json"),
+            };
+            let properties =
+                BasicProperties::default().with_content_type(kind.into()).with_headers(headers);
+            let exchange = scene.layout.keys(&bus()).into();
+            let options = BasicPublishOptions::default();
+            let confirm =
+                channel.basic_publish(exchange, "a".into(), options, body, properties).await;
+            assert!(confirm.unwrap().await.unwrap().is_ack());
+        }
+        // Nobody's header says that this node published it: it came over the broker.
+        publish(&scene, "a", JAMES, BasicProperties::default()).await;
+        expected.push("6e0dd59d-660e-4d9b-b22f-0354479f47b4");
+        for listener in [&sync, &lazy] {
+            assert_eq!(listener.called(expected.len()).await, expected);
+        }
+    }
+    assert_eq!(sync.resynchronised() + lazy.resynchronised(), 0, "the queue is still the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_several_keys_reaches_a_listener_once_with_those_it_follows() {
+    let (scene, one, _two) = nodes().await;
+    let listener = follower(Mode::Async);
+    let _registration = follow(&one, ["a", "b", "c"], &listener).await;
+    let mut headers = FieldTable::default();
+    let more = ["b", "other", ""].map(|key| AMQPValue::LongString(key.into()));
+    headers.insert("CC".into(), AMQPValue::FieldArray(FieldArray::from(more.to_vec())));
+    publish(&scene, "a", JAMES, BasicProperties::default().with_headers(headers)).await;
+    publish(&scene, "c", JAMES, BasicProperties::default()).await;
+    listener.called(2).await;
+    assert_eq!(listener.keys(), [keys(["a", "b"]), keys(["c"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_fill_the_headers_travel_in_several_messages() {
+    let (_scene, one, two) = nodes().await;
+    let listener = follower(Mode::Async);
+    let names: Vec<String> = (0..1000).map(|n| format!("{n:04}{}", "k".repeat(240))).collect();
+    let first = [names[0].as_str(), names[999].as_str()];
+    let _registration = follow(&one, first, &listener).await;
+    let all = names.iter().map(|key| RegistrationKey::parse(key).unwrap()).collect();
+    dispatch(&two, &plain(&bus()), event("1"), all).await;
+    listener.called(2).await;
+    assert_eq!(listener.keys(), [keys([first[0]]), keys([first[1]])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_every_node_listener_runs_once_on_each_node_and_inline_on_the_dispatching() {
+    let (scene, ..) = nodes().await;
+    let mut everywhere = listener("g");
+    (everywhere.delivery, everywhere.mode) = (Delivery::EveryNode, Mode::Sync);
+    let (one, two) = (scene.bus("n1"), scene.bus("n2"));
+    let (here, there) = (recorder(), recorder());
+    let _here = scene.consume(&one, &everywhere, Arc::clone(&here)).await;
+    let _there = scene.consume(&two, &everywhere, Arc::clone(&there)).await;
+    let (one, two): (Arc<dyn EventBus>, Arc<dyn EventBus>) = (Arc::new(one), Arc::new(two));
+    send(&one, "1", []).await;
+    assert_eq!(here.ids(), ["1"], "it has run when dispatch returns");
+    there.began(1).await;
+    send(&two, "2", []).await;
+    here.began(2).await;
+    send(&one, "3", []).await;
+    there.began(3).await;
+    assert_eq!((here.ids(), there.ids()), (here.ids(), here.ids()));
+    assert_eq!(here.ids(), ["1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_are_healthy_while_probes_come_back() {
+    let (scene, ..) = nodes().await;
+    let node = scene.bus("n1");
+    assert!(node.notifications(&bus()).unwrap_err().contains("does not listen"));
+    node.set_buses(&only(bus()));
+    let healthy = async || node.notifications(&bus()).ok();
+    wait::until("the first probe is back", healthy).await;
+    connections::close_all(&scene.host).await;
+    wait::until("the loss is noticed", async || node.notifications(&bus()).err()).await;
+    wait::until("probes come back again", healthy).await;
+    node.set_buses(&std::collections::BTreeMap::new());
+    wait::until("it has stopped", async || {
+        node.notifications(&bus()).err().filter(|cause| cause.contains("stopped listening"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_registers_before_the_exchange_is_there_is_established_when_it_is() {
+    let scene = scene_of(Layout { prefix: "late".into(), ..layout() }, &[]).await;
+    let exchange = scene.layout.keys(&bus());
+    let (_connection, channel) = scene.plain().await;
+    let options = ExchangeDeleteOptions::default();
+    channel.exchange_delete(exchange.into(), options).await.unwrap();
+    let node: Arc<dyn EventBus> = Arc::new(scene.bus("n1"));
+    let listener = follower(Mode::Async);
+    let following: Arc<dyn KeyListener> = Arc::clone(&listener) as _;
+    let registration = node.register(&plain(&bus()), keys(["a"]), following);
+    let cause = wait::until("the cause is known", async || {
+        node.notifications(&bus()).err().filter(|cause| cause.contains("late.mailboxEvent.keys"))
+    })
+    .await;
+    assert!(cause.starts_with("no notifications arrive"), "{cause}");
+    converge(&scene.broker, &scene.layout, &[]).await;
+    node.wake();
+    established(&registration).await;
+    send(&node, "1", ["a"]).await;
+    assert_eq!(listener.called(1).await, ["1"]);
+    assert_eq!(listener.resynchronised(), 0, "nothing was missed before the first time");
+}

@@ -1,0 +1,77 @@
+//! Shorter words for what tests of buses do all the time.
+
+use async_trait::async_trait;
+use hearken::{
+    amqp::AmqpUrl,
+    bus::{
+        DispatchError, EventBus, Outgoing,
+        event::Event,
+        rabbitmq::{COLLECT_EVERY, RabbitMqBusConfig},
+    },
+    domain::{
+        bus::{BusDefinition, Buses},
+        layout::Layout,
+        name::{BusName, RegistrationKey},
+    },
+    store::Store,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What a bus over RabbitMQ needs to know.
+pub(crate) fn over_rabbitmq(
+    amqp: &str,
+    layout: &Layout,
+    node: &str,
+    store: &Store,
+) -> RabbitMqBusConfig {
+    RabbitMqBusConfig {
+        amqp_url: AmqpUrl::parse(amqp).expect("a URL"),
+        layout: layout.clone(),
+        node: node.to_owned(),
+        store: store.clone(),
+        collect_every: COLLECT_EVERY,
+        discards: Arc::new(|_| false),
+        metrics: Arc::default(),
+    }
+}
+
+/// A bus of our own.
+pub(crate) fn plain(bus: &BusName) -> BusDefinition {
+    BusDefinition::plain(bus.clone())
+}
+
+/// The cluster has this bus alone.
+pub(crate) fn only(bus: BusName) -> Buses {
+    Buses::from([(bus.clone(), BusDefinition::plain(bus))])
+}
+
+/// Registration keys.
+pub(crate) fn keys<const N: usize>(keys: [&str; N]) -> BTreeSet<RegistrationKey> {
+    keys.into_iter().map(|key| RegistrationKey::parse(key).expect("a key")).collect()
+}
+
+/// Publishing to a bus of our own.
+#[async_trait]
+pub(crate) trait Dispatching {
+    /// Without keys.
+    async fn dispatch(
+        &self,
+        bus: &BusName,
+        event: &Event,
+        must_route: bool,
+    ) -> Result<(), DispatchError>;
+}
+
+#[async_trait]
+impl<T: EventBus> Dispatching for T {
+    async fn dispatch(
+        &self,
+        bus: &BusName,
+        event: &Event,
+        must_route: bool,
+    ) -> Result<(), DispatchError> {
+        let outgoing =
+            Outgoing { event: event.clone(), keys: BTreeSet::new(), must_route, again: false };
+        self.publish(&plain(bus), &outgoing).await
+    }
+}
