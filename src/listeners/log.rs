@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_is_one_line_that_names_it() {
-        let body = r#"{"Added":{"eventId":"e-1","user":"bob\nadmin","secret":"s"}}"#;
+        let body = r#"{"Added":{"eventId":"e-1","user":"bob \"admin\"","secret":"s\n"}}"#;
         let text = logged(json!({}), body).await;
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();
@@ -190,7 +190,7 @@ mod tests {
         let fields = &line["fields"];
         assert_eq!(fields["message"], "event e-1 of type Added on bus mailboxEvent");
         assert_eq!(fields["event.id"], "e-1");
-        assert_eq!(fields["event.user"], "bob\nadmin");
+        assert_eq!(fields["event.user"], "bob \"admin\"");
         assert_eq!(fields["group"], "audit");
         assert_eq!(fields["attempt"], 2);
         assert!(fields.get("event.data").is_none());
