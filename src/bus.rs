@@ -8,6 +8,7 @@ pub mod event;
 pub mod local;
 pub mod rabbitmq;
 pub mod registry;
+mod run;
 pub mod verdict;
 
 use crate::domain::{
@@ -94,6 +95,8 @@ pub struct Execution {
     pub bus: BusName,
     /// 0 for the first execution, then the number of the retry.
     pub attempt: u32,
+    /// When the event was published, or put back for this group, where the bus knows.
+    pub published_at: Option<OffsetDateTime>,
     /// When the event failed for this group for the first time, where it did.
     pub first_failed_at: Option<OffsetDateTime>,
     /// When the execution is given up as a failure: the listener's `timeout` from its beginning.
@@ -111,6 +114,7 @@ impl Execution {
             group: listener.group.clone(),
             bus: listener.bus.clone(),
             attempt,
+            published_at: None,
             first_failed_at: None,
             deadline: Instant::now() + listener.timeout.duration(),
             cancelled: CancellationToken::new(),
@@ -286,8 +290,10 @@ pub trait EventBus: Send + Sync + 'static {
     /// [`DispatchError`]: the caller still has the only copy, or it is not known who has it.
     async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError>;
 
-    /// Puts an event back into the work queue of one group, with all its attempts before it. On
-    /// `Ok` it is safe there. No other group and nobody who follows a key gets it.
+    /// Puts an event back into the work queue of one group, with all its attempts before it. No
+    /// other group and nobody who follows a key gets it. On `Ok` it is safe: in the queue, or,
+    /// where the broker did not know the group's queue just then, among what is parked, with the
+    /// group's name.
     ///
     /// # Errors
     /// [`DispatchError`], as for publishing.

@@ -26,9 +26,9 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Why a batch was not dispatched, or only in part.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The cluster has no such bus.
-    #[error("there is no bus {0}")]
-    NoSuchBus(BusName),
+    /// It was for a bus that is not there.
+    #[error(transparent)]
+    NoSuchBus(#[from] NoSuchBus),
     /// Some of its events were not accepted.
     #[error("{} of the events were not accepted", .failed.len())]
     NotAccepted {
@@ -92,7 +92,7 @@ impl Dispatcher {
         events: Vec<(Event, BTreeSet<RegistrationKey>)>,
     ) -> Result<(), BatchError> {
         let buses = self.roster.buses();
-        let bus = buses.get(bus).ok_or_else(|| BatchError::NoSuchBus(bus.clone()))?;
+        let bus = buses.get(bus).ok_or_else(|| NoSuchBus(bus.clone()))?;
         let must_route = self.has_listeners(&bus.name);
         let outgoing: Vec<_> = (events.into_iter())
             .map(|(event, keys)| Outgoing { event, keys, must_route, again: false })

@@ -12,9 +12,9 @@
 //! that ends, the time at which a postponed delivery is due, or a slow poll that repairs a missed
 //! bell.
 
+mod ending;
 mod every_node;
 mod occupancy;
-mod run;
 mod settle;
 mod waiting;
 mod work;
@@ -184,7 +184,7 @@ impl EventBus for LocalBus {
         let lane = self.lane(&consumption.listener.bus);
         let (state, watched) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
         let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
-        let ending = run::Ending { finish: finish.clone(), abort: abort.clone() };
+        let ending = ending::Ending { finish: finish.clone(), abort: abort.clone() };
         let sync = consumption.listener.mode == Mode::Sync;
         let task = if consumption.every_node() && sync {
             tokio::spawn(every_node::attend(

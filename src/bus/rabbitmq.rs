@@ -199,12 +199,11 @@ impl Shared {
         let event = &outgoing.event;
         let properties = BasicProperties::default()
             .with_content_type(content_type.into())
-            .with_delivery_mode(message::PERSISTENT)
-            .with_headers(self.signature(bus, outgoing.again));
-        if bus.attached {
-            return properties;
-        }
+            .with_delivery_mode(message::PERSISTENT);
         let mut headers = self.signature(bus, outgoing.again);
+        if bus.attached {
+            return properties.with_headers(headers);
+        }
         let published_at = AMQPValue::LongLongInt(clock::to_micros(clock::now()));
         headers.insert(headers::PUBLISHED_AT.into(), published_at);
         let mut properties =
@@ -249,8 +248,9 @@ impl EventBus for RabbitMqBus {
             );
         }
         let properties = shared.properties(bus, outgoing, content_type);
-        let message = Message::new(ShortString::default(), body.clone(), properties);
         let exchange = shared.layout.events(bus);
+        let notification = if outgoing.keys.is_empty() { Vec::new() } else { body.clone() };
+        let message = Message::new(ShortString::default(), body, properties);
         match shared.publish(&exchange, &message).await {
             Ok(Published::Returned) if outgoing.must_route => {
                 return Err(DispatchError::Unroutable(bus.name.clone()));
@@ -261,7 +261,7 @@ impl EventBus for RabbitMqBus {
                 return Err(unavailable(what, Some(error)));
             }
         }
-        shared.notify(bus, &body, content_type, outgoing).await;
+        shared.notify(bus, &notification, content_type, outgoing).await;
         Ok(())
     }
 

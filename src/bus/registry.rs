@@ -13,7 +13,6 @@ mod follower;
 mod tests;
 
 pub use everywhere::{Everywhere, Place};
-pub(super) use follower::INSIDE;
 
 use super::{KeyListener, Registration, event::Event};
 use crate::{

@@ -1,6 +1,6 @@
 //! Putting a dead letter back where it belongs.
 
-use super::Dispatcher;
+use super::{Dispatcher, NoSuchBus};
 use crate::{
     bus::{
         DispatchError, Outgoing, Redelivery,
@@ -41,9 +41,9 @@ pub enum RedeliverError {
     /// It was parked, and nothing says for whom it was.
     #[error("nothing says which group the event was for")]
     NoDestination,
-    /// The cluster has no such bus.
-    #[error("there is no bus {0}")]
-    NoSuchBus(BusName),
+    /// Its bus is not there any more.
+    #[error(transparent)]
+    NoSuchBus(#[from] NoSuchBus),
     /// It was to be published anew, and cannot be read.
     #[error("the event cannot be read")]
     Unreadable(#[from] DecodeError),
@@ -99,7 +99,7 @@ impl Dispatcher {
             return Ok(known.clone());
         }
         let buses = self.roster.read_buses().await?;
-        buses.get(bus).cloned().ok_or_else(|| RedeliverError::NoSuchBus(bus.clone()))
+        Ok(buses.get(bus).cloned().ok_or_else(|| NoSuchBus(bus.clone()))?)
     }
 
     /// The work queue that a group has now.

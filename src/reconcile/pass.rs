@@ -15,7 +15,7 @@ use crate::{
         roster::Roster,
         topology::Topology,
     },
-    store::HeldLock,
+    store::{HeldLock, Lock},
 };
 use std::{
     collections::BTreeSet,
@@ -77,7 +77,7 @@ impl Passes {
 
     /// Makes one pass under the lock.
     pub(super) async fn pass(&mut self, ask: Ask) -> Result<Ended, PassError> {
-        let Some(mut lock) = self.parts.store.try_pass_lock().await? else {
+        let Some(mut lock) = self.parts.store.try_lock(Lock::Passes).await? else {
             return Err(PassError::Busy);
         };
         let started = clock::now();

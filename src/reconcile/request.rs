@@ -10,6 +10,7 @@ use crate::{
         report::{PassRecord, StepOutcome},
         topology::Destination,
     },
+    store::Lock,
 };
 
 impl Passes {
@@ -20,7 +21,7 @@ impl Passes {
         force: bool,
     ) -> Result<u64, PassError> {
         let parts = std::sync::Arc::clone(&self.parts);
-        let Some(mut lock) = parts.store.try_pass_lock().await? else {
+        let Some(mut lock) = parts.store.try_lock(Lock::Passes).await? else {
             return Err(PassError::Busy);
         };
         let started_at = clock::now();

@@ -87,14 +87,6 @@ impl Store {
             Err(_) => Err(Failure::timeout(PATIENCE).into()),
         }
     }
-
-    /// Takes the lock on passes, or says that somebody has it.
-    ///
-    /// # Errors
-    /// When the database cannot be asked.
-    pub async fn try_pass_lock(&self) -> Result<Option<HeldLock>, StoreError> {
-        self.try_lock(Lock::Passes).await
-    }
 }
 
 impl HeldLock {

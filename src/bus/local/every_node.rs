@@ -1,9 +1,12 @@
 //! Every-node listeners: each event once in this process, at most once.
 
-use super::run::{Ending, run};
+use super::ending::Ending;
 use crate::{
     bus::{
-        ConsumerState, Consumption, Execution, Failure, Handler, event::Event, registry::Everywhere,
+        ConsumerState, Consumption, Execution, Failure, Handler,
+        event::Event,
+        registry::Everywhere,
+        run::{contained, handle},
     },
     domain::listener::Listener,
 };
@@ -64,8 +67,8 @@ async fn call(
 ) {
     let listener = &consumption.listener;
     let execution = Execution { cancelled, ..Execution::begin(listener, 0) };
-    let outcome = run(handler.as_ref(), &event, &execution).await;
-    if let Err(failure) = outcome {
+    let running = handle(handler.as_ref(), &event, &execution);
+    if let Err(failure) = contained(listener.timeout, running).await {
         let (group, id) = (listener.group.as_str(), event.id.as_str());
         let cause = failure.to_string();
         warn!(
@@ -110,7 +113,7 @@ struct Inline {
 impl Handler for Inline {
     async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let execution = Execution { cancelled: self.abort.child_token(), ..execution.clone() };
-        let running = run(self.handler.as_ref(), event, &execution);
+        let running = handle(self.handler.as_ref(), event, &execution);
         let stopped = || Err(Failure::new("the listener was stopped"));
         self.abort.run_until_cancelled(running).await.unwrap_or_else(stopped)
     }

@@ -100,30 +100,34 @@ impl Waiting {
 
     /// Waits until new deliveries have been executed, those of queues with a synchronous consumer,
     /// each at most as long as its listener may take.
-    pub(super) async fn all(&self, store: &Store, deliveries: &[(String, i64)]) {
-        let waits: Vec<_> =
-            deliveries.iter().filter_map(|(queue, seq)| self.begin(queue, *seq)).collect();
+    pub(super) async fn all<'d>(&self, store: &Store, deliveries: &'d [(String, i64)]) {
+        let begun = |(queue, seq): &'d (String, i64)| {
+            let (executed, limit) = self.begin(queue, *seq)?;
+            Some((queue.as_str(), *seq, executed, limit))
+        };
+        let waits: Vec<_> = deliveries.iter().filter_map(begun).collect();
         if waits.is_empty() {
             return;
         }
         let _lent = PLACE.try_with(Clone::clone).map(Places::lend);
-        let each = waits.into_iter().map(async |(seq, executed, limit)| {
+        let each = waits.into_iter().map(async |(queue, seq, executed, limit)| {
             // It may have been executed before anybody began to wait for it. An error says
             // nothing, so it is waited for.
             if store.local_waits(seq, 0).await.unwrap_or(true) {
                 // Ends early when the consumer does.
                 let _ = timeout(limit, executed).await;
             }
+            self.executed(queue, seq);
         });
         futures_util::future::join_all(each).await;
     }
 
-    fn begin(&self, queue: &str, seq: i64) -> Option<(i64, oneshot::Receiver<()>, Duration)> {
+    fn begin(&self, queue: &str, seq: i64) -> Option<(oneshot::Receiver<()>, Duration)> {
         let mut queues = self.queues();
         let awaited = queues.get_mut(queue)?;
         let (sender, executed) = oneshot::channel();
         awaited.deliveries.insert(seq, sender);
-        Some((seq, executed, awaited.limit))
+        Some((executed, awaited.limit))
     }
 }
 

@@ -1,13 +1,17 @@
 //! Consuming one local work queue.
 
 use super::{
+    ending::Ending,
     occupancy::{Attendance, Claim, Occupancy},
-    run::{Ending, run},
     settle::{Outcome, settle},
     waiting::{PLACE, Places, Waiting},
 };
 use crate::{
-    bus::{ConsumerState, Consumption, Execution, Handler, codec::decode},
+    bus::{
+        ConsumerState, Consumption, Execution, Handler,
+        codec::decode,
+        run::{contained, handle},
+    },
     domain::listener::Mode,
     metrics::Metrics,
     store::{Store, StoreError, local::LocalDelivery},
@@ -228,11 +232,13 @@ async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
         Ok(event) => {
             let listener = &queue.consumption.listener;
             let execution = Execution {
+                published_at: delivery.published_at,
                 first_failed_at: delivery.first_failed_at,
                 cancelled: queue.abort.child_token(),
                 ..Execution::begin(listener, delivery.attempt)
             };
-            let running = run(queue.handler.as_ref(), &event, &execution);
+            let running = handle(queue.handler.as_ref(), &event, &execution);
+            let running = contained(listener.timeout, running);
             let result = PLACE.scope(queue.places.clone(), running).await;
             Outcome::of(&queue, &delivery, &event, result)
         }

@@ -66,6 +66,8 @@ pub(super) struct Binder<'a> {
     all: bool,
     /// What the broker has confirmed, and was not asked to take back.
     bound: HashSet<RegistrationKey>,
+    /// What is bound again all the same, because the exchange may have been made anew since.
+    stale: HashSet<RegistrationKey>,
     /// What is on its way, and whether to look at it again when it has arrived.
     busy: HashMap<RegistrationKey, bool>,
     /// What is to be looked at.
@@ -97,6 +99,7 @@ impl<'a> Binder<'a> {
             common,
             all: false,
             bound: HashSet::new(),
+            stale: HashSet::new(),
             busy: HashMap::new(),
             lingering: HashMap::new(),
             ends: VecDeque::new(),
@@ -164,8 +167,9 @@ impl<'a> Binder<'a> {
             *again = true;
             return None;
         }
+        let stale = self.stale.remove(key);
         match (self.following.registry.is_followed(key), self.bound.contains(key)) {
-            (true, false) if !self.all => Some(Step::Bind),
+            (true, bound) if !self.all && (!bound || stale) => Some(Step::Bind),
             (true, _) => {
                 self.lingering.remove(key);
                 self.following.registry.bound(key);
@@ -228,12 +232,12 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Takes the keys that somebody follows for unbound.
+    /// Binds every key once more that somebody follows.
     fn bind_again(&mut self) {
         let keys = self.following.registry.keys();
         let many = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         for key in keys {
-            self.bound.remove(&key);
+            self.stale.insert(key.clone());
             self.looks.push_back(key);
         }
         self.again = Instant::now() + AGAIN + EACH_AGAIN * many;

@@ -18,12 +18,11 @@ use crate::{
         Execution, Failure,
         codec::{self, CLOUDEVENTS_JSON},
         event::Event,
-        registry::INSIDE,
+        run::{contained, handle},
         verdict::{Verdict, level_for, longest_level, random, verdict},
     },
     clock,
 };
-use futures_util::FutureExt;
 use lapin::{
     BasicProperties,
     message::Delivery,
@@ -31,11 +30,10 @@ use lapin::{
     types::ShortString,
 };
 use std::{
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// How long an event is held whose copy nobody takes, before it goes back to its queue. Well below
 /// the 30 minutes that RabbitMQ allows a consumer. Going back costs one of the few deliveries that
@@ -115,22 +113,13 @@ impl Work {
     async fn execute(&self, event: &Event, properties: &BasicProperties) -> Result<(), Failure> {
         let listener = &self.consumption.listener;
         let execution = Execution {
+            published_at: headers::published_at(properties),
             first_failed_at: headers::first_failed_at(properties),
             cancelled: self.abort.child_token(),
             ..Execution::begin(listener, headers::attempt(properties))
         };
-        // A panic is a failure of this event, not of the consumer.
-        let running = AssertUnwindSafe(self.handler.handle(event, &execution)).catch_unwind();
-        // Whoever dispatches in it waits for no place that it may hold itself.
-        let running = INSIDE.scope((), running);
-        match timeout(listener.timeout.duration(), running).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Failure::new("the listener panicked")),
-            Err(_) => {
-                execution.cancelled.cancel();
-                Err(Failure::new(format!("it did not finish within {}", listener.timeout)))
-            }
-        }
+        let running = handle(self.handler.as_ref(), event, &execution);
+        contained(listener.timeout, running).await
     }
 
     /// Sends an event that failed where it belongs. `event` says whether it travelled alone.

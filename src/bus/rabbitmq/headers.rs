@@ -69,6 +69,12 @@ pub(super) fn first_failed_at(properties: &BasicProperties) -> Option<OffsetDate
     OffsetDateTime::parse(&text(properties, FIRST_AT)?, &Rfc3339).ok()
 }
 
+/// When the event was published: to the microsecond where hearken did it, else as AMQP has it.
+pub(super) fn published_at(properties: &BasicProperties) -> Option<OffsetDateTime> {
+    let stamped = || i64::try_from((*properties.timestamp())?).ok()?.checked_mul(1_000_000);
+    number(properties, PUBLISHED_AT).or_else(stamped).map(clock::from_micros)
+}
+
 /// How long the event must not run yet. No failure can ask for more than [`LONGEST_ASKED`], so a
 /// longer pause is nonsense.
 pub(super) fn rest(properties: &BasicProperties) -> Option<Duration> {

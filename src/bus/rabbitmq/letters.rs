@@ -108,10 +108,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f5d_6a3e_3d0c_4f1b_9a52_7c1f_0e7d_2b4
 /// its publication, and the entry that it was redelivered from.
 pub(super) fn occasion(properties: &BasicProperties) -> ([u8; 8], [u8; 16]) {
     let first = headers::first_failed_at(properties).map(clock::to_micros);
-    let published = || {
-        let stamped = || (*properties.timestamp()).and_then(|at| i64::try_from(at).ok());
-        headers::number(properties, headers::PUBLISHED_AT).or_else(stamped)
-    };
+    let published = || headers::published_at(properties).map(clock::to_micros);
     let previous = headers::id(properties, headers::PREVIOUS).unwrap_or_default();
     (first.or_else(published).unwrap_or_default().to_be_bytes(), previous.into_bytes())
 }
@@ -173,7 +170,7 @@ mod tests {
     #[test]
     fn an_occasion_is_the_first_failure_else_the_publication() {
         let published = BasicProperties::default().with_timestamp(7);
-        assert_eq!(occasion(&published).0, 7_i64.to_be_bytes());
+        assert_eq!(occasion(&published).0, 7_000_000_i64.to_be_bytes());
         assert_eq!(occasion(&BasicProperties::default()), ([0; 8], [0; 16]));
     }
 

@@ -1,16 +1,16 @@
 //! The synchronous every-node listeners of this node on one bus: dispatching here waits for them.
 
-use super::follower::{INSIDE, nested};
 use crate::{
-    bus::{Execution, Failure, Handler, event::Event},
+    bus::{
+        Execution, Handler,
+        event::Event,
+        run::{contained, handle, nested},
+    },
     domain::listener::Listener,
 };
-use futures_util::{FutureExt, future::join_all};
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-use tokio::{sync::Semaphore, time::timeout};
+use futures_util::future::join_all;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 /// The listeners that run inline. Cheap to clone.
 #[derive(Clone, Default)]
@@ -65,16 +65,9 @@ impl Runner {
             // The semaphore is never closed.
             let _slot = if nested { None } else { self.slots.acquire().await.ok() };
             let execution = Execution::begin(&self.listener, 0);
-            self.handler.handle(event, &execution).await
+            handle(self.handler.as_ref(), event, &execution).await
         };
-        let running = INSIDE.scope((), AssertUnwindSafe(running).catch_unwind());
-        let limit = self.listener.timeout;
-        let failure = match timeout(limit.duration(), running).await {
-            Ok(Ok(Ok(()))) => return,
-            Ok(Ok(Err(failure))) => failure,
-            Ok(Err(_)) => Failure::new("the listener panicked"),
-            Err(_) => Failure::new(format!("it did not finish within {limit}")),
-        };
+        let Err(failure) = contained(self.listener.timeout, running).await else { return };
         let (group, id, cause) = (&self.listener.group, event.id.as_str(), failure.to_string());
         tracing::warn!(
             group = group.as_str(),

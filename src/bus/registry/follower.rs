@@ -1,20 +1,20 @@
 //! One key listener: its queue, and its executions.
 
 use crate::{
-    bus::{Failure, KeyListener, event::Event},
-    domain::{listener::Mode, name::RegistrationKey},
+    bus::{
+        KeyListener,
+        event::Event,
+        run::{contained, nested},
+    },
+    domain::{listener::Mode, name::RegistrationKey, span::Span},
 };
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{
     collections::{BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::timeout,
-};
+use tokio::sync::{Notify, Semaphore};
 
 /// How many events wait for one listener before the newest are lost to it.
 pub(super) const WAITING: usize = 1024;
@@ -23,18 +23,7 @@ pub(super) const WAITING: usize = 1024;
 pub(super) const EXECUTIONS: usize = 10;
 
 /// How long one execution may take, as James has it.
-const LIMIT: Duration = Duration::from_mins(10);
-
-tokio::task_local! {
-    /// Says that this task runs a listener, which may dispatch an event that comes back to it.
-    pub(in crate::bus) static INSIDE: ();
-}
-
-/// Whether this is called by a listener that dispatches. It may hold a place that it would wait
-/// for, so it takes none.
-pub(super) fn nested() -> bool {
-    INSIDE.try_with(|()| ()).is_ok()
-}
+const LIMIT: Span = Span::from_secs(600);
 
 /// A listener with what waits for it.
 pub(super) struct Follower {
@@ -172,14 +161,8 @@ impl Follower {
             }
             self.listener.on_notification(event, keys).await
         };
-        let running = INSIDE.scope((), AssertUnwindSafe(running).catch_unwind());
-        let cause = match timeout(LIMIT, running).await {
-            Ok(Ok(Ok(()))) => return,
-            Ok(Ok(Err(failure))) => failure,
-            Ok(Err(_)) => Failure::new("the listener panicked"),
-            Err(_) => Failure::new(format!("it did not finish within {} s", LIMIT.as_secs())),
-        };
-        let (id, cause) = (event.id.as_str(), cause.to_string());
+        let Err(failure) = contained(LIMIT, running).await else { return };
+        let (id, cause) = (event.id.as_str(), failure.to_string());
         tracing::warn!(
             event = id,
             cause,

@@ -24,7 +24,7 @@ statements! {
         WHERE b.source = $2 AND (x.kind = 'fanout' OR b.routing_key = $3) RETURNING queue, seq";
     RETURN = "INSERT INTO local_delivery (queue, body, due_at, previous) SELECT $1, $2, now, $3 FROM clock";
     QUEUE = "SELECT 1 FROM local_queue WHERE name = $1";
-    DUE = "SELECT d.seq, d.attempt, d.first_failed_at, d.previous, b.content_type, b.headers, b.body FROM local_delivery d JOIN local_body b ON b.id = d.body \
+    DUE = "SELECT d.seq, d.attempt, CASE d.attempt WHEN 0 THEN d.due_at END AS published_at, d.first_failed_at, d.previous, b.content_type, b.headers, b.body FROM local_delivery d JOIN local_body b ON b.id = d.body \
         WHERE d.queue = $1 AND d.due_at <= (SELECT now FROM clock) ORDER BY d.due_at, d.seq LIMIT $2";
     NEXT_DUE = "SELECT MAX(0, due_at - now) AS pause FROM local_delivery CROSS JOIN clock WHERE queue = $1 ORDER BY due_at LIMIT 1";
     DONE = "DELETE FROM local_delivery WHERE seq = $1";
@@ -43,6 +43,8 @@ pub struct LocalDelivery {
     pub seq: i64,
     /// How often it was tried before.
     pub attempt: u32,
+    /// When it was published, or put back, by the database's clock. Not known of one that failed.
+    pub published_at: Option<OffsetDateTime>,
     /// When it failed for the first time, by the database's clock.
     pub first_failed_at: Option<OffsetDateTime>,
     /// The dead letter that it was redelivered from.
@@ -223,6 +225,7 @@ fn read(row: &Row) -> Result<LocalDelivery, StoreError> {
     Ok(LocalDelivery {
         seq: row.int("seq")?,
         attempt: row.small("attempt")?,
+        published_at: row.opt_time("published_at")?,
         first_failed_at: row.opt_time("first_failed_at")?,
         previous: row.opt_uuid("previous")?,
         content_type: row.opt_text("content_type")?,

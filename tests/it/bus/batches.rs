@@ -6,7 +6,7 @@ use super::{
 };
 use hearken::{
     bus::Failure,
-    dispatch::BatchError,
+    dispatch::{BatchError, NoSuchBus},
     domain::name::{BusName, RegistrationKey},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +118,7 @@ both! {
         let consumer = bench.run(&node, &a, &calls).await;
         let nowhere = BusName::parse("nowhere").unwrap();
         let refused = node.dispatcher.dispatch(&nowhere, batch([("e1", "k1")])).await.unwrap_err();
-        assert!(matches!(&refused, BatchError::NoSuchBus(bus) if *bus == nowhere), "{refused:?}");
+        assert!(matches!(&refused, BatchError::NoSuchBus(NoSuchBus(bus)) if *bus == nowhere), "{refused:?}");
         for bus in [bus(), other_bus()] {
             node.dispatcher.dispatch(&bus, Vec::new()).await.unwrap();
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 use hearken::{
     bus::{DispatchError, codec::decode, event::Data},
-    dispatch::BatchError,
+    dispatch::{BatchError, NoSuchBus},
     domain::{
         command::{Command, Pending},
         listener::Listener,
@@ -65,7 +65,7 @@ async fn an_event_for_a_bus_that_there_is_not_is_refused() {
     let (node, _half) = embedded(folder.path(), &[]).await;
     let other = "other".parse().unwrap();
     let refused = node.dispatcher.dispatch(&other, vec![(event("1"), keys([]))]).await;
-    assert!(matches!(refused, Err(BatchError::NoSuchBus(bus)) if bus == other));
+    assert!(matches!(refused, Err(BatchError::NoSuchBus(NoSuchBus(bus))) if bus == other));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -164,19 +164,20 @@ pub(crate) async fn a_retired_queue_and_the_marker_are_remembered(bench: Bench) 
 
 pub(crate) async fn one_pass_at_a_time(bench: Bench) {
     let store = &bench.store;
-    let mut lock = store.try_pass_lock().await.unwrap().expect("nobody has it");
+    let mut lock = store.try_lock(Lock::Passes).await.unwrap().expect("nobody has it");
     assert!(lock.still_held().await);
-    assert!(store.try_pass_lock().await.unwrap().is_none());
+    assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());
     // Another lock is another matter.
     let other = store.try_lock(Lock::Redispatch).await.unwrap().expect("nobody has it");
     assert!(store.try_lock(Lock::Redispatch).await.unwrap().is_none());
     other.release().await;
-    assert!(store.try_pass_lock().await.unwrap().is_none());
+    assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());
     lock.release().await;
-    let again = store.try_pass_lock().await.unwrap().expect("it was given back");
+    let again = store.try_lock(Lock::Passes).await.unwrap().expect("it was given back");
     drop(again);
     let last =
-        wait::until("a dropped lock is free", async || store.try_pass_lock().await.unwrap()).await;
+        wait::until("a dropped lock is free", async || store.try_lock(Lock::Passes).await.unwrap())
+            .await;
     if bench.is_postgres() {
         // Its session dies.
         let last = tokio::sync::Mutex::new(last);
@@ -189,7 +190,8 @@ pub(crate) async fn one_pass_at_a_time(bench: Bench) {
         })
         .await;
         // The server says good-bye to a session a little before it frees its locks.
-        let next = wait::until("another has it", async || store.try_pass_lock().await.unwrap());
+        let next =
+            wait::until("another has it", async || store.try_lock(Lock::Passes).await.unwrap());
         next.await.release().await;
     }
 }
