@@ -7,7 +7,7 @@ pub mod rabbitmq;
 
 use crate::domain::{plan::Action, topology::Topology};
 use async_trait::async_trait;
-use std::error::Error;
+use std::{error::Error, time::Duration};
 use uuid::Uuid;
 
 /// What a broker said or did when it could not do what was asked.
@@ -88,6 +88,14 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// When the broker cannot be read.
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// For how long the oldest event that waits in a queue has waited at least, as far as the
+    /// broker remembers: nothing when none waits, or when it remembers nothing. Takes no event out
+    /// of its queue to find out.
+    ///
+    /// # Errors
+    /// When the broker cannot be read.
+    async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError>;
 
     /// Makes one action true; succeeds when it already is. Returns how many events were destroyed,
     /// by the broker's own count. Several may run at the same time.

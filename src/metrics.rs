@@ -2,8 +2,10 @@
 //! hearken is not there. No label comes from user data except group and bus.
 
 mod events;
+mod executions;
 
 pub use events::CONNECTIONS;
+pub use executions::Running;
 
 use crate::domain::{
     drift::DriftKind,
@@ -76,13 +78,10 @@ pub struct Metrics {
     drift: Family<Kind, Gauge>,
     oldest_drift: Seconds,
     dispatched: Family<Bus, Counter>,
-    handled: Family<Group, Counter>,
-    failed: Family<Group, Counter>,
-    in_flight: Family<Group, Gauge>,
-    handling: Family<Group, Histogram>,
     requests: Family<Request, Counter>,
     request_duration: Histogram,
     events: events::Counters,
+    executions: executions::Counters,
 }
 
 fn buckets() -> Histogram {
@@ -102,13 +101,10 @@ impl Default for Metrics {
             drift: Family::default(),
             oldest_drift: Seconds::default(),
             dispatched: Family::default(),
-            handled: Family::default(),
-            failed: Family::default(),
-            in_flight: Family::default(),
-            handling: Family::new_with_constructor(buckets),
             requests: Family::default(),
             request_duration: buckets(),
             events: events::Counters::default(),
+            executions: executions::Counters::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -155,19 +151,6 @@ impl Metrics {
             self.oldest_drift.clone(),
         );
         r.register("dispatched", "Events accepted by this node", self.dispatched.clone());
-        r.register("handled", "Events a listener handled on this node", self.handled.clone());
-        r.register(
-            "failed",
-            "Executions of a listener that failed on this node",
-            self.failed.clone(),
-        );
-        r.register("in_flight", "Executions under way on this node", self.in_flight.clone());
-        r.register_with_unit(
-            "handling",
-            "Duration of an execution",
-            secs.clone(),
-            self.handling.clone(),
-        );
         r.register(
             "http_requests",
             "HTTP requests by method, route and status",
@@ -180,6 +163,7 @@ impl Metrics {
             self.request_duration.clone(),
         );
         self.events.register(r);
+        self.executions.register(r);
     }
 
     fn start_at_zero(&self) {
@@ -201,6 +185,7 @@ impl Metrics {
     /// The text that Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.executions.refresh();
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -258,25 +243,8 @@ impl Metrics {
     /// A listener runs here: its counters start at zero.
     pub fn listener(&self, bus: &BusName, group: &GroupName) {
         let label = Group { bus: bus.to_string(), group: group.to_string() };
-        drop(self.handled.get_or_create(&label));
-        drop(self.failed.get_or_create(&label));
-        drop(self.in_flight.get_or_create(&label));
+        self.executions.listener(&label);
         self.events.listener(&label);
-    }
-
-    /// An execution began.
-    pub fn execution_began(&self, bus: &BusName, group: &GroupName) {
-        let label = Group { bus: bus.to_string(), group: group.to_string() };
-        self.in_flight.get_or_create(&label).inc();
-    }
-
-    /// An execution ended, or was abandoned.
-    pub fn execution_ended(&self, bus: &BusName, group: &GroupName, handled: bool, took: Duration) {
-        let label = Group { bus: bus.to_string(), group: group.to_string() };
-        self.in_flight.get_or_create(&label).dec();
-        self.handling.get_or_create(&label).observe(took.as_secs_f64());
-        let counter = if handled { &self.handled } else { &self.failed };
-        counter.get_or_create(&label).inc();
     }
 
     /// A request was answered. `route` is the pattern that matched, or `none`.

@@ -11,6 +11,7 @@ use crate::{
     store::{Store, StoreError, local::LocalError},
 };
 use async_trait::async_trait;
+use std::time::Duration;
 
 /// The broker of a single node. Nobody else can change what it holds, and it is never away longer
 /// than its store.
@@ -51,6 +52,11 @@ impl Broker for LocalBroker {
         let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
         let (consumers, unacked) = self.occupancy.of(queue);
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
+    }
+
+    async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
+        let oldest = self.store.local_oldest(queue).await;
+        oldest.map_err(|error| away(&format!("looking how old queue {queue} is"), error))
     }
 
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {

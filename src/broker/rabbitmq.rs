@@ -1,6 +1,7 @@
 //! RabbitMQ, as the reconciler sees it: read over the management API, changed over AMQP.
 
 mod admin;
+mod history;
 mod management;
 mod observed;
 
@@ -17,6 +18,7 @@ use admin::Admin;
 use async_trait::async_trait;
 use management::Management;
 use observed::{BindingRow, ExchangeRow, Overview, PolicyRow, QueueRow};
+use std::time::Duration;
 
 /// Where the broker is, and how this cluster names what it owns there.
 #[derive(Debug, Clone)]
@@ -105,6 +107,18 @@ impl Broker for RabbitMqBroker {
             return Err(uncounted(queue));
         };
         Ok(Some(Depth { ready, unacked, consumers }))
+    }
+
+    async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
+        let mut oldest = None;
+        for window in history::WINDOWS {
+            let Some(row) = self.management.history(queue, window).await? else { return Ok(None) };
+            oldest = oldest.max(row.oldest());
+            if oldest.is_none_or(|oldest| oldest < window.reach) {
+                break;
+            }
+        }
+        Ok(oldest)
     }
 
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {

@@ -75,11 +75,10 @@ impl Health {
     /// How much waits in a queue, and for how long where that is known.
     async fn waiting(&self, queue: &str, depth: Depth) -> String {
         let events = if depth.ready == 1 { "event waits" } else { "events wait" };
-        let oldest = if self.cluster { None } else { self.store.local_oldest(queue).await.ok() };
-        match oldest.flatten() {
+        match self.broker.oldest(queue).await.ok().flatten() {
             Some(oldest) => {
                 let oldest = Span::from_secs(oldest.as_secs());
-                format!("{} {events}, the oldest for {oldest}", depth.ready)
+                format!("{} {events}, the oldest for at least {oldest}", depth.ready)
             }
             None => format!("{} {events}", depth.ready),
         }

@@ -10,10 +10,7 @@ use crate::{
     metrics::Metrics,
 };
 use async_trait::async_trait;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 use time::OffsetDateTime;
 
 /// What a supervisor holds of a listener.
@@ -86,34 +83,14 @@ pub(super) struct Counted {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Counts an execution as failed unless it is told otherwise, also when it is abandoned.
-struct Count<'a> {
-    metrics: &'a Metrics,
-    execution: &'a Execution,
-    began: Instant,
-    handled: bool,
-}
-
-impl Drop for Count<'_> {
-    fn drop(&mut self) {
-        let Execution { bus, group, .. } = self.execution;
-        let took: Duration = self.began.elapsed();
-        self.metrics.execution_ended(bus, group, self.handled, took);
-    }
-}
-
 #[async_trait]
 impl Handler for Counted {
     async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
-        let Execution { bus, group, attempt, .. } = execution;
-        self.metrics.execution_began(bus, group);
-        if *attempt > 0 {
-            self.metrics.retried(bus, group);
-        }
-        let mut count =
-            Count { metrics: &self.metrics, execution, began: Instant::now(), handled: false };
+        let running = self.metrics.execution(execution);
         let result = self.listener.on_event(event, execution).await;
-        count.handled = result.is_ok();
+        if result.is_ok() {
+            running.handled();
+        }
         result
     }
 }

@@ -162,6 +162,12 @@ impl Handle {
         self.parts.broker.depth(queue).await.ok().flatten()
     }
 
+    /// For how long the oldest event that waits in a queue has waited at least, where the broker
+    /// says.
+    pub async fn oldest(&self, queue: &str) -> Option<Duration> {
+        self.parts.broker.oldest(queue).await.ok().flatten()
+    }
+
     /// The group whose current work queue this is.
     #[must_use]
     pub fn queue_group(&self, queue: &str) -> Option<GroupName> {

@@ -1,6 +1,9 @@
 //! The part of RabbitMQ's management API that is read.
 
-use super::observed::{CountRow, Overview};
+use super::{
+    history::{HistoryRow, Window},
+    observed::{CountRow, Overview},
+};
 use crate::{
     amqp::{AmqpUrl, ConfigError},
     broker::BrokerError,
@@ -68,6 +71,20 @@ impl Management {
     pub(super) async fn queue(&self, name: &str) -> Result<Option<CountRow>, BrokerError> {
         let what = format!("count what queue {name} holds");
         self.get(&what, &["queues", &self.virtual_host, name], "").await
+    }
+
+    /// What one queue held; nothing when there is no such queue or virtual host.
+    pub(super) async fn history(
+        &self,
+        name: &str,
+        Window { reach, step }: Window,
+    ) -> Result<Option<HistoryRow>, BrokerError> {
+        let what = format!("read what queue {name} held");
+        let (age, step) = (reach.as_secs(), step.as_secs());
+        let query = format!(
+            "lengths_age={age}&lengths_incr={step}&msg_rates_age={age}&msg_rates_incr={step}"
+        );
+        self.get(&what, &["queues", &self.virtual_host, name], &query).await
     }
 
     /// How the broker introduces itself.

@@ -2,6 +2,7 @@
 
 use super::view::{Backlog, ListenerView, work_queue};
 use crate::{
+    broker::Depth,
     domain::{
         event::Version,
         name::{BusName, ClassName, GroupName},
@@ -25,6 +26,7 @@ use axum::{
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 /// How long the broker may take to say what a queue holds.
@@ -143,18 +145,18 @@ pub(crate) async fn show(
     });
     let backlog = match work_queue(app.roster.layout(), configured) {
         None => None,
-        Some(queue) => {
-            tokio::time::timeout(DEPTH_LIMIT, app.reconciler.depth(&queue)).await.ok().flatten()
-        }
+        Some(queue) => timeout(DEPTH_LIMIT, backlog(&app, &queue)).await.ok().flatten(),
     };
-    let backlog = backlog.map(|depth| Backlog {
-        ready: depth.ready,
-        unacked: depth.unacked,
-        consumers: depth.consumers,
-    });
     let filter = DeadLetterFilter { group: Some(group.clone()), ..DeadLetterFilter::default() };
     let dead_letters = app.store.count_dead_letters(&filter).await?;
     let listener = ListenerView::new(&app, configured, &status);
     let detail = Detail { listener, nodes: nodes.collect(), backlog, dead_letters };
     Ok(([(header::ETAG, etag(roster.version()))], Json(detail)).into_response())
+}
+
+async fn backlog(app: &App, queue: &str) -> Option<Backlog> {
+    let Depth { ready, unacked, consumers } = app.reconciler.depth(queue).await?;
+    let oldest = if ready > 0 { app.reconciler.oldest(queue).await } else { None };
+    let oldest_seconds = oldest.map(|oldest| oldest.as_secs());
+    Some(Backlog { ready, unacked, consumers, oldest_seconds })
 }

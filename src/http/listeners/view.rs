@@ -81,6 +81,7 @@ pub enum Convergence {
 
 /// What a work queue holds.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Backlog {
     /// Events that wait.
     pub ready: u64,
@@ -88,6 +89,10 @@ pub struct Backlog {
     pub unacked: u64,
     /// Consumers.
     pub consumers: u64,
+    /// For how many seconds the oldest event that waits has waited at least; null where none waits
+    /// or the broker does not remember.
+    #[schema(required = true)]
+    pub oldest_seconds: Option<u64>,
 }
 
 impl ListenerView {

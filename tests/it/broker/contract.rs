@@ -18,7 +18,10 @@ use hearken::{
     },
 };
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -147,6 +150,29 @@ pub(crate) async fn the_depth_of_an_empty_queue_is_zero(broker: &dyn Broker, lay
     });
     assert_eq!(depth.await, Some(Depth::default()));
     assert_eq!(broker.depth(&layout.work(&bus(), &listener("z").group, 1)).await.unwrap(), None);
+}
+
+pub(crate) async fn the_oldest_event_that_waits_grows_older(
+    broker: &dyn Broker,
+    layout: &Layout,
+    publish: impl AsyncFnOnce(),
+) {
+    converge(broker, layout, &[listener("a")]).await;
+    let queue = layout.work(&bus(), &listener("a").group, 1);
+    assert_eq!(broker.oldest(&queue).await.unwrap(), None);
+    let before = Instant::now();
+    publish().await;
+    let beyond = async |age: Duration| {
+        wait::until("the event grows older", async || {
+            broker.oldest(&queue).await.unwrap().filter(|oldest| *oldest > age)
+        })
+        .await
+    };
+    let first = beyond(Duration::ZERO).await;
+    let second = beyond(first).await;
+    let limit = before.elapsed();
+    assert!(second <= limit, "{second:?} of {limit:?}");
+    assert_eq!(broker.oldest(&layout.work(&bus(), &listener("z").group, 1)).await.unwrap(), None);
 }
 
 pub(crate) async fn a_report_does_nothing(broker: &dyn Broker, layout: &Layout) {

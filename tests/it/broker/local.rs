@@ -7,14 +7,20 @@ use hearken::{
     domain::layout::{Flavor, Layout},
     store::Store,
 };
+use serde_json::json;
 use tempfile::TempDir;
 
-async fn fresh() -> (TempDir, LocalBroker, Layout) {
+async fn with_store() -> (TempDir, Store, LocalBroker, Layout) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(folder.path()).await.unwrap();
     let (prefix, cluster) = ("hearken".to_owned(), store.cluster_id());
     let layout = Layout { prefix, cluster, flavor: Flavor::Local, ..Layout::default() };
-    let broker = LocalBroker::new(store, layout.clone(), Occupancy::default());
+    let broker = LocalBroker::new(store.clone(), layout.clone(), Occupancy::default());
+    (folder, store, broker, layout)
+}
+
+async fn fresh() -> (TempDir, LocalBroker, Layout) {
+    let (folder, _, broker, layout) = with_store().await;
     (folder, broker, layout)
 }
 
@@ -52,6 +58,16 @@ async fn a_deleted_group_comes_back_with_its_bindings() {
 async fn the_depth_of_an_empty_queue_is_zero() {
     let (_folder, broker, layout) = fresh().await;
     contract::the_depth_of_an_empty_queue_is_zero(&broker, &layout).await;
+}
+
+#[tokio::test]
+async fn the_oldest_event_that_waits_grows_older() {
+    let (_folder, store, broker, layout) = with_store().await;
+    let publish = async || {
+        let main = layout.main(&contract::bus());
+        store.local_publish(&main, "", None, &json!({}), b"x").await.unwrap();
+    };
+    contract::the_oldest_event_that_waits_grows_older(&broker, &layout, publish).await;
 }
 
 #[tokio::test]

@@ -46,6 +46,20 @@ async fn fresh() -> (VirtualHost, RabbitMqBroker, Layout) {
     (host, broker, layout())
 }
 
+/// Publishes events to the main exchange.
+async fn publish(host: &VirtualHost, layout: &Layout, count: usize) {
+    let plain = lapin::Connection::connect(&host.amqp, lapin::ConnectionProperties::default());
+    let channel = plain.await.unwrap().create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    for _ in 0..count {
+        let options = BasicPublishOptions::default();
+        let main = layout.main(&bus()).into();
+        let properties = BasicProperties::default();
+        let confirm = channel.basic_publish(main, "".into(), options, b"x", properties).await;
+        assert!(confirm.unwrap().await.unwrap().is_ack());
+    }
+}
+
 #[tokio::test]
 async fn what_is_desired_is_observed() {
     let (_, broker, layout) = fresh().await;
@@ -87,6 +101,13 @@ async fn a_deleted_group_comes_back_with_its_bindings() {
 async fn the_depth_of_an_empty_queue_is_zero() {
     let (_, broker, layout) = fresh().await;
     contract::the_depth_of_an_empty_queue_is_zero(&broker, &layout).await;
+}
+
+#[tokio::test]
+async fn the_oldest_event_that_waits_grows_older() {
+    let (host, broker, layout) = fresh().await;
+    let publish = async || publish(&host, &layout, 1).await;
+    contract::the_oldest_event_that_waits_grows_older(&broker, &layout, publish).await;
 }
 
 #[tokio::test]
@@ -190,16 +211,7 @@ async fn deleting_a_queue_says_how_much_it_destroyed() {
     let (host, broker, layout) = fresh().await;
     converge(&broker, &layout, &[listener("a")]).await;
     let queue = layout.work(&bus(), &listener("a").group, 1);
-    let plain = lapin::Connection::connect(&host.amqp, lapin::ConnectionProperties::default());
-    let channel = plain.await.unwrap().create_channel().await.unwrap();
-    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-    for _ in 0..3 {
-        let options = BasicPublishOptions::default();
-        let main = layout.main(&bus()).into();
-        let properties = BasicProperties::default();
-        let confirm = channel.basic_publish(main, "".into(), options, b"x", properties).await;
-        assert!(confirm.unwrap().await.unwrap().is_ack());
-    }
+    publish(&host, &layout, 3).await;
     wait::until("the events are counted", async || {
         broker.depth(&queue).await.ok().flatten().filter(|depth| depth.ready == 3)
     })
