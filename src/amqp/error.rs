@@ -48,6 +48,13 @@ pub enum AmqpError {
         /// Why.
         cause: String,
     },
+    /// What was published was not taken: a queue that it belongs into is full, or has no leader.
+    /// Other queues may have it.
+    #[error("RabbitMQ at {address} did not take the event: a queue is full or not available")]
+    NotTaken {
+        /// The broker.
+        address: String,
+    },
 }
 
 /// What an unanswered question is said to have died of.
@@ -57,7 +64,7 @@ impl AmqpError {
     /// Whether the same may succeed later without anybody changing anything on our side.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::NotTaken { .. })
     }
 
     pub(crate) fn silent(address: &str) -> Self {

@@ -160,7 +160,7 @@ impl BrokerError {
             AmqpError::Credentials { .. }
             | AmqpError::VirtualHost { .. }
             | AmqpError::Tls { .. } => Self::Refused { what, reply: error.to_string() },
-            AmqpError::Unreachable { .. } => {
+            AmqpError::Unreachable { .. } | AmqpError::NotTaken { .. } => {
                 Self::Unreachable { what, source: Some(Box::new(error)) }
             }
         }

@@ -173,7 +173,9 @@ impl RabbitMqBus {
 
 impl Shared {
     /// Tries thrice, since a duplicate costs less than an event that its producer gives up. A
-    /// refusal is not tried again. All of that takes [`LIMIT`] at most.
+    /// refusal is not tried again, nor is what one queue did not take: the others have it, and
+    /// would have it once more with each try of the seconds in which a queue has no leader. All of
+    /// that takes [`LIMIT`] at most.
     async fn publish(&self, exchange: &str, message: &Message) -> Result<Published, AmqpError> {
         let tries = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
@@ -181,7 +183,7 @@ impl Shared {
             .with_jitter();
         let trying = (async || self.publisher.publish(exchange, message.clone()).await)
             .retry(tries)
-            .when(AmqpError::is_transient);
+            .when(|error| error.is_transient() && !matches!(error, AmqpError::NotTaken { .. }));
         match timeout(LIMIT, trying).await {
             Ok(outcome) => outcome,
             Err(_) => Err(AmqpError::silent(self.publishing.address())),

@@ -7,9 +7,9 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// How long nothing must have happened. The longest pause before a retry is shorter, and what waits
-/// for one is in a queue.
-const QUIET: Duration = Duration::from_secs(3);
+/// How long nothing must have happened. What waits for a retry is in a queue, and a quorum queue
+/// tells how much it holds every five seconds (RabbitMQ, `quorum_tick_interval`).
+const QUIET: Duration = Duration::from_secs(8);
 
 /// Kinds of dead letters that are no listener's.
 const DISPATCH_FAILURE: &str = "dispatch-failure";

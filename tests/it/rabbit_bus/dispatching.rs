@@ -18,10 +18,11 @@ use hearken::{
 use lapin::{
     ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use std::{
     collections::BTreeSet,
+    error::Error as _,
     time::{Duration, Instant},
 };
 
@@ -55,6 +56,28 @@ async fn events_dispatched_at_once_all_arrive() {
     handler.began(500).await;
     consumer.stop.stop(patient()).await;
     assert_eq!(handler.ids(), ids);
+}
+
+#[tokio::test]
+async fn what_one_queue_does_not_take_is_in_the_others_once_and_is_an_error() {
+    let scene = scene(&[listener("a")]).await;
+    let node = scene.bus("n1");
+    let (_connection, channel) = scene.plain().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let options = QueueDeclareOptions::default();
+    channel.queue_declare("full".into(), options, arguments).await.unwrap();
+    let (main, options) = (scene.layout.main(&bus()), QueueBindOptions::default());
+    let none = FieldTable::default();
+    channel.queue_bind("full".into(), main.into(), "".into(), options, none).await.unwrap();
+    let refused = node.dispatch(&bus(), &event("e1"), true).await.unwrap_err();
+    let causes = refused.source().unwrap().to_string();
+    assert!(
+        causes.contains("did not take the event: a queue is full or not available"),
+        "{causes}"
+    );
+    assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (1, 0));
 }
 
 #[tokio::test]

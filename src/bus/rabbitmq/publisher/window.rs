@@ -181,7 +181,7 @@ impl Flying {
             }
             Ok(Confirmation::Nack(message)) => {
                 returned.extend(message);
-                State::Failed(lost(address, NACKED))
+                State::Failed(AmqpError::NotTaken { address: address.to_owned() })
             }
             Ok(Confirmation::NotRequested) => State::Failed(lost(address, UNASKED)),
             Err(error) => State::Failed(AmqpError::of(error, address)),
@@ -190,8 +190,6 @@ impl Flying {
     }
 }
 
-/// The broker could not take it. It passes.
-const NACKED: &str = "it did not take the event: a queue is full or not available";
 const UNASKED: &str = "it was not asked to confirm";
 
 /// Two messages that are the same in every byte are not told apart: both came back then.
