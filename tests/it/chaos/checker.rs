@@ -7,8 +7,24 @@ use super::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// How long after a fault was mended it may still have events sent again: as long as the longest
+/// answer is waited for, and some seconds in which queues find their leaders.
+const RECOVERY: Duration = Duration::from_secs(15);
+
+/// How many copies of one event one fault may make: one for each time that it is published without
+/// an answer, which is thrice at most and once more with each growing pause after that, and one for
+/// each time that it is handed out or sent on again.
+const COPIES: usize = 6;
+
+/// Something that was done to the system, from when to when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) begun: Instant,
+    pub(super) mended: Instant,
+}
 
 /// A dead letter, as REST lists it.
 #[derive(Debug, Clone)]
@@ -30,9 +46,8 @@ pub(super) struct Evidence {
     pub(super) dead: Vec<Dead>,
     /// When [`TRAVELLER`] was perhaps not in the roster.
     pub(super) away: Vec<(Instant, Instant)>,
-    /// How many executions and dead letters of a group may be there twice: what was in flight at
-    /// the faults of the run.
-    pub(super) repetitions: usize,
+    /// What was done to the system. Only an event that was on its way then may run again.
+    pub(super) faults: Vec<Fault>,
 }
 
 /// What came of one group.
@@ -45,14 +60,16 @@ pub(super) struct Counts {
     dead: usize,
     /// Executions and dead letters beyond what one delivery costs.
     repeated: usize,
+    /// The most of them that one event had.
+    most: usize,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { required, worked, failed, dead, repeated } = self;
+        let Self { required, worked, failed, dead, repeated, most } = self;
         write!(
             out,
-            "{required} required, {worked} worked, {failed} failed, {dead} dead, {repeated} repeated"
+            "{required} required, {worked} worked, {failed} failed, {dead} dead, {repeated} repeated, of one event {most} at most"
         )
     }
 }
@@ -74,13 +91,6 @@ impl Evidence {
             } else {
                 self.judge_once(group, &mut verdict.wrong)
             };
-            if counts.repeated > self.repetitions {
-                let (found, most) = (counts.repeated, self.repetitions);
-                verdict.wrong.push(format!(
-                    "group {} repeated {found} executions; the faults explain {most}",
-                    group.name
-                ));
-            }
             verdict.counts.insert(group.name, counts);
         }
         let known: BTreeSet<&str> = self.posted.iter().map(|posted| &*posted.event).collect();
@@ -118,15 +128,19 @@ impl Evidence {
         }
 
         let mut counts = Counts { required: required.len(), ..Counts::default() };
-        for runs in runs.values() {
+        let mut repeated: BTreeMap<&str, usize> = BTreeMap::new();
+        for (event, runs) in &runs {
             counts.worked += runs.iter().filter(|worked| **worked).count();
             counts.failed += runs.iter().filter(|worked| !**worked).count();
             let first = runs.iter().position(|worked| *worked).unwrap_or(usize::MAX);
             let allowed = first.saturating_add(1).min(group.attempts + 1);
-            counts.repeated += runs.len().saturating_sub(allowed);
+            repeated.insert(event, runs.len().saturating_sub(allowed));
         }
         counts.dead = dead.values().sum();
-        counts.repeated += dead.values().map(|count| count - 1).sum::<usize>();
+        for (event, count) in dead {
+            *repeated.entry(event).or_default() += count - 1;
+        }
+        self.explain(group, repeated, &mut counts, wrong);
         counts
     }
 
@@ -138,11 +152,50 @@ impl Evidence {
             *times.entry((&one.event, &one.node)).or_default() += 1;
             counts.worked += 1;
         }
-        counts.repeated = times.values().map(|times| times - 1).sum();
+        let mut repeated: BTreeMap<&str, usize> = BTreeMap::new();
+        for ((event, _), times) in times {
+            *repeated.entry(event).or_default() += times - 1;
+        }
+        self.explain(group, repeated, &mut counts, wrong);
         let dead = self.dead.iter().filter(|dead| dead.group == group.name);
         let what = format!("group {} runs on every node and has dead letters", group.name);
         complain(wrong, &what, dead.map(|dead| &*dead.event));
         counts
+    }
+
+    /// Counts what a group repeated of each event, and complains of what no fault explains.
+    fn explain(
+        &self,
+        group: &Group,
+        repeated: BTreeMap<&str, usize>,
+        counts: &mut Counts,
+        wrong: &mut Vec<String>,
+    ) {
+        counts.repeated = repeated.values().sum();
+        counts.most = repeated.values().copied().max().unwrap_or_default();
+        let nodes: BTreeSet<&str> = self.executions.iter().map(|one| &*one.node).collect();
+        let places = if group.every_node { nodes.len() } else { 1 };
+        let each = COPIES * (group.attempts + 1) * places;
+        let unexplained = repeated.into_iter().filter(|(event, repeated)| {
+            *repeated > 0 && *repeated > each * self.faults_met(group, event)
+        });
+        complain(
+            wrong,
+            &format!("group {} repeated more often than faults explain", group.name),
+            unexplained.map(|(event, _)| event),
+        );
+    }
+
+    /// How many faults there were from when an event was sent until it ran for the last time.
+    fn faults_met(&self, group: &Group, event: &str) -> usize {
+        let of_event = |one: &&Execution| one.group == group.name && one.event == event;
+        let last = self.executions.iter().filter(of_event).map(|one| one.at).max();
+        let Some(posted) = self.posted.iter().find(|posted| posted.event == event) else {
+            return 0;
+        };
+        let last = last.map_or(posted.answered, |last| last.max(posted.answered));
+        let meets = |fault: &&Fault| fault.begun <= last && posted.sent <= fault.mended + RECOVERY;
+        self.faults.iter().filter(meets).count()
     }
 
     /// The outcomes of a group's executions of each event, in order.
@@ -199,7 +252,6 @@ fn complain<'a>(wrong: &mut Vec<String>, what: &str, events: impl Iterator<Item 
 
 mod tests {
     use super::{super::groups::GROUPS, *};
-    use std::time::Duration;
 
     const SEED: u64 = 3;
 
@@ -213,7 +265,7 @@ mod tests {
             executions: Vec::new(),
             dead: Vec::new(),
             away: Vec::new(),
-            repetitions: 0,
+            faults: Vec::new(),
         };
         for number in 0..10 {
             let event = format!("e{number}");
@@ -283,18 +335,37 @@ mod tests {
     }
 
     #[test]
-    fn more_repetitions_than_the_faults_explain_are_wrong_and_fewer_are_counted() {
+    fn what_is_repeated_is_wrong_unless_the_event_met_a_fault_and_is_counted() {
         let mut evidence = sound();
         let again = evidence.executions.iter().find(|one| one.group == "healthy").cloned();
         evidence.executions.extend(again);
         let twice = evidence.dead.iter().find(|dead| dead.group == "failing").cloned();
         evidence.dead.extend(twice);
-        says(&evidence, "group healthy repeated 1 executions; the faults explain 0");
-        says(&evidence, "group failing repeated 1 executions; the faults explain 0");
-        evidence.repetitions = 1;
+        let everywhere = "group everywhere repeated";
+        assert!(!evidence.judge().wrong.iter().any(|wrong| wrong.contains(everywhere)));
+        says(&evidence, "group healthy repeated more often than faults explain (1 events): e0");
+        says(&evidence, "group failing repeated more often than faults explain (1 events): e0");
+        let sent = evidence.posted[0].sent;
+        let fault = |begun| Fault { begun, mended: begun + Duration::from_secs(1) };
+        evidence.faults = vec![fault(sent + Duration::from_secs(1))];
+        says(&evidence, "group healthy repeated");
+        evidence.faults = vec![fault(sent)];
         let verdict = evidence.judge();
         assert_eq!(verdict.wrong, Vec::<String>::new());
-        assert_eq!(verdict.counts["healthy"].repeated, 1);
+        assert_eq!((verdict.counts["healthy"].repeated, verdict.counts["healthy"].most), (1, 1));
+    }
+
+    #[test]
+    fn a_fault_explains_some_copies_of_an_event_and_not_any_number() {
+        let mut evidence = sound();
+        let (begun, mended) = (evidence.posted[0].sent, evidence.posted[0].sent);
+        evidence.faults = vec![Fault { begun, mended }];
+        let again = evidence.executions.iter().find(|one| one.group == "everywhere").cloned();
+        evidence.executions.extend(std::iter::repeat_n(again.unwrap(), COPIES));
+        assert_eq!(evidence.judge().wrong, Vec::<String>::new());
+        let once_more = evidence.executions.last().cloned();
+        evidence.executions.extend(once_more);
+        says(&evidence, "group everywhere repeated more often than faults explain (1 events): e0");
     }
 
     #[test]

@@ -55,9 +55,6 @@ pub(super) const GROUPS: [Group; 7] = [
     Group { every_node: true, ..once("everywhere", Rule::Works, 0) },
 ];
 
-/// The wait levels that they use: 100 ms doubled up to the most attempts, and one for the jitter.
-pub(super) const WAIT_LEVELS: usize = 5;
-
 const fn once(name: &'static str, rule: Rule, attempts: usize) -> Group {
     Group { name, rule, every_node: false, attempts }
 }

@@ -13,10 +13,10 @@ use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many requests are under way at a time.
-pub(super) const WINDOW: usize = 48;
+const WINDOW: usize = 48;
 
 /// How many events a batch has at most.
-pub(super) const BATCH: usize = 8;
+const BATCH: usize = 8;
 
 /// How long a client waits for an answer before it counts as unknown.
 const PATIENCE: Duration = Duration::from_secs(40);

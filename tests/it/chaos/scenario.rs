@@ -1,9 +1,9 @@
 //! A run: load, faults, quiet, judgement.
 
 use super::{
-    checker::Evidence,
-    groups::{Execution, GROUPS, Rule, SLOWEST, WAIT_LEVELS},
-    load::{BATCH, Load, Outcome, WINDOW},
+    checker::{Evidence, Fault},
+    groups::{Execution, GROUPS, Rule, SLOWEST},
+    load::{Load, Outcome},
     schedule::{Size, Step},
     world::World,
 };
@@ -26,16 +26,6 @@ const SETTLE: Duration = Duration::from_mins(2);
 /// How long a group may take for events that come in when nothing is wrong any more.
 const CALM: Duration = Duration::from_secs(30);
 
-/// How long hearken waits for a confirm, and the brokers of tests for that of what returns.
-const ANSWER: Duration = Duration::from_secs(10);
-
-/// Executions of a group that a node has in hand at most.
-const CONCURRENCY: usize = 10;
-
-/// Events of a wait queue that are on their way back at a time (RabbitMQ,
-/// `dead_letter_worker_consumer_prefetch`).
-const RETURNING: usize = 32;
-
 /// A run under way.
 pub(super) struct Scenario {
     pub(super) world: World,
@@ -45,9 +35,7 @@ pub(super) struct Scenario {
     sending: JoinHandle<()>,
     stop: CancellationToken,
     away: Vec<(Instant, Instant)>,
-    faults: usize,
-    /// How many executions of a group the faults explain that were repeated.
-    repetitions: usize,
+    faults: Vec<Fault>,
 }
 
 impl Scenario {
@@ -59,17 +47,7 @@ impl Scenario {
         let stop = CancellationToken::new();
         let sending = tokio::spawn(load.clone().run(seed, RATE, stop.clone()));
         let begin = Instant::now();
-        Self {
-            world,
-            seed,
-            begin,
-            load,
-            sending,
-            stop,
-            away: Vec::new(),
-            faults: 0,
-            repetitions: 0,
-        }
+        Self { world, seed, begin, load, sending, stop, away: Vec::new(), faults: Vec::new() }
     }
 
     /// How long it has been going on.
@@ -81,9 +59,10 @@ impl Scenario {
     pub(super) async fn step(&mut self, step: &Step) {
         tokio::time::sleep(step.pause).await;
         println!("chaos: {:7.3} s {step}", self.elapsed().as_secs_f32());
-        let begin = Instant::now();
+        let begun = Instant::now();
         self.away.extend(self.world.suffer(step).await);
-        self.explain(step.faults.len(), begin);
+        let fault = Fault { begun, mended: Instant::now() };
+        self.faults.extend(step.faults.iter().map(|_| fault));
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
@@ -111,18 +90,8 @@ impl Scenario {
         self.wait_accepted().await;
         let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
         self.world.broker(broker, restart).await;
-        self.explain(1, killed);
+        self.faults.push(Fault { begun: killed, mended: Instant::now() });
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
-    }
-
-    /// Counts faults that came together. What was in flight then is sent again, and once more
-    /// whenever an answer was waited for in vain.
-    fn explain(&mut self, faults: usize, begin: Instant) {
-        let in_hand = CONCURRENCY * self.world.nodes();
-        let in_flight = in_hand + WINDOW * BATCH + RETURNING * WAIT_LEVELS;
-        let waits = usize::try_from(begin.elapsed().as_secs() / ANSWER.as_secs()).unwrap_or(0);
-        self.faults += faults;
-        self.repetitions += faults * (1 + waits) * in_flight;
     }
 
     /// Waits until some more events were sent and accepted.
@@ -155,13 +124,12 @@ impl Scenario {
         wrong.extend(verdict.wrong);
         let accepted = evidence.posted.iter().filter(|one| one.outcome == Outcome::Accepted);
         println!(
-            "chaos: seed {}: {} faults, {} events sent, {} accepted, {} executions, at most {} repetitions explained",
+            "chaos: seed {}: {} faults, {} events sent, {} accepted, {} executions",
             self.seed,
-            self.faults,
+            self.faults.len(),
             evidence.posted.len(),
             accepted.count(),
             evidence.executions.len(),
-            evidence.repetitions,
         );
         for (group, counts) in &verdict.counts {
             println!("chaos:   {group}: {counts}");
@@ -237,7 +205,7 @@ impl Scenario {
             executions: self.world.receiver.executions(),
             dead: self.world.dead().await,
             away: self.away.clone(),
-            repetitions: self.repetitions,
+            faults: self.faults.clone(),
         }
     }
 }

@@ -69,8 +69,9 @@ async fn what_one_queue_does_not_take_is_in_the_others_once_and_is_an_error() {
     let options = QueueDeclareOptions::default();
     channel.queue_declare("full".into(), options, arguments).await.unwrap();
     let (main, options) = (scene.layout.main(&bus()), QueueBindOptions::default());
-    let none = FieldTable::default();
-    channel.queue_bind("full".into(), main.into(), "".into(), options, none).await.unwrap();
+    let binding =
+        channel.queue_bind("full".into(), main.into(), "".into(), options, FieldTable::default());
+    binding.await.unwrap();
     let refused = node.dispatch(&bus(), &event("e1"), true).await.unwrap_err();
     let causes = refused.source().unwrap().to_string();
     assert!(
