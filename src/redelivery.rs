@@ -1,7 +1,8 @@
 //! Putting dead letters back, as a task (James WebAdmin, `event-dead-letters-redeliver-*`).
 //!
 //! An entry is gone once the broker has the event, and kept when anything is in the way. What fails
-//! again while the task runs is a new entry, newer than everything the task looks at.
+//! again while the task runs is a new entry, newer than everything the task looks at. One task of
+//! the cluster is at it at a time, as in James, so that two do not put the same entry back.
 
 use crate::{
     clock,
@@ -11,7 +12,7 @@ use crate::{
         name::GroupName,
     },
     reconcile::chain,
-    store::{Store, StoreError, dead_letters::DeadLetterFilter},
+    store::{HeldLock, Lock, Store, StoreError, dead_letters::DeadLetterFilter},
     tasks::Progress,
 };
 use futures_util::future::join_all;
@@ -62,6 +63,22 @@ struct Work<'a> {
     tally: Tally,
 }
 
+/// The right to put entries back.
+struct Turn<'a> {
+    store: &'a Store,
+    held: HeldLock,
+}
+
+impl Turn<'_> {
+    /// Makes sure that it is this task's turn still: the lock goes with its database session.
+    async fn keep(&mut self) -> Result<(), StoreError> {
+        if !self.held.still_held().await {
+            self.held = self.store.lock(Lock::Redelivery).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Redelivery {
     /// The type of its task.
     #[must_use]
@@ -92,7 +109,7 @@ impl Redelivery {
             tally: Tally::default(),
         };
         progress.say(self.report(&work.tally)).await;
-        let read = work.all().await;
+        let read = work.take_turn().await;
         let tally = work.tally;
         let mut report = self.report(&tally);
         let error = match (read, tally.first_failure) {
@@ -139,7 +156,15 @@ impl Redelivery {
 }
 
 impl Work<'_> {
-    async fn all(&mut self) -> Result<(), StoreError> {
+    /// Puts the entries back once it is this task's turn.
+    async fn take_turn(&mut self) -> Result<(), StoreError> {
+        let mut turn = Turn { store: self.store, held: self.store.lock(Lock::Redelivery).await? };
+        let outcome = self.all(&mut turn).await;
+        turn.held.release().await;
+        outcome
+    }
+
+    async fn all(&mut self, turn: &mut Turn<'_>) -> Result<(), StoreError> {
         let last = self.store.last_dead_letter().await?;
         match &self.asked.scope {
             Scope::All => {
@@ -149,14 +174,14 @@ impl Work<'_> {
                 groups
                     .sort_by_key(|group| (is_reserved(group), group.as_str() == DISPATCH_FAILURE));
                 for group in groups {
-                    self.group(group, last).await?;
+                    self.group(group, last, turn).await?;
                 }
                 Ok(())
             }
-            Scope::Group(group) => self.group(group.clone(), last).await,
+            Scope::Group(group) => self.group(group.clone(), last, turn).await,
             Scope::One(group, id) => {
                 if self.left > 0 {
-                    self.some(group, &[*id]).await;
+                    self.some(group, &[*id]).await?;
                 }
                 Ok(())
             }
@@ -164,7 +189,12 @@ impl Work<'_> {
     }
 
     /// The entries of a group up to a place.
-    async fn group(&mut self, group: GroupName, last: i64) -> Result<(), StoreError> {
+    async fn group(
+        &mut self,
+        group: GroupName,
+        last: i64,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), StoreError> {
         let filter = DeadLetterFilter { group: Some(group.clone()), ..self.asked.filter.clone() };
         // What was never published goes out in the order in which it came.
         let width = if group.as_str() == DISPATCH_FAILURE { 1 } else { WIDTH };
@@ -176,12 +206,18 @@ impl Work<'_> {
             after = *place;
             let ids: Vec<_> =
                 page.iter().filter(|(place, _)| *place <= last).map(|(_, id)| *id).collect();
-            self.some(&group, &ids).await;
+            turn.keep().await?;
+            self.some(&group, &ids).await?;
         }
         Ok(())
     }
 
-    async fn some(&mut self, group: &GroupName, ids: &[Uuid]) {
+    async fn some(&mut self, group: &GroupName, ids: &[Uuid]) -> Result<(), StoreError> {
+        // A node that publishes them by itself must not be at it too.
+        let alone = match group.as_str() {
+            DISPATCH_FAILURE => Some(self.store.lock(Lock::Redispatch).await?),
+            _ => None,
+        };
         self.left = self.left.saturating_sub(ids.len());
         for outcome in join_all(ids.iter().map(|id| self.one(group, *id))).await {
             match outcome {
@@ -193,7 +229,11 @@ impl Work<'_> {
                 }
             }
         }
+        if let Some(alone) = alone {
+            alone.release().await;
+        }
         self.progress.say(self.asked.report(&self.tally)).await;
+        Ok(())
     }
 
     /// Puts one entry back. `false` when it is not there any more.

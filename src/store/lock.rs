@@ -7,10 +7,10 @@ use super::{
     failure::Failure,
 };
 use sqlx::{Connection as _, PgConnection, Row as _};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 statements! {
@@ -26,7 +26,12 @@ pub enum Lock {
     Passes,
     /// Publishing again what could not be published.
     Redispatch,
+    /// Putting dead letters back because somebody asked for it.
+    Redelivery,
 }
+
+/// How often a lock is tried for that somebody else has.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Lock {
     /// Its number among the database's advisory locks.
@@ -34,6 +39,7 @@ impl Lock {
         match self {
             Self::Passes => i64::from_be_bytes(*b"\0\0passes"),
             Self::Redispatch => i64::from_be_bytes(*b"\0\0redisp"),
+            Self::Redelivery => i64::from_be_bytes(*b"\0\0redelv"),
         }
     }
 }
@@ -43,6 +49,7 @@ impl Lock {
 pub(super) struct Locks {
     passes: Arc<Mutex<()>>,
     redispatch: Arc<Mutex<()>>,
+    redelivery: Arc<Mutex<()>>,
 }
 
 /// A lock that is held. Dropped, or with its process, it is given back.
@@ -68,6 +75,7 @@ impl Store {
             let mutex = match lock {
                 Lock::Passes => &locks.passes,
                 Lock::Redispatch => &locks.redispatch,
+                Lock::Redelivery => &locks.redelivery,
             };
             let guard = Arc::clone(mutex).try_lock_owned();
             return Ok(guard.ok().map(|guard| HeldLock(Held::Sqlite(guard))));
@@ -85,6 +93,19 @@ impl Store {
         match timeout(PATIENCE, attempt).await {
             Ok(result) => result.map_err(|error: sqlx::Error| Failure::from(error).into()),
             Err(_) => Err(Failure::timeout(PATIENCE).into()),
+        }
+    }
+
+    /// Takes a lock, after whoever has it, however long that takes.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn lock(&self, lock: Lock) -> Result<HeldLock, StoreError> {
+        loop {
+            if let Some(held) = self.try_lock(lock).await? {
+                return Ok(held);
+            }
+            sleep(TRY_AGAIN).await;
         }
     }
 }

@@ -5,6 +5,7 @@ mod conditions;
 mod dead_letters;
 mod events;
 mod operations;
+mod redelivery;
 mod roster;
 mod tasks;
 mod topology;

@@ -3,22 +3,22 @@
 use crate::support::{receiver::Receiver, rest, wait};
 use serde_json::{Value, json};
 
-const NOBODY: &str = "6e0dd59d-660e-4d9b-b22f-0354479f47b4";
+pub(super) const NOBODY: &str = "6e0dd59d-660e-4d9b-b22f-0354479f47b4";
 
-fn event(id: &str, kind: &str, user: &str) -> String {
+pub(super) fn event(id: &str, kind: &str, user: &str) -> String {
     json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "user": user})
         .to_string()
 }
 
 /// A listener that fails at once with everything, until its receiver is told otherwise.
-async fn failing(rest: &rest::Rest, receiver: &Receiver, group: &str) {
+pub(super) async fn failing(rest: &rest::Rest, receiver: &Receiver, group: &str) {
     receiver.answer(500);
     let mut listener = receiver.listener(group);
     listener["retry"] = json!({"attempts": 0});
     rest.add(listener).await;
 }
 
-async fn send(rest: &rest::Rest, event: String) {
+pub(super) async fn send(rest: &rest::Rest, event: String) {
     let request = rest.ask("POST", "/events/mailboxEvent");
     let sent =
         request.header("content-type", "application/cloudevents+json").body(event).send().await;
@@ -26,7 +26,7 @@ async fn send(rest: &rest::Rest, event: String) {
 }
 
 /// Waits until a listing has so many entries.
-async fn entries(rest: &rest::Rest, query: &str, count: usize) -> Vec<Value> {
+pub(super) async fn entries(rest: &rest::Rest, query: &str, count: usize) -> Vec<Value> {
     wait::until(&format!("{count} dead letters{query}"), async || {
         let page = rest.get(&format!("/events/deadLetter{query}")).await.body;
         let entries = page["deadLetters"].as_array().expect("a list").clone();
@@ -35,7 +35,7 @@ async fn entries(rest: &rest::Rest, query: &str, count: usize) -> Vec<Value> {
     .await
 }
 
-fn id(entry: &Value) -> &str {
+pub(super) fn id(entry: &Value) -> &str {
     entry["insertionId"].as_str().expect("an id")
 }
 
@@ -146,79 +146,6 @@ async fn lists_are_filtered_and_paged_while_entries_go() {
     let last = rest.get(link.strip_prefix('<').unwrap()).await;
     assert_eq!((last.body.as_array().unwrap().len(), last.header("link")), (1, ""));
     assert_eq!(rest.get(&format!("{group}?limit=0")).await.body, json!([]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redelivered_event_is_handled_and_its_entry_gone() {
-    let rest = rest::node().await;
-    let receiver = Receiver::start().await;
-    failing(&rest, &receiver, "a").await;
-    for name in ["1", "2", "3"] {
-        send(&rest, event(name, "Tested", "bob")).await;
-    }
-    let kept = entries(&rest, "", 3).await;
-    let first = id(&kept[0]);
-    let again =
-        rest.task("POST", &format!("/events/deadLetter/groups/a/{first}?action=reDeliver")).await;
-    assert_eq!(
-        (&again["type"], &again["status"]),
-        (&json!("event-dead-letters-redeliver-one"), &json!("completed"))
-    );
-    let information = &again["additionalInformation"];
-    assert_eq!(information["successfulRedeliveriesCount"], 1, "{information}");
-    assert_eq!((&information["group"], &information["insertionId"]), (&json!("a"), &json!(first)));
-    // It failed again, which is a new entry that names the one before.
-    wait::until("it has failed again", async || {
-        let all = rest.get("/events/deadLetter").await.body["deadLetters"].as_array().cloned()?;
-        all.iter().any(|entry| entry["previous"] == first && id(entry) != first).then_some(())
-    })
-    .await;
-    entries(&rest, "", 3).await;
-    receiver.answer(204);
-    let some = rest.task("POST", "/events/deadLetter/groups/a?action=reDeliver&limit=1").await;
-    assert_eq!(some["type"], "event-dead-letters-redeliver-group");
-    assert_eq!(some["additionalInformation"]["runningOptions"], json!({"limit": 1}));
-    entries(&rest, "", 2).await;
-    let none = rest.task("POST", "/events/deadLetter?action=reDeliver&user=nobody").await;
-    assert_eq!(none["additionalInformation"]["successfulRedeliveriesCount"], 0);
-    let rest_of_them = rest.task("POST", "/events/deadLetter?action=reDeliver").await;
-    assert_eq!(rest_of_them["type"], "event-dead-letters-redeliver-all");
-    let information = &rest_of_them["additionalInformation"];
-    assert_eq!(
-        (&information["successfulRedeliveriesCount"], &information["failedRedeliveriesCount"]),
-        (&json!(2), &json!(0))
-    );
-    assert!(
-        information["timestamp"].is_string() && information["error"].is_null(),
-        "{information}"
-    );
-    entries(&rest, "", 0).await;
-    wait::until("each was handled", async || {
-        (receiver.ids().values().sum::<usize>() == 7).then_some(())
-    })
-    .await;
-    let unknown = format!("/events/deadLetter/groups/a/{NOBODY}?action=reDeliver");
-    let nothing = rest.task("POST", &unknown).await;
-    assert_eq!(nothing["status"], "completed", "as in James: {nothing}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_put_back_is_kept_and_the_task_says_why() {
-    let rest = rest::node().await;
-    let receiver = Receiver::start().await;
-    failing(&rest, &receiver, "a").await;
-    send(&rest, event("1", "Tested", "bob")).await;
-    let before = entries(&rest, "", 1).await;
-    assert_eq!(rest.ask("DELETE", "/listeners/a?wait=30s").send().await.status, 204);
-    let task = rest.task("POST", "/events/deadLetter?action=reDeliver").await;
-    let information = &task["additionalInformation"];
-    assert_eq!(
-        (&task["status"], &information["failedRedeliveriesCount"]),
-        (&json!("failed"), &json!(1))
-    );
-    let error = information["error"].as_str().expect("it says why");
-    assert!(error.contains(id(&before[0])) && error.contains("group a"), "{error}");
-    assert_eq!(entries(&rest, "", 1).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
