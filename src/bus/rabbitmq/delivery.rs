@@ -82,15 +82,25 @@ impl Work {
     }
 
     /// Runs the events of one delivery. Returns whether it can be acknowledged: each event has run
-    /// or travels on as a copy.
+    /// or travels on as a copy. Together they have the time of one execution, because RabbitMQ takes
+    /// a delivery back after 30 minutes; what has not begun then travels on alone.
     async fn run_all(&self, delivery: &Delivery, events: &[Event]) -> bool {
         let instance = self.shared.notifications.instance;
         if self.runs_inline() && is_from(instance, &delivery.properties) {
             return true;
         }
+        let (begun, limit) = (Instant::now(), self.consumption.listener.timeout.duration());
         for event in events.iter().filter(|event| !event.noop) {
             // The broker hands the original out again when its channel is gone.
             if !delivery.acker.usable() {
+                return false;
+            }
+            if begun.elapsed() >= limit && !self.consumption.every_node() {
+                let level = level_for(&self.consumption.listener.retry, Duration::ZERO);
+                let properties = waiting(&delivery.properties);
+                if self.wait(delivery, (event, false), level, properties).await {
+                    continue;
+                }
                 return false;
             }
             let Err(failure) = self.execute(event, &delivery.properties).await else { continue };

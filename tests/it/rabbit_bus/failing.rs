@@ -100,6 +100,34 @@ async fn of_several_events_in_one_body_only_those_that_failed_run_again() {
 }
 
 #[tokio::test]
+async fn the_events_of_one_body_have_the_time_of_one_execution_and_the_rest_travels_on_alone() {
+    let mut slow = quick("a");
+    slow.timeout = Span::from_secs(2);
+    slow.concurrency = 2;
+    let scene = scene(std::slice::from_ref(&slow)).await;
+    let node = scene.bus("n1");
+    let handler = gated(|_, _| Ok(()), 0);
+    let consumer = scene.consume(&node, &slow, handler.clone()).await;
+    let one = |id: &str| format!(r#"{{"Added": {{"eventId": "{id}", "user": "anna"}}}}"#);
+    let body = format!("[{}, {}, {}, {}]", one("j1"), one("j2"), one("j3"), one("j4"));
+    scene.publish(body.as_bytes(), BasicProperties::default()).await;
+    // Two executions that each take more than half of the time.
+    for count in 1..=2 {
+        handler.began(count).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(handler.seen().len(), count);
+        handler.gate.add_permits(1);
+    }
+    // In one delivery they would run one after the other.
+    let seen = handler.began(4).await;
+    assert_eq!(handler.done(), 2);
+    handler.gate.add_permits(2);
+    consumer.stop.stop(patient()).await;
+    assert!(seen.iter().all(|seen| seen.attempt == 0), "{seen:?}");
+    assert_eq!(handler.ids(), ["j1", "j2", "j3", "j4"]);
+}
+
+#[tokio::test]
 async fn a_failed_event_is_kept_while_its_wait_queue_is_away_and_its_queue_is_not_hot() {
     let retried = quick("a");
     let scene = scene(std::slice::from_ref(&retried)).await;
