@@ -4,14 +4,17 @@ use crate::{
     ROUNDS, WINDOW,
     ours::{Counting, Host, bus, event, listeners, outgoing, stop},
     rate,
-    raw::Raw,
+    raw::{FAILS, Raw},
     time,
 };
 use futures_util::{StreamExt, stream};
-use hearken::bus::{
-    EventBus, Redelivery,
-    codec::{CLOUDEVENTS_JSON, encode_cloudevent},
-    rabbitmq::RabbitMqBus,
+use hearken::{
+    bus::{
+        EventBus, Redelivery,
+        codec::{CLOUDEVENTS_JSON, encode_cloudevent},
+        rabbitmq::RabbitMqBus,
+    },
+    domain::layout::level_after,
 };
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -90,11 +93,17 @@ pub(crate) async fn latency() {
 }
 
 /// The healthy half of a group's events while the other half fails until it is a dead letter,
-/// against the same number of events raw with nothing failing.
+/// against the AMQP client that sends the failing half through the same wait queues and forgets
+/// them then; and against it with nothing failing.
 pub(crate) async fn half_failing() {
     const HEALTHY: usize = 2_000;
     let host = Host::with(listeners(1)).await;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut same, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+    let (definition, group) = (bus(), host.listeners[0].group.clone());
+    let waits: Vec<String> = (0..host.listeners[0].retry.attempts)
+        .map(|attempt| level_after(&host.listeners[0].retry, attempt))
+        .map(|level| host.layout.wait(&definition.name, level))
+        .collect();
     let odd = |event: &hearken::bus::event::Event| event.id.ends_with(['1', '3', '5', '7', '9']);
     for _ in 0..ROUNDS {
         let node = host.bus();
@@ -108,13 +117,25 @@ pub(crate) async fn half_failing() {
         node.close().await;
 
         let raw = Raw::connect(&host.amqp, &host.layout.events(&bus())).await;
-        let counter = raw.consume(&[host.queue(&host.listeners[0])]).await;
+        let queue = host.queue(&host.listeners[0]);
+        let (healthy, given_up) = raw.consume_failing(&queue, group.as_str(), waits.clone()).await;
+        let mut mixed = bodies(HEALTHY * 2, 512);
+        mixed.iter_mut().skip(1).step_by(2).for_each(|body| body.insert(0, FAILS));
+        let began = Instant::now();
+        tokio::join!(raw.publish_all(&mixed), healthy.reach(HEALTHY));
+        same.push(began.elapsed());
+        given_up.reach(HEALTHY).await;
+        drop(healthy);
+
+        let raw = Raw::connect(&host.amqp, &host.layout.events(&definition)).await;
+        let counter = raw.consume(&[queue]).await;
         let bodies = bodies(HEALTHY, 512);
         let began = Instant::now();
         tokio::join!(raw.publish_all(&bodies), counter.reach(HEALTHY));
-        theirs.push(began.elapsed());
+        plain.push(began.elapsed());
     }
-    rate("healthy executions while the other half fails", HEALTHY, ours, theirs);
+    rate("healthy executions while the other half fails", HEALTHY, ours.clone(), same);
+    rate("the same, raw with nothing that fails", HEALTHY, ours, plain);
     host.remove().await;
 }
 

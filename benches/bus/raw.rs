@@ -4,19 +4,14 @@ use crate::{CONCURRENCY, WINDOW};
 use futures_util::{StreamExt, stream};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
+    message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
         ConfirmSelectOptions,
     },
-    types::{FieldTable, ShortString},
+    types::{AMQPValue, FieldTable, ShortString},
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 
 /// A connection that publishes and one that consumes.
@@ -60,9 +55,7 @@ impl Raw {
 
     /// Consumes queues, each over a channel of its own, acknowledging each event.
     pub(crate) async fn consume(&self, queues: &[String]) -> Counter {
-        let handled = Arc::new(AtomicUsize::new(0));
-        let bell = watch::Sender::new(());
-        let mut tasks = JoinSet::new();
+        let mut counter = Counter::default();
         for queue in queues {
             let channel = self.consuming.create_channel().await.expect("a channel");
             channel.basic_qos(CONCURRENCY, BasicQosOptions::default()).await.expect("a prefetch");
@@ -71,33 +64,107 @@ impl Raw {
             let consumer =
                 channel.basic_consume(queue.as_str().into(), tag, options, FieldTable::default());
             let mut consumer = consumer.await.expect("consumed");
-            let (handled, bell) = (Arc::clone(&handled), bell.clone());
-            tasks.spawn(async move {
+            let tally = counter.tally.clone();
+            counter.tasks.spawn(async move {
                 while let Some(delivery) = consumer.next().await {
                     let delivery = delivery.expect("a delivery");
                     delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
-                    handled.fetch_add(1, Ordering::Relaxed);
-                    bell.send_replace(());
+                    tally.one();
                 }
                 drop(channel);
             });
         }
-        Counter { handled, bell, _tasks: tasks }
+        counter
     }
 }
 
-/// How many the raw consumers handled. Dropped, they end.
+impl Raw {
+    /// Consumes a queue whose failures are tried again off the consumer: each body that begins with
+    /// [`FAILS`] is sent to wait as a confirmed copy and acknowledged then, through one exchange
+    /// after the other, and given up when it comes back from the last. Counts what did not fail,
+    /// and what was given up.
+    pub(crate) async fn consume_failing(
+        &self,
+        queue: &str,
+        group: &str,
+        waits: Vec<String>,
+    ) -> (Counter, Counter) {
+        let (mut healthy, given_up) = (Counter::default(), Counter::default());
+        let channel = self.consuming.create_channel().await.expect("a channel");
+        channel.basic_qos(CONCURRENCY, BasicQosOptions::default()).await.expect("a prefetch");
+        let (options, tag) = (BasicConsumeOptions::default(), ShortString::default());
+        let consumer = channel.basic_consume(queue.into(), tag, options, FieldTable::default());
+        let mut consumer = consumer.await.expect("consumed");
+        let (publishing, group) = (self.channel.clone(), group.to_owned());
+        let waits = Arc::new(waits);
+        let (done, gone) = (healthy.tally.clone(), given_up.tally.clone());
+        healthy.tasks.spawn(async move {
+            let mut hands = JoinSet::new();
+            while let Some(delivery) = consumer.next().await {
+                let delivery = delivery.expect("a delivery");
+                let (publishing, waits) = (publishing.clone(), Arc::clone(&waits));
+                let (group, done, gone) = (group.clone(), done.clone(), gone.clone());
+                hands.spawn(async move {
+                    if delivery.data.first() != Some(&FAILS) {
+                        done.one();
+                    } else if !send_on(&publishing, &waits, &group, &delivery).await {
+                        gone.one();
+                    }
+                    delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+                });
+            }
+            drop(channel);
+        });
+        (healthy, given_up)
+    }
+}
+
+/// What a body begins with that always fails.
+pub(crate) const FAILS: u8 = b' ';
+
+/// How often a copy failed.
+const FAILED: &str = "failed";
+
+/// Sends a copy to its next wait, if there is one.
+async fn send_on(publishing: &Channel, waits: &[String], group: &str, delivery: &Delivery) -> bool {
+    let headers = delivery.properties.headers().clone().unwrap_or_default();
+    let failed = match headers.inner().get(FAILED) {
+        Some(AMQPValue::LongUInt(failed)) => *failed,
+        _ => 0,
+    };
+    let Some(wait) = waits.get(failed as usize) else { return false };
+    let mut headers = headers;
+    headers.insert(FAILED.into(), AMQPValue::LongUInt(failed + 1));
+    let properties = delivery.properties.clone().with_headers(headers);
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let confirm = publishing
+        .basic_publish(wait.as_str().into(), group.into(), options, &delivery.data, properties)
+        .await;
+    assert!(confirm.expect("published").await.expect("confirmed").is_ack());
+    true
+}
+
+/// How many raw consumers handled. Dropped, they end.
+#[derive(Default)]
 pub(crate) struct Counter {
-    handled: Arc<AtomicUsize>,
-    bell: watch::Sender<()>,
-    _tasks: JoinSet<()>,
+    tally: Tally,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Clone, Default)]
+struct Tally(watch::Sender<usize>);
+
+impl Tally {
+    fn one(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
 }
 
 impl Counter {
     /// Waits until so many were handled.
     pub(crate) async fn reach(&self, count: usize) {
-        let mut bell = self.bell.subscribe();
-        let reached = bell.wait_for(|()| self.handled.load(Ordering::Relaxed) >= count);
+        let mut tally = self.tally.0.subscribe();
+        let reached = tally.wait_for(|handled| *handled >= count);
         let reached = tokio::time::timeout(Duration::from_mins(3), reached).await;
         drop(reached.expect("they are handled in time").expect("the sender lives"));
     }
