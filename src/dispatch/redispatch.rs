@@ -189,26 +189,22 @@ impl Dispatcher {
             Ok(event) => event,
             Err(error) => return Ok(Again::Stuck(chain(&error))),
         };
-        let must_route = self.has_listeners(&bus.name);
-        let keys = failure.keys.clone();
-        let outgoing = Outgoing { event, keys, must_route, again: true };
-        let published = if self.outages.is_sent(failure.id) {
-            Ok(())
-        } else {
-            self.bus.publish(bus, &outgoing).await
-        };
-        match published {
-            Ok(()) => {
-                self.outages.sent(failure.id);
-                self.outages.over(&bus.name);
-                self.metrics.redispatched(&bus.name);
-                self.store.remove_dead_letter(failure.id).await?;
-                self.outages.forget(failure.id);
-                Ok(Again::Published)
+        if !self.outages.is_sent(failure.id) {
+            let must_route = self.has_listeners(&bus.name);
+            let keys = failure.keys.clone();
+            let outgoing = Outgoing { event, keys, must_route, again: true };
+            match self.bus.publish(bus, &outgoing).await {
+                Ok(()) => {}
+                Err(error) if may_pass(&error) => return Ok(Again::Failed(chain(&error))),
+                Err(error) => return Ok(Again::Stuck(chain(&error))),
             }
-            Err(error) if may_pass(&error) => Ok(Again::Failed(chain(&error))),
-            Err(error) => Ok(Again::Stuck(chain(&error))),
+            self.outages.sent(failure.id);
+            self.outages.over(&bus.name);
+            self.metrics.redispatched(&bus.name);
         }
+        self.store.remove_dead_letter(failure.id).await?;
+        self.outages.forget(failure.id);
+        Ok(Again::Published)
     }
 }
 

@@ -17,7 +17,7 @@ const RECOVERY: Duration = Duration::from_secs(15);
 /// How many copies of one event one fault may make: one for each time that it is published without
 /// an answer, which is thrice at most and once more with each growing pause after that, and one for
 /// each time that it is handed out or sent on again.
-const COPIES: usize = 6;
+const COPIES: usize = 8;
 
 /// Something that was done to the system, from when to when.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,7 @@ use hearken::{
     },
     store::Lock,
 };
+use sqlx::Connection as _;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -152,4 +153,46 @@ async fn two_nodes_publish_what_was_kept_once() {
         *times.entry(id).or_insert(0) += 1;
     }
     assert!(times.len() == EVENTS && times.values().all(|times| *times == 1), "{times:?}");
+}
+
+/// Lets sessions of a database write or not, from the next one on, and ends those that there are.
+async fn writable(database: &str, writable: bool) {
+    let mut session = sqlx::PgConnection::connect(database).await.unwrap();
+    let name = database.rsplit('/').next().unwrap();
+    let setting = if writable { "off" } else { "on" };
+    // Read-only sessions may still say of themselves that they are not.
+    for sql in [
+        "SET default_transaction_read_only = off".to_owned(),
+        format!("ALTER DATABASE {name} SET default_transaction_read_only = {setting}"),
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            .to_owned(),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_event_whose_entry_cannot_be_removed_is_published_once_and_its_entry_goes_later() {
+    let listener = listener("a");
+    let cluster = Cluster::of(std::slice::from_ref(&listener)).await;
+    let node = cluster.node("n1").await;
+    keep(&node, &bus(), "1", &encode_cloudevent(&event("1"))).await;
+    writable(&cluster.database, false).await;
+    let calls = Calls::succeeding();
+    let consumer = node.consume(&listener, calls.clone());
+    let _running = node.redispatch();
+    calls.are(&[("1", 0)]).await;
+    // Well beyond its next tries, which come after one second and after two more.
+    let began = Instant::now();
+    wait::until("it had time enough", async || {
+        assert_eq!(calls.seen().len(), 1);
+        (began.elapsed() > Duration::from_secs(4)).then_some(())
+    })
+    .await;
+    node.letters(1).await;
+    writable(&cluster.database, true).await;
+    node.letters(0).await;
+    consumer.stop.stop(LONG).await;
+    assert_eq!(calls.seen().len(), 1);
 }
