@@ -83,3 +83,68 @@ impl Drop for Place {
         self.everywhere.runners().retain(|other| !Arc::ptr_eq(other, &self.runner));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::event, *};
+    use crate::{bus::Failure, domain::listener::tests::listener};
+    use async_trait::async_trait;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    /// Remembers its events, and dispatches the one that says so once more.
+    #[derive(Default)]
+    struct Recorder {
+        ids: Mutex<Vec<String>>,
+        everywhere: Everywhere,
+    }
+
+    impl Recorder {
+        fn ids(&self) -> Vec<String> {
+            self.ids.lock().unwrap().clone()
+        }
+    }
+
+    #[async_trait]
+    impl Handler for Recorder {
+        async fn handle(&self, one: &Event, _: &Execution) -> Result<(), Failure> {
+            self.ids.lock().unwrap().push(one.id.clone());
+            match one.kind.as_str() {
+                "Fails" => Err(Failure::new("it broke")),
+                "Panics" => panic!("on purpose"),
+                "Dispatches" => {
+                    self.everywhere.call(&event("inner", "Any")).await;
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn one_at_a_time(recorder: &Arc<Recorder>) -> Place {
+        let handler = Arc::clone(recorder) as Arc<dyn Handler>;
+        recorder.everywhere.enter(listener("g"), handler, Arc::new(Semaphore::new(1)))
+    }
+
+    #[tokio::test]
+    async fn listeners_run_inline_as_long_as_they_have_a_place() {
+        let recorder = Arc::new(Recorder::default());
+        let place = one_at_a_time(&recorder);
+        for (id, kind) in [("1", "Fails"), ("2", "Panics"), ("3", "Any")] {
+            recorder.everywhere.call(&event(id, kind)).await;
+        }
+        assert_eq!(recorder.ids(), ["1", "2", "3"]);
+        drop(place);
+        recorder.everywhere.call(&event("4", "Any")).await;
+        assert_eq!(recorder.ids(), ["1", "2", "3"]);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_dispatches_does_not_wait_for_its_own_place() {
+        let recorder = Arc::new(Recorder::default());
+        let _place = one_at_a_time(&recorder);
+        let outer = event("outer", "Dispatches");
+        timeout(Duration::from_secs(10), recorder.everywhere.call(&outer)).await.unwrap();
+        assert_eq!(recorder.ids(), ["outer", "inner"]);
+    }
+}

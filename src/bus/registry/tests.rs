@@ -2,12 +2,9 @@ use super::{
     follower::{EXECUTIONS, WAITING},
     *,
 };
-use crate::{
-    bus::{
-        Execution, Failure, Handler,
-        event::{Data, Event},
-    },
-    domain::listener::tests::listener,
+use crate::bus::{
+    Failure,
+    event::{Data, Event},
 };
 use async_trait::async_trait;
 use std::{collections::BTreeMap, time::Duration};
@@ -87,7 +84,7 @@ impl KeyListener for Recorder {
     }
 }
 
-fn event(id: &str, kind: &str) -> Arc<Event> {
+pub(super) fn event(id: &str, kind: &str) -> Arc<Event> {
     Arc::new(Event {
         id: id.to_owned(),
         kind: kind.to_owned(),
@@ -347,28 +344,4 @@ async fn a_listener_that_gives_up_its_only_unbound_key_resynchronises() {
     assert_eq!(listener.resynchronised(), 0);
     drop(given_up);
     assert_eq!(listener.resynchronised(), 1);
-}
-
-struct Inline(Arc<Recorder>);
-
-#[async_trait]
-impl Handler for Inline {
-    async fn handle(&self, event: &Event, _: &Execution) -> Result<(), Failure> {
-        self.0.on_notification(event, &BTreeSet::new()).await
-    }
-}
-
-#[tokio::test]
-async fn synchronous_every_node_listeners_run_inline_as_long_as_they_have_a_place() {
-    let everywhere = Everywhere::default();
-    let recorder = Recorder::open(Mode::Sync);
-    let slots = Arc::new(Semaphore::new(1));
-    let place = everywhere.enter(listener("g"), Arc::new(Inline(recorder.clone())), slots);
-    for (id, kind) in [("1", "Fails"), ("2", "Panics"), ("3", "Any")] {
-        everywhere.call(&event(id, kind)).await;
-    }
-    assert_eq!(recorder.ids(), ["1", "2", "3"]);
-    drop(place);
-    everywhere.call(&event("4", "Any")).await;
-    assert_eq!(recorder.ids(), ["1", "2", "3"]);
 }
