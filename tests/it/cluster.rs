@@ -4,6 +4,7 @@ mod attached;
 mod degraded;
 mod drift;
 mod faults;
+mod health;
 mod main_job;
 mod misconfigured;
 mod races;
