@@ -5,6 +5,7 @@ mod node;
 pub(crate) use node::{Node, established, running};
 
 use super::calls::Calls;
+pub(crate) use crate::support::bus::event;
 use crate::support::{
     bus::plain,
     services::{VirtualHost, virtual_host},
@@ -20,7 +21,7 @@ use hearken::{
     bus::{
         Consumer, Consumption, EventBus,
         codec::{CLOUDEVENTS_JSON, encode_cloudevent},
-        event::{Data, Event},
+        event::Event,
         local::{LocalBus, Occupancy},
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
@@ -50,11 +51,7 @@ use lapin::{
     },
     types::FieldTable,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -451,19 +448,6 @@ pub(crate) fn listener(group: &str) -> Listener {
     listener.retry.max = Span::from_millis(100);
     listener.retry.jitter = Jitter::try_from(0.0).unwrap();
     listener
-}
-
-pub(crate) fn event(id: &str) -> Event {
-    Event {
-        id: id.into(),
-        kind: "Added".into(),
-        source: "urn:test".into(),
-        user: Some("anna".into()),
-        time: None,
-        noop: false,
-        data: Data::Json(serde_json::value::RawValue::from_string("{\"n\":1}".into()).unwrap()),
-        attributes: BTreeMap::new(),
-    }
 }
 
 /// An event that says nothing.

@@ -1,6 +1,7 @@
 //! A virtual host with a topology, and buses on it.
 
 pub(crate) use super::recorder::{Recorder, gated, recorder, ruled};
+pub(crate) use crate::support::bus::event;
 
 use crate::support::bus::{only, plain};
 use crate::{
@@ -18,7 +19,6 @@ use hearken::{
     broker::rabbitmq::RabbitMqBroker,
     bus::{
         Consumer, ConsumerState, Consumption, EventBus,
-        event::{Data, Event},
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
     domain::{dead_letter::DeadLetter, layout::Layout, listener::Listener},
@@ -30,7 +30,7 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 pub(crate) struct Scene {
     pub(crate) host: VirtualHost,
@@ -195,19 +195,6 @@ pub(crate) async fn waiting(consumer: &Consumer, because: &str) -> String {
     match &*state.unwrap() {
         ConsumerState::Waiting(cause) => cause.clone(),
         ConsumerState::Running => unreachable!("it waits"),
-    }
-}
-
-pub(crate) fn event(id: &str) -> Event {
-    Event {
-        id: id.into(),
-        kind: "Added".into(),
-        source: "urn:test".into(),
-        user: Some("anna".into()),
-        time: None,
-        noop: false,
-        data: Data::Json(serde_json::value::RawValue::from_string("{\"n\":1}".into()).unwrap()),
-        attributes: BTreeMap::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use hearken::{
     amqp::AmqpUrl,
     bus::{
         DispatchError, EventBus, Outgoing,
-        event::Event,
+        event::{Data, Event},
         rabbitmq::{COLLECT_EVERY, RabbitMqBusConfig},
     },
     domain::{
@@ -15,7 +15,10 @@ use hearken::{
     },
     store::Store,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a bus over RabbitMQ needs to know.
 pub(crate) fn over_rabbitmq(
@@ -43,6 +46,20 @@ pub(crate) fn plain(bus: &BusName) -> BusDefinition {
 /// The cluster has this bus alone.
 pub(crate) fn only(bus: BusName) -> Buses {
     Buses::from([(bus.clone(), BusDefinition::plain(bus))])
+}
+
+/// An event of type `Added`, by a user.
+pub(crate) fn event(id: &str) -> Event {
+    Event {
+        id: id.into(),
+        kind: "Added".into(),
+        source: "urn:test".into(),
+        user: Some("anna".into()),
+        time: None,
+        noop: false,
+        data: Data::Json(serde_json::value::RawValue::from_string("{\"n\":1}".into()).unwrap()),
+        attributes: BTreeMap::new(),
+    }
 }
 
 /// Registration keys.
