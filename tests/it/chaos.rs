@@ -53,3 +53,11 @@ async fn a_cluster_of_three_brokers_loses_one_under_load_and_gets_it_back_and_no
     scenario.without_broker(0).await;
     scenario.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_three_brokers_loses_two_and_what_is_accepted_then_runs_when_they_are_back() {
+    let size = Size { nodes: 2, brokers: 3 };
+    let mut scenario = Scenario::start("chaos-quorum", some_seed(), size).await;
+    scenario.without_quorum(&[0, 2]).await;
+    scenario.finish().await;
+}

@@ -16,10 +16,10 @@ use std::{
 /// answer is waited for, and some seconds in which queues find their leaders.
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// How many copies of one event one fault may make: one for each time that it is published without
-/// an answer, which is thrice at most and once more with each growing pause after that, and one for
-/// each time that it is handed out or sent on again.
-const COPIES: usize = 8;
+/// How many copies of one event one fault may make. The first that was kept goes out again and again
+/// until the broker takes it, with growing pauses: eight times in two minutes, after three tries at
+/// once. Each of them may be in a queue although nobody said so.
+const COPIES: usize = 12;
 
 /// Something that was done to the system, from when to when.
 #[derive(Debug, Clone, Copy)]

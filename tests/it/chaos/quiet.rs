@@ -12,7 +12,7 @@ use tokio::time::sleep;
 const QUIET: Duration = Duration::from_secs(8);
 
 /// Kinds of dead letters that are no listener's.
-const DISPATCH_FAILURE: &str = "dispatch-failure";
+pub(super) const DISPATCH_FAILURE: &str = "dispatch-failure";
 const PARKED: &str = "parked";
 
 impl World {
@@ -39,6 +39,24 @@ impl World {
                 return Err(unsettled.unwrap_or_else(|| "executions never end".to_owned()));
             }
             sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Prints what queues hold for whom, and what nodes say that they have in hand.
+    pub(super) async fn tell_what_is_left(&self) {
+        for queue in self.queues().await.into_iter().flatten() {
+            if queue["messages"] != 0 {
+                println!("chaos: left: {queue}");
+                println!("chaos: left for: {}", self.consumers(&queue["name"]).await);
+            }
+        }
+        for index in 0..self.nodes() {
+            let node = self.node(index).await;
+            let Ok(metrics) = node.try_call(Method::GET, "/metrics", None).await else { continue };
+            let text = metrics.body.as_str().unwrap_or_default().to_owned();
+            for line in text.lines().filter(|line| line.starts_with("hearken_in_flight{")) {
+                println!("chaos: left on n{index}: {line}");
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use super::{
     checker::{Evidence, Fault},
     groups::{Execution, GROUPS, Rule, SLOWEST},
     load::{Load, Outcome},
+    quiet::DISPATCH_FAILURE,
     schedule::{Size, Step},
     world::World,
 };
@@ -94,6 +95,30 @@ impl Scenario {
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
+    /// Kills brokers until too few are left to agree on anything, and brings them back once events
+    /// that are sent meanwhile were accepted and lie in the database.
+    pub(super) async fn without_quorum(&mut self, brokers: &[usize]) {
+        self.wait_accepted().await;
+        println!("chaos: {:7.3} s brokers {brokers:?} killed", self.elapsed().as_secs_f32());
+        let killed = Instant::now();
+        for broker in brokers {
+            self.world.broker(*broker, RabbitMq::kill).await;
+        }
+        self.wait_accepted().await;
+        wait::within(SETTLE, "events are kept in the database", async || {
+            let kept = self.world.dead_letters(DISPATCH_FAILURE).await?;
+            (!kept.is_empty()).then_some(())
+        })
+        .await;
+        println!("chaos: {:7.3} s events are kept", self.elapsed().as_secs_f32());
+        for broker in brokers {
+            let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
+            self.world.broker(*broker, restart).await;
+        }
+        self.faults.push(Fault { begun: killed, mended: Instant::now() });
+        println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
+    }
+
     /// Waits until some more events were sent and accepted.
     async fn wait_accepted(&self) {
         let now = Instant::now();
@@ -114,6 +139,7 @@ impl Scenario {
         let settling = Instant::now();
         if let Err(cause) = self.world.settle(SETTLE).await {
             wrong.push(format!("it does not become quiet: {cause}"));
+            self.world.tell_what_is_left().await;
         } else {
             println!("chaos: quiet after {:.1} s", settling.elapsed().as_secs_f32());
             wrong.extend(self.calm().await.err());

@@ -10,7 +10,7 @@ use crate::support::{
     wait,
 };
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -223,6 +223,19 @@ impl World {
             }
         }
         None
+    }
+
+    /// Who consumes a queue, as a broker that is up says.
+    pub(super) async fn consumers(&self, queue: &Value) -> Value {
+        for management in &self.managements {
+            let url = format!("{management}/api/queues/%2f/{}", queue.as_str().unwrap_or_default());
+            let asking = reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send();
+            let Ok(answer) = asking.await else { continue };
+            if let Ok(queue) = answer.json::<Value>().await {
+                return json!([queue["leader"], queue["online"], queue["consumer_details"]]);
+            }
+        }
+        Value::Null
     }
 
     /// Removes every file, after a run that nobody needs to look at.
