@@ -186,13 +186,6 @@ impl Amqp {
         }
     }
 
-    /// Whether the broker has stopped taking events on this connection, because it is short of
-    /// memory or disk.
-    pub async fn is_blocked(&self) -> bool {
-        let state = self.state.lock().await;
-        state.link.as_ref().is_some_and(|link| link.connection.status().blocked())
-    }
-
     /// Closes the connection, where there is one. It is made again when a channel is asked for.
     pub async fn close(&self) {
         let Some(link) = self.state.lock().await.link.take() else { return };
@@ -202,6 +195,13 @@ impl Amqp {
     }
 
     async fn open(&self, link: &Link) -> Result<Channel, AmqpError> {
+        // The client writes nothing to a connection that is blocked, so nothing would be answered.
+        if link.connection.status().blocked() {
+            return Err(AmqpError::Unreachable {
+                address: self.address().to_owned(),
+                cause: "it takes no events: it is short of memory or disk".to_owned(),
+            });
+        }
         let opened = self.answer(link.connection.create_channel()).await;
         if matches!(&opened, Err(error) if error.is_silence()) {
             link.socket.cut();

@@ -20,7 +20,7 @@ use crate::{
     store::Store,
 };
 use futures_util::future::join_all;
-use keep::Outages;
+use keep::{Outages, Unkept};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Why a batch was not dispatched, or only in part.
@@ -98,7 +98,7 @@ impl Dispatcher {
             .map(|(event, keys)| Outgoing { event, keys, must_route, again: false })
             .collect();
         let outcomes = join_all(outgoing.iter().map(|one| self.bus.publish(bus, one))).await;
-        let (mut accepted, mut failed) = (Vec::new(), Vec::new());
+        let (mut accepted, mut failed, mut away) = (Vec::new(), Vec::new(), false);
         for (one, outcome) in outgoing.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => {
@@ -107,9 +107,15 @@ impl Dispatcher {
                     }
                     accepted.push(one.event.id);
                 }
+                // A database that is away is waited for once, and not for each event.
+                Err(error) if away => failed.push((one.event.id, error)),
                 Err(error) => match self.keep(&bus.name, &one, error).await {
                     Ok(()) => accepted.push(one.event.id),
-                    Err(error) => failed.push((one.event.id, error)),
+                    Err(Unkept::Event(error)) => failed.push((one.event.id, error)),
+                    Err(Unkept::Store(error)) => {
+                        away = true;
+                        failed.push((one.event.id, error));
+                    }
                 },
             }
         }

@@ -346,12 +346,6 @@ impl EventBus for RabbitMqBus {
         for amqp in [&shared.consuming, shared.publishing.as_ref()] {
             amqp.channel().await.map_err(|error| error.to_string())?;
         }
-        if shared.publishing.is_blocked().await {
-            let address = shared.publishing.address();
-            return Err(format!(
-                "RabbitMQ at {address} takes no events: it is short of memory or disk"
-            ));
-        }
         Ok(())
     }
 

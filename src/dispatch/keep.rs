@@ -70,6 +70,14 @@ pub(super) fn may_pass(error: &DispatchError) -> bool {
     }
 }
 
+/// Why an event that could not be published is not kept either.
+pub(super) enum Unkept {
+    /// Because of what it is, or what it could not be published for.
+    Event(DispatchError),
+    /// Because the database did not take it.
+    Store(DispatchError),
+}
+
 fn dispatch_failure() -> GroupName {
     GroupName::parse(DISPATCH_FAILURE).expect("the reserved name is a name")
 }
@@ -85,14 +93,14 @@ impl Dispatcher {
         bus: &BusName,
         outgoing: &Outgoing,
         error: DispatchError,
-    ) -> Result<(), DispatchError> {
+    ) -> Result<(), Unkept> {
         if !may_pass(&error) {
-            return Err(error);
+            return Err(Unkept::Event(error));
         }
         let event = &outgoing.event;
         // Bytes grow as JSON: an event that is too large so may still fit in the other form.
         let encoded = encode(Codec::Json, event).or_else(|_| encode(Codec::MsgPack, event));
-        let Ok(Encoded { content_type, body }) = encoded else { return Err(error) };
+        let Ok(Encoded { content_type, body }) = encoded else { return Err(Unkept::Event(error)) };
         let (now, cause) = (clock::now(), chain(&error));
         let letter = DeadLetter {
             id: Uuid::now_v7(),
@@ -114,12 +122,12 @@ impl Dispatcher {
         let kept = self.store.keep_dead_letter(&letter, &body).await;
         let cause = letter.cause;
         if let Err(error) = kept {
-            return Err(DispatchError::Unavailable {
+            return Err(Unkept::Store(DispatchError::Unavailable {
                 what: format!(
                     "it could not be published ({cause}), and could not be kept in the database either"
                 ),
                 source: Some(Box::new(error)),
-            });
+            }));
         }
         self.metrics.dispatch_failed(bus);
         if self.outages.begin(bus) {

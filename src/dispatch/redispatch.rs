@@ -9,7 +9,7 @@ use super::{
     keep::{Outages, may_pass},
 };
 use crate::{
-    bus::{Outgoing, codec::decode},
+    bus::{DispatchError, Outgoing, codec::decode},
     domain::{bus::BusDefinition, name::BusName, report::TopologyState},
     reconcile::chain,
     store::{DispatchFailure, HeldLock, Lock, Store, StoreError},
@@ -38,6 +38,8 @@ enum Left {
     Nothing,
     /// Events that are worth another try, or it is not known.
     Events,
+    /// The same, of a bus that had no queue for them: a pass may bring it.
+    Unrouted,
 }
 
 /// The loop's memory.
@@ -51,8 +53,8 @@ struct Redispatch {
 
 impl Dispatcher {
     /// Publishes what could not be published until it is, with growing pauses, until told to
-    /// stop. The pause ends early when the bus takes an event, and when the topology was seen to
-    /// be as it should.
+    /// stop. The pause ends early when the bus takes an event, and, where there was no queue for
+    /// it, when the topology was seen to be as it should.
     pub async fn run(self, stop: CancellationToken) {
         let working = Redispatch {
             dispatcher: self,
@@ -80,7 +82,7 @@ impl Redispatch {
                 }
             }
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-            if recovered(outages, store, &mut doorbell, pause).await {
+            if recovered(outages, store, &mut doorbell, pause, left).await {
                 pauses = fresh();
             }
         }
@@ -147,9 +149,9 @@ impl Redispatch {
                         stuck += 1;
                         self.tell(name, failure, &cause);
                     }
-                    Again::Failed(cause) => {
+                    Again::Failed(left, cause) => {
                         tracing::debug!(bus = %name, cause, "bus {name} takes no events still: {cause}");
-                        return Ok(Left::Events);
+                        return Ok(left);
                     }
                 }
             }
@@ -175,7 +177,7 @@ enum Again {
     /// It never can be published.
     Stuck(String),
     /// Not this time.
-    Failed(String),
+    Failed(Left, String),
 }
 
 impl Dispatcher {
@@ -195,7 +197,12 @@ impl Dispatcher {
             let outgoing = Outgoing { event, keys, must_route, again: true };
             match self.bus.publish(bus, &outgoing).await {
                 Ok(()) => {}
-                Err(error) if may_pass(&error) => return Ok(Again::Failed(chain(&error))),
+                Err(error @ DispatchError::Unroutable(_)) => {
+                    return Ok(Again::Failed(Left::Unrouted, chain(&error)));
+                }
+                Err(error) if may_pass(&error) => {
+                    return Ok(Again::Failed(Left::Events, chain(&error)));
+                }
                 Err(error) => return Ok(Again::Stuck(chain(&error))),
             }
             self.outages.sent(failure.id);
@@ -214,11 +221,12 @@ async fn recovered(
     store: &Store,
     doorbell: &mut watch::Receiver<u64>,
     pause: Duration,
+    left: Left,
 ) -> bool {
     tokio::select! {
         () = sleep(pause) => false,
         () = outages.recovered.notified() => true,
-        () = converged(store, doorbell) => true,
+        () = converged(store, doorbell), if left == Left::Unrouted => true,
     }
 }
 
@@ -252,22 +260,27 @@ mod tests {
     const LONG: Duration = Duration::from_hours(1);
 
     #[tokio::test]
-    async fn a_pause_ends_early_when_a_bus_takes_events_or_the_topology_is_as_it_should() {
+    async fn a_pause_ends_early_when_a_bus_takes_events_or_has_a_queue_that_it_lacked() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::sqlite(folder.path()).await.unwrap();
         let (outages, mut doorbell) = (Outages::default(), store.doorbell());
-        assert!(!recovered(&outages, &store, &mut doorbell, Duration::ZERO).await);
+        let mut ended =
+            async |pause, left| recovered(&outages, &store, &mut doorbell, pause, left).await;
+        assert!(!ended(Duration::ZERO, Left::Unrouted).await);
         outages.recovered.notify_one();
-        assert!(recovered(&outages, &store, &mut doorbell, LONG).await);
+        assert!(ended(LONG, Left::Events).await);
         let saved = async |state| {
             let status = TopologyStatus { state, ..TopologyStatus::default() };
             store.save_topology_status(&status).await.unwrap();
         };
         saved(TopologyState::Unknown).await;
         let soon = Duration::from_millis(200);
-        assert!(!recovered(&outages, &store, &mut doorbell, soon).await);
+        assert!(!ended(soon, Left::Unrouted).await);
         saved(TopologyState::Converged).await;
-        assert!(recovered(&outages, &store, &mut doorbell, LONG).await);
+        assert!(ended(LONG, Left::Unrouted).await);
+        // A pass finds nothing wrong every half minute while a queue has no leader.
+        saved(TopologyState::Converged).await;
+        assert!(!ended(soon, Left::Events).await);
     }
 
     #[test]

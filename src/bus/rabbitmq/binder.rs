@@ -50,6 +50,8 @@ const LOOKS: usize = 1024;
 #[derive(Clone, Copy)]
 enum Step {
     Bind,
+    /// Binds what is bound, to make sure.
+    BindAgain,
     Unbind,
 }
 
@@ -68,6 +70,8 @@ pub(super) struct Binder<'a> {
     bound: HashSet<RegistrationKey>,
     /// What is bound again all the same, because the exchange may have been made anew since.
     stale: HashSet<RegistrationKey>,
+    /// How many of them are on their way.
+    making_sure: usize,
     /// What is on its way, and whether to look at it again when it has arrived.
     busy: HashMap<RegistrationKey, bool>,
     /// What is to be looked at.
@@ -100,6 +104,7 @@ impl<'a> Binder<'a> {
             all: false,
             bound: HashSet::new(),
             stale: HashSet::new(),
+            making_sure: 0,
             busy: HashMap::new(),
             lingering: HashMap::new(),
             ends: VecDeque::new(),
@@ -128,11 +133,13 @@ impl<'a> Binder<'a> {
             {
                 looks -= 1;
                 if let Some(step) = self.decide(&key) {
+                    self.making_sure += usize::from(matches!(step, Step::BindAgain));
                     self.busy.insert(key.clone(), false);
                     running.push(self.perform(key, step));
                 }
             }
-            self.following.behind(self.looks.len() + running.len());
+            let sound = self.stale.len() + self.making_sure;
+            self.following.behind((self.looks.len() + running.len()).saturating_sub(sound));
             self.following.registry.bindings(self.bound.len());
             let idle = self.looks.is_empty() || running.len() == IN_FLIGHT;
             let end = self.ends.front().map(|(end, _)| *end);
@@ -169,7 +176,8 @@ impl<'a> Binder<'a> {
         }
         let stale = self.stale.remove(key);
         match (self.following.registry.is_followed(key), self.bound.contains(key)) {
-            (true, bound) if !self.all && (!bound || stale) => Some(Step::Bind),
+            (true, false) if !self.all => Some(Step::Bind),
+            (true, true) if stale && !self.all => Some(Step::BindAgain),
             (true, _) => {
                 self.lingering.remove(key);
                 self.following.registry.bound(key);
@@ -210,7 +218,7 @@ impl<'a> Binder<'a> {
             };
             let none = FieldTable::default();
             let outcome = match step {
-                Step::Bind => {
+                Step::Bind | Step::BindAgain => {
                     let options = QueueBindOptions::default();
                     amqp.answer(channel.queue_bind(queue, exchange, routing, options, none)).await
                 }
@@ -223,9 +231,13 @@ impl<'a> Binder<'a> {
     }
 
     fn done(&mut self, key: RegistrationKey, step: Step) {
-        if matches!(step, Step::Bind) {
-            self.bound.insert(key.clone());
-            self.following.registry.bound(&key);
+        match step {
+            Step::Bind => {
+                self.bound.insert(key.clone());
+                self.following.registry.bound(&key);
+            }
+            Step::BindAgain => self.making_sure -= 1,
+            Step::Unbind => {}
         }
         if self.busy.remove(&key) == Some(true) {
             self.looks.push_back(key);

@@ -59,19 +59,16 @@ impl Keeper {
         Ok(kept)
     }
 
-    /// Whether the database can be used.
+    /// Whether the database answers. Only an entry that is kept shows that it can be written.
     pub(super) async fn ready(&self) -> Result<(), String> {
-        self.seen(self.store.ping()).await
+        answer(self.store.ping()).await
     }
 
     async fn seen<T, E: ToString>(
         &self,
         asking: impl Future<Output = Result<T, E>>,
     ) -> Result<T, String> {
-        let outcome = match timeout(LIMIT, asking).await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("the database did not answer within {} s", LIMIT.as_secs())),
-        };
+        let outcome = answer(asking).await;
         let was_away = self.away.swap(outcome.is_err(), Ordering::Relaxed);
         match &outcome {
             Err(cause) if !was_away => tracing::warn!(
@@ -82,6 +79,13 @@ impl Keeper {
             _ => {}
         }
         outcome
+    }
+}
+
+async fn answer<T, E: ToString>(asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match timeout(LIMIT, asking).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the database did not answer within {} s", LIMIT.as_secs())),
     }
 }
 

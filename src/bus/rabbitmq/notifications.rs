@@ -175,6 +175,7 @@ pub(super) async fn follow(shared: Arc<Shared>, bus: BusDefinition, stop: Cancel
             cause = node.session(&mut touched, &mut outage) => Some(cause),
         };
         following.registry.interrupted();
+        following.registry.bindings(0);
         let away = cause.clone().unwrap_or_else(|| "this node has stopped listening".to_owned());
         *following.status() = Status { away: Some(away), heard: None, trouble: None, behind: None };
         let Some(cause) = cause else { return };
