@@ -10,7 +10,12 @@ pub use error::AmqpError;
 pub use url::{AmqpUrl, ConfigError};
 
 use crate::metrics::Metrics;
-use lapin::{Channel, Connection, ConnectionProperties, Error, tcp::AsyncTcpStream};
+use lapin::{
+    Channel, Connection, ConnectionProperties, Consumer, Error,
+    options::BasicConsumeOptions,
+    tcp::AsyncTcpStream,
+    types::{FieldTable, ShortString},
+};
 use std::{
     net::{Shutdown, TcpStream},
     sync::{
@@ -19,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
 /// How long connecting, opening a channel, and every other single question may take.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -109,6 +114,19 @@ impl Drop for Attempt {
     }
 }
 
+/// Closes a channel over which nobody waits for an answer any more.
+struct Unanswered(Option<(Channel, Handle)>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some((channel, runtime)) = self.0.take() {
+            // Refused only by a channel that is gone. One that does not answer goes with its
+            // connection.
+            runtime.spawn(async move { channel.close(200, "nobody waits".into()).await });
+        }
+    }
+}
+
 impl Amqp {
     /// A connection that is not yet made. Operators see it as `hearken/<node>/<purpose>`.
     #[must_use]
@@ -184,6 +202,25 @@ impl Amqp {
             Ok(answer) => answer.map_err(|error| AmqpError::of(error, self.address())),
             Err(_) => Err(AmqpError::silent(self.address())),
         }
+    }
+
+    /// Consumes a queue. A channel whose answer comes too late, or that nobody waits for any more, is
+    /// closed: the client keeps such a consumer without anybody who has it, and the broker would give
+    /// it events that nobody ever runs.
+    ///
+    /// # Errors
+    /// What the broker answered, or that it did not.
+    pub async fn consume(
+        &self,
+        channel: &Channel,
+        queue: ShortString,
+        options: BasicConsumeOptions,
+    ) -> Result<Consumer, AmqpError> {
+        let mut unanswered = Unanswered(Some((channel.clone(), Handle::current())));
+        let (tag, none) = (ShortString::default(), FieldTable::default());
+        let consumer = self.answer(channel.basic_consume(queue, tag, options, none)).await?;
+        unanswered.0 = None;
+        Ok(consumer)
     }
 
     /// Closes the connection, where there is one. It is made again when a channel is asked for.

@@ -11,10 +11,13 @@ pub mod registry;
 mod run;
 pub mod verdict;
 
-use crate::domain::{
-    bus::BusDefinition,
-    listener::{Delivery, Listener, Mode},
-    name::{BusName, GroupName, RegistrationKey},
+use crate::{
+    amqp::AmqpError,
+    domain::{
+        bus::BusDefinition,
+        listener::{Delivery, Listener, Mode},
+        name::{BusName, GroupName, RegistrationKey},
+    },
 };
 use async_trait::async_trait;
 use event::Event;
@@ -51,6 +54,19 @@ pub enum DispatchError {
     /// The bus cannot carry it, today or ever: sending it again changes nothing.
     #[error("the event cannot be written in the form of the bus")]
     Unwritable(#[from] codec::EncodeError),
+}
+
+impl DispatchError {
+    /// Whether the broker lacks something that a pass of the reconciler may bring.
+    pub(crate) fn wants_topology(&self) -> bool {
+        match self {
+            Self::Unroutable(_) => true,
+            Self::Unavailable { source: Some(source), .. } => {
+                matches!(source.downcast_ref(), Some(AmqpError::Missing(_)))
+            }
+            Self::Unavailable { .. } | Self::Unwritable(_) => false,
+        }
+    }
 }
 
 /// How an execution of a listener failed.

@@ -9,7 +9,7 @@ use super::{
     keep::{Outages, may_pass},
 };
 use crate::{
-    bus::{DispatchError, Outgoing, codec::decode},
+    bus::{Outgoing, codec::decode},
     domain::{bus::BusDefinition, name::BusName, report::TopologyState},
     reconcile::chain,
     store::{DispatchFailure, HeldLock, Lock, Store, StoreError},
@@ -197,7 +197,7 @@ impl Dispatcher {
             let outgoing = Outgoing { event, keys, must_route, again: true };
             match self.bus.publish(bus, &outgoing).await {
                 Ok(()) => {}
-                Err(error @ DispatchError::Unroutable(_)) => {
+                Err(error) if error.wants_topology() => {
                     return Ok(Again::Failed(Left::Unrouted, chain(&error)));
                 }
                 Err(error) if may_pass(&error) => {

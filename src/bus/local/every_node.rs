@@ -3,14 +3,13 @@
 use super::ending::Ending;
 use crate::{
     bus::{
-        ConsumerState, Consumption, Execution, Failure, Handler,
+        ConsumerState, Consumption, Execution, Handler,
         event::Event,
         registry::Everywhere,
         run::{contained, handle},
     },
     domain::listener::Listener,
 };
-use async_trait::async_trait;
 use std::{future::Future, sync::Arc};
 use tokio::{
     sync::{
@@ -91,8 +90,7 @@ pub(super) fn attend(
 ) -> impl Future<Output = ()> + use<> {
     let concurrency = listener.concurrency;
     let slots = Arc::new(Semaphore::new(concurrency.into()));
-    let inline = Inline { handler, abort: ending.abort.clone() };
-    let place = everywhere.enter(listener, Arc::new(inline), Arc::clone(&slots));
+    let place = everywhere.enter(listener, handler, Arc::clone(&slots), ending.abort.clone());
     state.send_replace(ConsumerState::Running);
     async move {
         ending.finish.cancelled().await;
@@ -100,21 +98,5 @@ pub(super) fn attend(
         // All slots are free when nothing runs. Executions that are aborted give theirs back.
         let _ = slots.acquire_many(concurrency.into()).await;
         drop(state);
-    }
-}
-
-/// A handler that a dispatch runs, which may be told not to wait for it.
-struct Inline {
-    handler: Arc<dyn Handler>,
-    abort: CancellationToken,
-}
-
-#[async_trait]
-impl Handler for Inline {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
-        let execution = Execution { cancelled: self.abort.child_token(), ..execution.clone() };
-        let running = handle(self.handler.as_ref(), event, &execution);
-        let stopped = || Err(Failure::new("the listener was stopped"));
-        self.abort.run_until_cancelled(running).await.unwrap_or_else(stopped)
     }
 }

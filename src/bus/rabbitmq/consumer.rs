@@ -131,6 +131,7 @@ impl Work {
                 listener.clone(),
                 Arc::clone(handler),
                 Arc::clone(&self.slots),
+                self.abort.clone(),
             )
         })
     }
@@ -164,17 +165,29 @@ impl Work {
     async fn finish(&self) {
         self.tasks.close();
         let patience = Duration::from_millis(self.patience.load(Ordering::Relaxed));
-        if timeout(patience, self.tasks.wait()).await.is_err() {
+        if timeout(patience, self.ended()).await.is_err() {
+            let running = self.concurrency() - self.slots.available_permits();
             tracing::warn!(
-                running = self.tasks.len(),
-                "group {} still runs {} events after {} s; they are given up and delivered again",
+                running,
+                "group {} still runs {running} events after {} s; they are given up, and those from its queue delivered again",
                 self.group(),
-                self.tasks.len(),
                 patience.as_secs()
             );
             self.abort.cancel();
-            self.tasks.wait().await;
+            self.ended().await;
         }
+    }
+
+    /// Waits until nothing runs, nor any dispatch of this node runs it inline.
+    async fn ended(&self) {
+        self.tasks.wait().await;
+        let all = u32::try_from(self.concurrency()).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let _ = self.slots.acquire_many(all).await;
+    }
+
+    fn concurrency(&self) -> usize {
+        self.consumption.listener.concurrency.max(1).into()
     }
 
     /// Consumes over one channel until it is lost. `Err` says why.
@@ -198,13 +211,8 @@ impl Work {
         amqp.answer(channel.basic_qos(concurrency, BasicQosOptions::default()))
             .await
             .map_err(said)?;
-        let consuming = channel.basic_consume(
-            queue.clone(),
-            ShortString::default(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let consumer = amqp.answer(consuming).await.map_err(said)?;
+        let options = BasicConsumeOptions::default();
+        let consumer = amqp.consume(&channel, queue.clone(), options).await.map_err(said)?;
         self.running(outage);
         let tag = consumer.tag();
         let end = self.deliver(&channel, &queue, consumer).await?;

@@ -220,9 +220,7 @@ impl Node {
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
         amqp.answer(channel.queue_bind(queue.clone(), exchange, probe, options, none)).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let (tag, none) = (ShortString::default(), FieldTable::default());
-        let consuming = channel.basic_consume(queue.clone(), tag, options, none);
-        let messages = amqp.answer(consuming).await?;
+        let messages = amqp.consume(&channel, queue.clone(), options).await?;
         let exchange = name(&layout.notifications(&self.bus))?;
         // A channel of its own: what arrives does not wait behind what is bound.
         let binding = amqp.channel().await?;

@@ -2,7 +2,7 @@
 
 use crate::{
     bus::{
-        Execution, Handler,
+        Execution, Failure, Handler,
         event::Event,
         run::{contained, handle, nested},
     },
@@ -11,6 +11,7 @@ use crate::{
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// The listeners that run inline. Cheap to clone.
 #[derive(Clone, Default)]
@@ -22,6 +23,7 @@ struct Runner {
     listener: Listener,
     handler: Arc<dyn Handler>,
     slots: Arc<Semaphore>,
+    abort: CancellationToken,
 }
 
 /// A listener's place among them, as long as it is held.
@@ -35,15 +37,17 @@ impl Everywhere {
         self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a listener. `slots` are its executions, shared with whatever else runs it.
+    /// Adds a listener. `slots` are its executions, shared with whatever else runs it: all are free
+    /// when nothing runs. `abort` gives up those that run.
     #[must_use]
     pub fn enter(
         &self,
         listener: Listener,
         handler: Arc<dyn Handler>,
         slots: Arc<Semaphore>,
+        abort: CancellationToken,
     ) -> Place {
-        let runner = Arc::new(Runner { listener, handler, slots });
+        let runner = Arc::new(Runner { listener, handler, slots, abort });
         self.runners().push(Arc::clone(&runner));
         Place { everywhere: self.clone(), runner }
     }
@@ -64,8 +68,11 @@ impl Runner {
         let running = async {
             // The semaphore is never closed.
             let _slot = if nested { None } else { self.slots.acquire().await.ok() };
-            let execution = Execution::begin(&self.listener, 0);
-            handle(self.handler.as_ref(), event, &execution).await
+            let cancelled = self.abort.child_token();
+            let execution = Execution { cancelled, ..Execution::begin(&self.listener, 0) };
+            let running = handle(self.handler.as_ref(), event, &execution);
+            let stopped = || Err(Failure::new("the listener was stopped"));
+            self.abort.run_until_cancelled(running).await.unwrap_or_else(stopped)
         };
         let Err(failure) = contained(self.listener.timeout, running).await else { return };
         let (group, id, cause) = (&self.listener.group, event.id.as_str(), failure.to_string());
@@ -87,7 +94,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::event, *};
-    use crate::{bus::Failure, domain::listener::tests::listener};
+    use crate::domain::listener::tests::listener;
     use async_trait::async_trait;
     use std::time::Duration;
     use tokio::time::timeout;
@@ -123,7 +130,8 @@ mod tests {
 
     fn one_at_a_time(recorder: &Arc<Recorder>) -> Place {
         let handler = Arc::clone(recorder) as Arc<dyn Handler>;
-        recorder.everywhere.enter(listener("g"), handler, Arc::new(Semaphore::new(1)))
+        let slots = Arc::new(Semaphore::new(1));
+        recorder.everywhere.enter(listener("g"), handler, slots, CancellationToken::new())
     }
 
     #[tokio::test]

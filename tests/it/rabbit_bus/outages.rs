@@ -4,9 +4,17 @@ use super::scene::{event, patient, recorder, running, scene, waiting};
 use crate::support::bus::Dispatching as _;
 use crate::{
     broker::contract::{bus, converge, listener},
-    support::{connections, wait},
+    support::{
+        connections,
+        proxy::{Proxy, Wire, port_of},
+        wait,
+    },
 };
-use hearken::bus::EventBus;
+use hearken::{
+    amqp::{Amqp, AmqpUrl, Purpose},
+    bus::EventBus,
+};
+use lapin::options::BasicConsumeOptions;
 use reqwest::Method;
 use std::sync::{Arc, Mutex};
 use tokio::{
@@ -127,4 +135,26 @@ async fn a_cut_network_is_noticed_by_its_silence_and_nothing_is_lost() {
     .await;
     consumer.stop.stop(patient()).await;
     assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_consumer_that_the_broker_grants_too_late_is_none() {
+    let scene = scene(&[listener("a")]).await;
+    let queue = scene.queue(&listener("a"));
+    let wire = Proxy::before(port_of(&scene.host.amqp)).await;
+    let url = AmqpUrl::parse(&wire.through(&scene.host.amqp)).unwrap();
+    let amqp = Amqp::new(url, "n1", Purpose::Consume);
+    let channel = amqp.channel().await.unwrap();
+    wire.set(Wire::HalfOpen);
+    let name = queue.as_str().into();
+    let consuming = amqp.consume(&channel, name, BasicConsumeOptions::default());
+    let granted = wait::until("the broker grants it", async || {
+        (scene.count(&queue).await.1 == 1).then_some(())
+    });
+    let (refused, ()) = tokio::join!(consuming, granted);
+    assert!(refused.is_err());
+    // It would be given events that nobody runs, for good.
+    drop(channel);
+    wait::until("it consumes no more", async || (scene.count(&queue).await.1 == 0).then_some(()))
+        .await;
 }

@@ -11,9 +11,12 @@ use crate::{
 };
 use hearken::{
     bus::EventBus,
-    domain::layout::{Layout, QueueType},
+    domain::{
+        layout::{Layout, QueueType},
+        listener::{Delivery, Mode},
+    },
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn stopping_lets_the_events_in_hand_finish_and_takes_no_more() {
@@ -55,6 +58,38 @@ async fn stopping_without_patience_gives_the_events_in_hand_back() {
     wait::until("the event is back", async || (scene.count(&queue).await == (1, 0)).then_some(()))
         .await;
     assert_eq!(handler.done(), 0);
+}
+
+#[tokio::test]
+async fn stopping_lets_what_a_dispatch_runs_inline_finish_and_gives_it_up_when_patience_is_over() {
+    let mut inline = listener("a");
+    (inline.delivery, inline.mode, inline.concurrency) = (Delivery::EveryNode, Mode::Sync, 2);
+    let scene = scene(std::slice::from_ref(&inline)).await;
+    let node = Arc::new(scene.bus("n1"));
+    let dispatching = || {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move { node.dispatch(&bus(), &event("e1"), false).await })
+    };
+    let finishes = gated(|_, _| Ok(()), 0);
+    let consumer = scene.consume(&node, &inline, finishes.clone()).await;
+    let dispatch = dispatching();
+    finishes.began(1).await;
+    let stopping = tokio::spawn(consumer.stop.stop(patient()));
+    // Long enough for a stop that waits for nothing.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!stopping.is_finished());
+    finishes.gate.add_permits(1);
+    stopping.await.unwrap();
+    dispatch.await.unwrap().unwrap();
+    assert_eq!(finishes.done(), 1);
+
+    let stuck = gated(|_, _| Ok(()), 0);
+    let consumer = scene.consume(&node, &inline, stuck.clone()).await;
+    let dispatch = dispatching();
+    stuck.began(1).await;
+    consumer.stop.stop(Duration::from_millis(50)).await;
+    dispatch.await.unwrap().unwrap();
+    assert_eq!(stuck.done(), 0);
 }
 
 #[tokio::test]
