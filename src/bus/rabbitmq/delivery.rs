@@ -30,6 +30,7 @@ use lapin::{
     types::ShortString,
 };
 use std::{
+    ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,10 +41,29 @@ use tokio::time::sleep;
 /// the queue allows an event, so it is the last resort.
 const HOLD: Duration = Duration::from_mins(10);
 
+/// How long a delivery is held in all, below the 30 minutes after which RabbitMQ closes the channel
+/// and hands out everything anew that came over it.
+const HELD: Duration = Duration::from_mins(28);
+
+/// A delivery that this node has.
+struct InHand {
+    delivery: Delivery,
+    since: Instant,
+}
+
+impl Deref for InHand {
+    type Target = Delivery;
+
+    fn deref(&self) -> &Delivery {
+        &self.delivery
+    }
+}
+
 impl Work {
     /// Runs an event and settles its delivery. An event that is given up is neither acknowledged
     /// nor refused: RabbitMQ takes it back when the channel closes.
     pub(super) async fn settle(self: Arc<Self>, delivery: Delivery) {
+        let delivery = InHand { delivery, since: Instant::now() };
         let slot = tokio::select! {
             () = self.stop.cancelled() => return,
             slot = self.slots.acquire() => slot,
@@ -58,11 +78,14 @@ impl Work {
         drop(slot);
     }
 
-    async fn process(&self, delivery: &Delivery) {
+    async fn process(&self, delivery: &InHand) {
         let content_type = delivery.properties.content_type().as_ref().map(ShortString::as_str);
         // A listener on every node has no wait queues, and its events never come back.
         let rest = headers::rest(&delivery.properties).filter(|_| !self.consumption.every_node());
-        let settled = if let Some(rest) = rest {
+        let settled = if delivery.since.elapsed() + self.timeout() > HELD {
+            // It waited so long for the executions of a lost channel.
+            false
+        } else if let Some(rest) = rest {
             self.wait_again(delivery, rest).await
         } else {
             match codec::decode_all(content_type, &delivery.data) {
@@ -84,18 +107,20 @@ impl Work {
     /// Runs the events of one delivery. Returns whether it can be acknowledged: each event has run
     /// or travels on as a copy. Together they have the time of one execution, because RabbitMQ takes
     /// a delivery back after 30 minutes; what has not begun then travels on alone.
-    async fn run_all(&self, delivery: &Delivery, events: &[Event]) -> bool {
+    async fn run_all(&self, delivery: &InHand, events: &[Event]) -> bool {
         let instance = self.shared.notifications.instance;
         if self.runs_inline() && is_from(instance, &delivery.properties) {
             return true;
         }
-        let (begun, limit) = (Instant::now(), self.consumption.listener.timeout.duration());
+        let begun = Instant::now();
         for event in events.iter().filter(|event| !event.noop) {
             // The broker hands the original out again when its channel is gone.
             if !delivery.acker.usable() {
                 return false;
             }
-            if begun.elapsed() >= limit && !self.consumption.every_node() {
+            let late = begun.elapsed() >= self.timeout()
+                || delivery.since.elapsed() + self.timeout() > HELD;
+            if late && !self.consumption.every_node() {
                 let level = level_for(&self.consumption.listener.retry, Duration::ZERO);
                 let properties = waiting(&delivery.properties);
                 if self.wait(delivery, (event, false), level, properties).await {
@@ -120,6 +145,10 @@ impl Work {
         true
     }
 
+    fn timeout(&self) -> Duration {
+        self.consumption.listener.timeout.duration()
+    }
+
     async fn execute(&self, event: &Event, properties: &BasicProperties) -> Result<(), Failure> {
         let listener = &self.consumption.listener;
         let execution = Execution {
@@ -133,7 +162,7 @@ impl Work {
     }
 
     /// Sends an event that failed where it belongs. `event` says whether it travelled alone.
-    async fn failed(&self, delivery: &Delivery, event: (&Event, bool), failure: &Failure) -> bool {
+    async fn failed(&self, delivery: &InHand, event: (&Event, bool), failure: &Failure) -> bool {
         let (properties, retry) = (&delivery.properties, &self.consumption.listener.retry);
         let attempt = headers::attempt(properties);
         let cause = &*failure.to_string();
@@ -157,12 +186,7 @@ impl Work {
     }
 
     /// Keeps an event as a dead letter, or sends it round once more.
-    async fn give_up(
-        &self,
-        delivery: &Delivery,
-        event: (&Event, bool),
-        failed: &Failed<'_>,
-    ) -> bool {
+    async fn give_up(&self, delivery: &InHand, event: (&Event, bool), failed: &Failed<'_>) -> bool {
         let (letter, body) = self.letter(delivery, event, failed.cause, failed.first_at);
         let (group, id, attempts, cause) =
             (failed.group, &event.0.id, letter.attempts, failed.cause);
@@ -190,7 +214,7 @@ impl Work {
 
     /// Sends an event back to wait that came before its time. It has not run, so this is no
     /// attempt.
-    async fn wait_again(&self, delivery: &Delivery, rest: Duration) -> bool {
+    async fn wait_again(&self, delivery: &InHand, rest: Duration) -> bool {
         let listener = &self.consumption.listener;
         let level = level_for(&listener.retry, rest);
         let exchange = self.shared.layout.wait(&listener.bus, level);
@@ -201,7 +225,7 @@ impl Work {
     /// Sends a copy of an event to wait. Of several events in one body only this one travels on.
     async fn wait(
         &self,
-        delivery: &Delivery,
+        delivery: &InHand,
         (event, alone): (&Event, bool),
         level: u64,
         mut properties: BasicProperties,
@@ -218,7 +242,7 @@ impl Work {
 
     /// Puts aside what is no event. Every node of an every-node listener gets it, so it is only
     /// said there.
-    async fn park(&self, delivery: &Delivery, cause: &str) -> bool {
+    async fn park(&self, delivery: &InHand, cause: &str) -> bool {
         let listener = &self.consumption.listener;
         tracing::warn!(cause, "group {} got something that is no event: {cause}", self.group());
         if self.consumption.every_node() {
@@ -234,7 +258,7 @@ impl Work {
     /// Returns whether the original can be acknowledged.
     async fn hand_over(
         &self,
-        original: &Delivery,
+        original: &InHand,
         exchange: &str,
         body: Vec<u8>,
         properties: BasicProperties,
@@ -245,7 +269,7 @@ impl Work {
             return false;
         }
         let copy = Message::new(key, body, properties);
-        let deadline = Instant::now() + HOLD;
+        let deadline = (Instant::now() + HOLD).min(original.since + HELD);
         let mut wake = self.shared.wake.subscribe();
         let mut pauses = pauses(Duration::from_millis(500), Duration::from_secs(30));
         let mut warned = false;
