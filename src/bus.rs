@@ -147,9 +147,9 @@ pub struct Outgoing {
     pub keys: BTreeSet<RegistrationKey>,
     /// Whether reaching no work queue is a failure: the roster has listeners on the bus.
     pub must_route: bool,
-    /// Whether it was dispatched before and could not be published. The synchronous listeners of
-    /// the node that dispatched it have run then, and do not run inline once more.
-    pub again: bool,
+    /// The node that dispatched it before and could not publish it. Its synchronous listeners have
+    /// run then: they do not run inline once more, nor when the event comes back to that node.
+    pub kept_by: Option<String>,
 }
 
 /// A dead letter on its way back to its group.

@@ -95,7 +95,7 @@ impl Dispatcher {
         let bus = buses.get(bus).ok_or_else(|| NoSuchBus(bus.clone()))?;
         let must_route = self.has_listeners(&bus.name);
         let outgoing: Vec<_> = (events.into_iter())
-            .map(|(event, keys)| Outgoing { event, keys, must_route, again: false })
+            .map(|(event, keys)| Outgoing { event, keys, must_route, kept_by: None })
             .collect();
         let outcomes = join_all(outgoing.iter().map(|one| self.bus.publish(bus, one))).await;
         let (mut accepted, mut failed, mut away) = (Vec::new(), Vec::new(), false);

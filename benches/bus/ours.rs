@@ -67,7 +67,7 @@ pub(crate) fn event(number: usize, bytes: usize) -> Event {
 }
 
 pub(crate) fn outgoing(number: usize, bytes: usize) -> Outgoing {
-    Outgoing { event: event(number, bytes), keys: BTreeSet::new(), must_route: true, again: false }
+    Outgoing { event: event(number, bytes), keys: BTreeSet::new(), must_route: true, kept_by: None }
 }
 
 /// What the broker should hold for these listeners.

@@ -119,7 +119,7 @@ impl EventBus for LocalBus {
         }
         let lane = self.lane(bus);
         let Encoded { content_type, body } = codec::encode(Codec::Json, event)?;
-        if !outgoing.again {
+        if outgoing.kept_by.is_none() {
             let (lane, keys) = (&lane, &outgoing.keys);
             tokio::join!(lane.everywhere.call(event), lane.registry.call_sync(event, keys));
         }

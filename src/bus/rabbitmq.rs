@@ -202,7 +202,7 @@ impl Shared {
         let properties = BasicProperties::default()
             .with_content_type(content_type.into())
             .with_delivery_mode(message::PERSISTENT);
-        let mut headers = self.signature(bus, outgoing.again);
+        let mut headers = self.signature(bus, outgoing.kept_by.as_deref());
         if bus.attached {
             return properties.with_headers(headers);
         }
@@ -243,7 +243,7 @@ impl EventBus for RabbitMqBus {
         let shared = &self.shared;
         let Encoded { content_type, body } = codec::encode(bus.codec, event)?;
         let following = shared.notifications.of(&bus.name);
-        if !outgoing.again {
+        if outgoing.kept_by.is_none() {
             tokio::join!(
                 following.registry.call_sync(event, &outgoing.keys),
                 following.everywhere.call(event)

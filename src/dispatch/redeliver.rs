@@ -84,7 +84,8 @@ impl Dispatcher {
                 let event = decode(letter.content_type.as_deref(), &body)?;
                 let must_route = self.has_listeners(&bus.name);
                 let keys = letter.keys.clone();
-                let outgoing = Outgoing { event, keys, must_route, again: true };
+                let kept_by = Some(letter.node.clone());
+                let outgoing = Outgoing { event, keys, must_route, kept_by };
                 self.bus.publish(&bus, &outgoing).await?;
             }
             None => return Err(RedeliverError::NoDestination),

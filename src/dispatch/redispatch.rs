@@ -194,7 +194,8 @@ impl Dispatcher {
         if !self.outages.is_sent(failure.id) {
             let must_route = self.has_listeners(&bus.name);
             let keys = failure.keys.clone();
-            let outgoing = Outgoing { event, keys, must_route, again: true };
+            let kept_by = Some(failure.node.clone());
+            let outgoing = Outgoing { event, keys, must_route, kept_by };
             match self.bus.publish(bus, &outgoing).await {
                 Ok(()) => {}
                 Err(error) if error.wants_topology() => {

@@ -18,9 +18,9 @@ const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 
 statements! {
     BUSES = "SELECT DISTINCT bus FROM dead_letter WHERE group_name = $1 ORDER BY bus";
-    WINDOW = "SELECT seq, id, content_type, keys, body FROM (\
-            SELECT seq, id, content_type, keys, body, SUM(LENGTH(body)) OVER (ORDER BY seq) - LENGTH(body) AS before FROM (\
-                SELECT seq, id, content_type, keys, body FROM dead_letter WHERE group_name = $1 AND bus = $2 AND seq > $3 ORDER BY seq LIMIT $4\
+    WINDOW = "SELECT seq, id, node, content_type, keys, body FROM (\
+            SELECT seq, id, node, content_type, keys, body, SUM(LENGTH(body)) OVER (ORDER BY seq) - LENGTH(body) AS before FROM (\
+                SELECT seq, id, node, content_type, keys, body FROM dead_letter WHERE group_name = $1 AND bus = $2 AND seq > $3 ORDER BY seq LIMIT $4\
             ) AS first\
         ) AS summed WHERE before = 0 OR before < $5 ORDER BY seq";
 }
@@ -32,6 +32,8 @@ pub struct DispatchFailure {
     pub seq: i64,
     /// The entry's id.
     pub id: Uuid,
+    /// The node that dispatched it.
+    pub node: String,
     /// The form of the body.
     pub content_type: Option<String>,
     /// Whom to notify.
@@ -71,6 +73,7 @@ fn read(row: &Row) -> Result<DispatchFailure, StoreError> {
     Ok(DispatchFailure {
         seq: row.int("seq")?,
         id: row.uuid("id")?,
+        node: row.text("node")?,
         content_type: row.opt_text("content_type")?,
         keys: row.record("keys")?,
         body: row.bytes("body")?,

@@ -10,7 +10,6 @@ use super::{
     consumer::Work,
     headers,
     message::{Failed, parked, waiting},
-    notify::is_from,
     outage::pauses,
 };
 use crate::{
@@ -108,8 +107,7 @@ impl Work {
     /// or travels on as a copy. Together they have the time of one execution, because RabbitMQ takes
     /// a delivery back after 30 minutes; what has not begun then travels on alone.
     async fn run_all(&self, delivery: &InHand, events: &[Event]) -> bool {
-        let instance = self.shared.notifications.instance;
-        if self.runs_inline() && is_from(instance, &delivery.properties) {
+        if self.runs_inline() && self.shared.ran_inline(&delivery.properties) {
             return true;
         }
         let begun = Instant::now();

@@ -6,8 +6,8 @@
 //! a new queue and binds everything again.
 
 use super::{
-    Published, Shared, TOPOLOGY_KEY, binder::Binder, node_queue::name, notify::is_from,
-    outage::Outage, publisher::Message,
+    Published, Shared, TOPOLOGY_KEY, binder::Binder, node_queue::name, outage::Outage,
+    publisher::Message,
 };
 use crate::{
     amqp::AmqpError,
@@ -296,7 +296,7 @@ impl Node {
             }
         };
         // The synchronous listeners ran before this node's own dispatch returned.
-        let ours = is_from(self.shared.notifications.instance, &message.properties);
+        let ours = self.shared.ran_inline(&message.properties);
         let which = if ours { Which::AsyncOnly } else { Which::All };
         for event in events {
             registry.enqueue(&Arc::new(event), &keys, which);

@@ -1,6 +1,6 @@
 //! Telling those who follow an event's keys.
 
-use super::{Shared, message::PERSISTENT, node_queue::name, publisher::Message};
+use super::{Shared, headers, message::PERSISTENT, node_queue::name, publisher::Message};
 use crate::{
     amqp::AmqpError,
     bus::Outgoing,
@@ -21,6 +21,9 @@ use uuid::Uuid;
 /// Names the process that published a message, so that it knows its own.
 const FROM: &str = "x-hearken-from";
 
+/// Names the node that dispatched what is published again.
+const KEPT_BY: &str = "x-hearken-kept-by";
+
 /// What James calls the same. It needs it on every notification.
 const JAMES_FROM: &str = "eventBusId";
 
@@ -35,14 +38,24 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MAX_KEYS: usize = 60_000;
 
 impl Shared {
-    /// The headers that say where a message comes from. What is published again comes from nobody:
-    /// the node that dispatched it may be another, and here the synchronous listeners have not run.
-    pub(super) fn signature(&self, bus: &BusDefinition, again: bool) -> FieldTable {
+    /// The headers that say where a message comes from. What is published again comes from the node
+    /// that kept it: only there have the synchronous listeners run.
+    pub(super) fn signature(&self, bus: &BusDefinition, kept_by: Option<&str>) -> FieldTable {
         let mut headers = FieldTable::default();
-        let name = if bus.attached { JAMES_FROM } else { FROM };
-        let instance = if again { Uuid::new_v4() } else { self.notifications.instance }.to_string();
-        headers.insert(name.into(), AMQPValue::LongString(instance.into()));
+        let mut says = |name: &str, text: String| {
+            headers.insert(name.into(), AMQPValue::LongString(text.into()));
+        };
+        let instance = kept_by.map_or(self.notifications.instance, |_| Uuid::new_v4());
+        says(if bus.attached { JAMES_FROM } else { FROM }, instance.to_string());
+        if let Some(node) = kept_by.filter(|_| !bus.attached) {
+            says(KEPT_BY, node.to_owned());
+        }
         headers
+    }
+
+    /// Whether this node's synchronous listeners ran before a message was published.
+    pub(super) fn ran_inline(&self, properties: &BasicProperties) -> bool {
+        is_from(self.notifications.instance, &self.node, properties)
     }
 
     /// Tells the nodes where somebody follows one of the event's keys, this node too. `body` is
@@ -86,7 +99,7 @@ impl Shared {
         bus: &BusDefinition,
         body: &[u8],
         content_type: &str,
-        Outgoing { keys, again, .. }: &Outgoing,
+        Outgoing { keys, kept_by, .. }: &Outgoing,
     ) -> Result<Vec<Message>, AmqpError> {
         let content_type = match (bus.attached, bus.codec) {
             (true, Codec::James) => "text/plain",
@@ -94,7 +107,7 @@ impl Shared {
         };
         let limit = if bus.attached { 0 } else { MAX_KEYS };
         let message = |keys: Vec<&RegistrationKey>| {
-            let mut headers = self.signature(bus, *again);
+            let mut headers = self.signature(bus, kept_by.as_deref());
             if !bus.attached {
                 let more = keys[1..].iter().map(|key| key.as_str()).chain([EVERY_KEY]);
                 let copies: Vec<_> = more.map(|key| AMQPValue::LongString(key.into())).collect();
@@ -131,14 +144,10 @@ fn pieces(keys: &BTreeSet<RegistrationKey>, limit: usize) -> Vec<Vec<&Registrati
     pieces
 }
 
-/// Whether a process published a message.
-pub(super) fn is_from(instance: Uuid, properties: &BasicProperties) -> bool {
-    let headers = properties.headers().as_ref().map(FieldTable::inner);
-    let named = |name| match headers.and_then(|headers| headers.get(name)) {
-        Some(AMQPValue::LongString(text)) => text.to_string().parse() == Ok(instance),
-        _ => false,
-    };
-    named(FROM) || named(JAMES_FROM)
+/// Whether a process published a message, or a node kept it.
+fn is_from(instance: Uuid, node: &str, properties: &BasicProperties) -> bool {
+    let is = |name| headers::id(properties, name) == Some(instance);
+    is(FROM) || is(JAMES_FROM) || headers::text(properties, KEPT_BY).is_some_and(|by| by == node)
 }
 
 #[cfg(test)]
@@ -167,11 +176,14 @@ mod tests {
             (FROM, AMQPValue::LongString(Uuid::from_u128(8).to_string().into()), false),
             (FROM, AMQPValue::LongString("poison".into()), false),
             (FROM, AMQPValue::LongInt(7), false),
+            (KEPT_BY, AMQPValue::LongString("n1".into()), true),
+            (KEPT_BY, AMQPValue::LongString("n2".into()), false),
         ] {
             let mut headers = FieldTable::default();
             headers.insert(header.into(), value);
-            assert_eq!(is_from(instance, &BasicProperties::default().with_headers(headers)), ours);
+            let properties = BasicProperties::default().with_headers(headers);
+            assert_eq!(is_from(instance, "n1", &properties), ours);
         }
-        assert!(!is_from(instance, &BasicProperties::default()));
+        assert!(!is_from(instance, "n1", &BasicProperties::default()));
     }
 }

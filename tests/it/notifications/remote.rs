@@ -41,19 +41,25 @@ const JAMES: &[u8] =
     br#"{"MailboxAdded":{"eventId":"6e0dd59d-660e-4d9b-b22f-0354479f47b4","user":"bob"}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_again_reaches_a_synchronous_listener_once_and_by_the_broker() {
+async fn what_is_published_again_reaches_synchronous_listeners_except_where_it_was_dispatched() {
     let (_scene, one, two) = nodes().await;
     let (here, there) = (follower(Mode::Sync), follower(Mode::Sync));
     let _here = follow(&one, ["a"], &here).await;
     let _there = follow(&two, ["a"], &there).await;
-    let outgoing =
-        Outgoing { event: event("kept"), keys: keys(["a"]), must_route: false, again: true };
-    one.publish(&plain(&bus()), &outgoing).await.unwrap();
-    send(&one, "next", ["a"]).await;
-    assert_eq!(there.called(2).await, ["kept", "next"]);
-    let mut heard = here.called(2).await;
+    let lazy = follower(Mode::Async);
+    let _lazy = follow(&one, ["a"], &lazy).await;
+    // It ran inline on `n1` when it was dispatched there, whoever publishes it again.
+    let kept_by = Some("n1".to_owned());
+    let outgoing = Outgoing { event: event("kept"), keys: keys(["a"]), must_route: false, kept_by };
+    for node in [&one, &two] {
+        node.publish(&plain(&bus()), &outgoing).await.unwrap();
+    }
+    send(&two, "next", ["a"]).await;
+    let mut heard = there.called(3).await;
     heard.sort();
-    assert_eq!(heard, ["kept", "next"]);
+    assert_eq!(heard, ["kept", "kept", "next"]);
+    assert_eq!(lazy.called(3).await.len(), 3);
+    assert_eq!(here.called(1).await, ["next"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,7 @@ pub(crate) async fn dispatch(
     event: Event,
     keys: BTreeSet<RegistrationKey>,
 ) {
-    let outgoing = Outgoing { event, keys, must_route: false, again: false };
+    let outgoing = Outgoing { event, keys, must_route: false, kept_by: None };
     node.publish(bus, &outgoing).await.expect("the bus takes it");
 }
 

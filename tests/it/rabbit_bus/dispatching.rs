@@ -226,7 +226,7 @@ async fn what_goes_to_an_exchange_of_james_is_what_james_would_have_written() {
     let mut event = event("j1");
     event.source = hearken::bus::event::JAMES_SOURCE.into();
     event.data = Data::Json(serde_json::value::RawValue::from_string(body.into()).unwrap());
-    let outgoing = Outgoing { event, keys: BTreeSet::new(), must_route: true, again: false };
+    let outgoing = Outgoing { event, keys: BTreeSet::new(), must_route: true, kept_by: None };
     let node = scene.bus("n1");
     node.publish(&attached, &outgoing).await.unwrap();
     node.publish(&attached, &outgoing).await.unwrap();

@@ -88,7 +88,7 @@ impl<T: EventBus> Dispatching for T {
         must_route: bool,
     ) -> Result<(), DispatchError> {
         let outgoing =
-            Outgoing { event: event.clone(), keys: BTreeSet::new(), must_route, again: false };
+            Outgoing { event: event.clone(), keys: BTreeSet::new(), must_route, kept_by: None };
         self.publish(&plain(bus), &outgoing).await
     }
 }
