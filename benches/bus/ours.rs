@@ -2,6 +2,7 @@
 
 use crate::{CONCURRENCY, address};
 use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     broker::{
@@ -137,7 +138,7 @@ impl Host {
             node: "bench".into(),
             store: self.store.clone(),
             collect_every: COLLECT_EVERY,
-            discards: Arc::new(|_| false),
+            discards: Arc::new(|_| ready(false).boxed()),
             metrics: Arc::default(),
         })
     }

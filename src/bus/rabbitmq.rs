@@ -35,6 +35,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
+use futures_util::future::BoxFuture;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
@@ -81,8 +82,8 @@ pub struct RabbitMqBusConfig {
     pub metrics: Arc<Metrics>,
 }
 
-/// Says of a group whether its events are dropped.
-pub type Discards = Arc<dyn Fn(&GroupName) -> bool + Send + Sync>;
+/// Says of a group whether its events are dropped, by the roster of now: what is dropped is gone.
+pub type Discards = Arc<dyn Fn(GroupName) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// How often a node looks for what is parked.
 pub const COLLECT_EVERY: Duration = Duration::from_secs(30);

@@ -37,6 +37,7 @@ use crate::{
     tasks::Tasks,
 };
 use anyhow::Context;
+use futures_util::FutureExt;
 use std::{net::TcpListener, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -342,14 +343,18 @@ fn connect(
         layout: layout.clone(),
         node: node.clone(),
     })?;
-    let known = Arc::clone(roster);
+    let roster_of_now = Arc::clone(roster);
     let bus = RabbitMqBus::new(RabbitMqBusConfig {
         amqp_url,
         layout,
         node,
         store: store.clone(),
         collect_every: COLLECT_EVERY,
-        discards: Arc::new(move |group| known.known().discards(group)),
+        discards: Arc::new(move |group| {
+            let roster = Arc::clone(&roster_of_now);
+            // What cannot be known is kept.
+            async move { roster.current().await.is_ok_and(|now| now.discards(&group)) }.boxed()
+        }),
         metrics: Arc::clone(metrics),
     });
     bus.set_buses(&roster.buses());

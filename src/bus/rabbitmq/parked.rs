@@ -89,7 +89,11 @@ async fn empty(
         let got = shared.consuming.answer(getting).await.map_err(said)?;
         let Some(BasicGetMessage { delivery, .. }) = got else { return Ok(()) };
         let parked = Parked::of(shared, bus, &delivery);
-        if parked.origin.as_ref().is_some_and(|group| (shared.discards)(group)) {
+        let dropped = match &parked.origin {
+            Some(group) => (shared.discards)(group.clone()).await,
+            None => false,
+        };
+        if dropped {
             moved.dropped += 1;
         } else if shared.letters.keep(&parked.letter(shared), &delivery.data).await? {
             moved.kept += 1;

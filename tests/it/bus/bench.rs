@@ -11,6 +11,7 @@ use crate::support::{
     services::{VirtualHost, virtual_host},
     wait,
 };
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     broker::{
@@ -210,7 +211,7 @@ impl Bench {
             node: name.into(),
             store: store.clone(),
             collect_every: Duration::from_millis(50),
-            discards: Arc::new(|_| false),
+            discards: Arc::new(|_| ready(false).boxed()),
             metrics: Arc::default(),
         });
         bus.set_buses(&self.roster.buses());

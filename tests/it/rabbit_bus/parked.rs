@@ -8,6 +8,7 @@ use crate::support::{
     services::database,
     wait,
 };
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     bus::{EventBus, Failure},
     domain::{bus::Buses, name::GroupName},
@@ -222,7 +223,7 @@ async fn what_comes_back_for_a_group_whose_events_are_discarded_is_dropped() {
     let scene = scene(&[]).await;
     let mut config = scene.config("n1");
     let discarded = GroupName::parse("a").unwrap();
-    config.discards = std::sync::Arc::new(move |group| *group == discarded);
+    config.discards = std::sync::Arc::new(move |group| ready(group == discarded).boxed());
     let node = hearken::bus::rabbitmq::RabbitMqBus::new(config);
     park(&scene, 10).await;
     // Of another group, behind them.

@@ -3,6 +3,7 @@
 use super::scene::{Recorder, Scene, event, patient, quick, ruled, scene};
 use crate::broker::contract::bus;
 use crate::support::{bus::Dispatching as _, wait};
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     broker::Broker,
     bus::{EventBus, Failure, rabbitmq::RabbitMqBus},
@@ -81,7 +82,7 @@ async fn when_its_queue_is_drained_a_waiting_event_is_run_by_those_who_drain_it(
 async fn when_its_events_are_discarded_a_waiting_event_is_dropped_and_not_kept() {
     let scene = scene(&[slow(), quick("b")]).await;
     let mut config = scene.config("n1");
-    config.discards = Arc::new(|group| group.as_str() == "a");
+    config.discards = Arc::new(|group| ready(group.as_str() == "a").boxed());
     let node = RabbitMqBus::new(config);
     one_waits(&scene, &node).await;
     let delete = Action::DeleteQueue(scene.queue(&slow()));

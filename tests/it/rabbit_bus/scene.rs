@@ -14,6 +14,7 @@ use crate::{
         wait,
     },
 };
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     broker::rabbitmq::RabbitMqBroker,
@@ -66,7 +67,7 @@ impl Scene {
             node: node.into(),
             store: self.store.clone(),
             collect_every: Duration::from_millis(200),
-            discards: Arc::new(|_| false),
+            discards: Arc::new(|_| ready(false).boxed()),
             metrics: Arc::default(),
         }
     }

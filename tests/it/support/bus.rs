@@ -1,6 +1,7 @@
 //! Shorter words for what tests of buses do all the time.
 
 use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     bus::{
@@ -33,7 +34,7 @@ pub(crate) fn over_rabbitmq(
         node: node.to_owned(),
         store: store.clone(),
         collect_every: COLLECT_EVERY,
-        discards: Arc::new(|_| false),
+        discards: Arc::new(|_| ready(false).boxed()),
         metrics: Arc::default(),
     }
 }
