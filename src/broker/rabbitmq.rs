@@ -114,7 +114,7 @@ impl Broker for RabbitMqBroker {
         for window in history::WINDOWS {
             let Some(row) = self.management.history(queue, window).await? else { return Ok(None) };
             oldest = oldest.max(row.oldest());
-            if oldest.is_none_or(|oldest| oldest < window.reach) {
+            if oldest.is_none_or(|oldest| oldest + window.step < window.reach) {
                 break;
             }
         }
