@@ -16,7 +16,7 @@ use hearken::{
     dispatch::Dispatcher,
     domain::{
         admission::ConfigurationError,
-        listener::{Configuration, Listener as Configured},
+        listener::{Configuration, ListenerSpec},
         name::{BusName, ClassName, RegistrationKey},
     },
     listeners::{Catalog, Class, Listener, Making, Source, settings::Reader},
@@ -92,7 +92,8 @@ fn extras() -> Extras {
     let name = ClassName::parse("own-counter").expect("the name is a name");
     let catalog = Catalog::default().with(name, Source::Library, Arc::new(Counter));
     let required = json!({"group": "own-counter", "class": "own-counter", "bus": "mailboxEvent"});
-    let required: Configured = serde_json::from_value(required).expect("the listener is complete");
+    let required: ListenerSpec =
+        serde_json::from_value(required).expect("the listener is complete");
     Extras { catalog, required: vec![required], started: Some(Arc::new(follow)) }
 }
 

@@ -131,7 +131,7 @@ impl Amqp {
     /// A connection that is not yet made. Operators see it as `hearken/<node>/<purpose>`.
     #[must_use]
     pub fn new(url: AmqpUrl, node: &str, purpose: Purpose) -> Self {
-        crate::net::init();
+        crate::tls::init();
         let name = format!("hearken/{node}/{}", purpose.name());
         Self {
             url,

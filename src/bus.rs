@@ -3,23 +3,24 @@
 //! Two buses exist: over RabbitMQ, and in the process with its queues in the store. Neither
 //! declares a work queue; that is the reconciler's.
 
-pub mod codec;
-pub mod event;
 pub mod local;
 pub mod rabbitmq;
 pub mod registry;
 mod run;
 pub mod verdict;
 
+pub use hearken_core::{codec, event};
+
 use crate::{
     amqp::AmqpError,
     domain::{
         bus::BusDefinition,
-        listener::{Delivery, Listener, Mode},
+        listener::{Delivery, ListenerSpec, Mode},
         name::{BusName, GroupName, RegistrationKey},
     },
 };
 use async_trait::async_trait;
+use codec::EncodeError;
 use event::Event;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -53,7 +54,7 @@ pub enum DispatchError {
     Unroutable(BusName),
     /// The bus cannot carry it, today or ever: sending it again changes nothing.
     #[error("the event cannot be written in the form of the bus")]
-    Unwritable(#[from] codec::EncodeError),
+    Unwritable(#[from] EncodeError),
 }
 
 impl DispatchError {
@@ -125,7 +126,7 @@ pub struct Execution {
 impl Execution {
     /// An execution that begins now.
     #[must_use]
-    pub fn begin(listener: &Listener, attempt: u32) -> Self {
+    pub fn begin(listener: &ListenerSpec, attempt: u32) -> Self {
         Self {
             group: listener.group.clone(),
             bus: listener.bus.clone(),
@@ -179,7 +180,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Consumption {
     /// The listener it consumes for.
-    pub listener: Listener,
+    pub listener: ListenerSpec,
     /// The listener's bus.
     pub bus: BusDefinition,
     /// The work queue's name. Not used for [`Delivery::EveryNode`].

@@ -19,7 +19,7 @@ pub use sources::{ConfigError, Origin};
 use crate::domain::{
     bus::BusDefinition,
     layout::{Layout, QueueType},
-    listener::Listener,
+    listener::ListenerSpec,
     name::{GroupName, NameError},
     span::Span,
 };
@@ -85,7 +85,7 @@ pub struct Serve {
     /// The buses: the default ones, then those of the file.
     pub buses: Vec<BusDefinition>,
     /// The listeners that this node demands.
-    pub required: Vec<Listener>,
+    pub required: Vec<ListenerSpec>,
 }
 
 impl Serve {

@@ -21,13 +21,12 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
-pub mod domain;
+#[cfg(test)]
+mod fixtures;
 pub mod health;
 pub mod http;
-pub mod json;
 pub mod listeners;
 pub mod metrics;
-pub mod net;
 pub mod node;
 pub mod reconcile;
 pub mod redelivery;
@@ -36,3 +35,6 @@ pub mod shutdown;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
+
+pub use hearken_core::{domain, json};

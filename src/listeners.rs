@@ -87,7 +87,7 @@ use crate::{
     bus::{Execution, Failure, event::Event},
     domain::{
         admission::{ClassVerdict, ConfigurationError},
-        listener::{Configuration, Listener as Configured},
+        listener::{Configuration, ListenerSpec},
         name::{ClassName, GroupName},
     },
 };
@@ -202,7 +202,7 @@ impl Catalog {
 
     /// What the catalog says of a listener that somebody wants to add.
     #[must_use]
-    pub fn verdict(&self, listener: &Configured) -> ClassVerdict {
+    pub fn verdict(&self, listener: &ListenerSpec) -> ClassVerdict {
         match self.get(&listener.class) {
             None => ClassVerdict::Unknown { known: self.classes.keys().cloned().collect() },
             Some(class) => match class.validate(&listener.configuration) {

@@ -23,7 +23,7 @@ const ROUNDS: usize = 3;
 
 #[tokio::main]
 async fn main() {
-    hearken::net::init();
+    hearken::tls::init();
     println!("{:<58} {:>12} {:>12} {:>6}", "", "hearken", "raw", "ratio");
     for (groups, events) in [(1, 6_000), (10, 1_500), (100, 200)] {
         for bytes in [512, 16 * 1024] {

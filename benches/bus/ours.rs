@@ -19,7 +19,7 @@ use hearken::{
         desired::{Desired, desired},
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},
         layout::Layout,
-        listener::Listener,
+        listener::ListenerSpec,
         name::BusName,
         plan,
         roster::Roster,
@@ -41,7 +41,7 @@ pub(crate) fn bus() -> BusDefinition {
 }
 
 /// So many listeners.
-pub(crate) fn listeners(count: usize) -> Vec<Listener> {
+pub(crate) fn listeners(count: usize) -> Vec<ListenerSpec> {
     (0..count)
         .map(|number| {
             serde_json::from_value(json!({
@@ -72,7 +72,7 @@ pub(crate) fn outgoing(number: usize, bytes: usize) -> Outgoing {
 }
 
 /// What the broker should hold for these listeners.
-pub(crate) fn desire(layout: &Layout, listeners: &[Listener]) -> Desired {
+pub(crate) fn desire(layout: &Layout, listeners: &[ListenerSpec]) -> Desired {
     let node = NodeRef { id: "bench".into(), host: "bench".into() };
     let mut roster = Roster::default();
     for (version, listener) in (1..).zip(listeners) {
@@ -93,7 +93,7 @@ pub(crate) fn desire(layout: &Layout, listeners: &[Listener]) -> Desired {
 }
 
 /// Makes a broker hold what these listeners need.
-pub(crate) async fn converge(broker: &dyn Broker, layout: &Layout, listeners: &[Listener]) {
+pub(crate) async fn converge(broker: &dyn Broker, layout: &Layout, listeners: &[ListenerSpec]) {
     for step in plan::between(&Desired::default(), &desire(layout, listeners)).steps {
         broker.apply(&step.action).await.expect("applied");
     }
@@ -103,14 +103,14 @@ pub(crate) async fn converge(broker: &dyn Broker, layout: &Layout, listeners: &[
 pub(crate) struct Host {
     pub(crate) amqp: String,
     pub(crate) store: Store,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<ListenerSpec>,
     pub(crate) layout: Layout,
     name: String,
     _directory: tempfile::TempDir,
 }
 
 impl Host {
-    pub(crate) async fn with(listeners: Vec<Listener>) -> Self {
+    pub(crate) async fn with(listeners: Vec<ListenerSpec>) -> Self {
         let (broker, management) =
             (address("HEARKEN_TEST_AMQP"), address("HEARKEN_TEST_MANAGEMENT"));
         let name = format!("bench_{}", Uuid::new_v4().simple());
@@ -143,7 +143,7 @@ impl Host {
         })
     }
 
-    pub(crate) fn queue(&self, listener: &Listener) -> String {
+    pub(crate) fn queue(&self, listener: &ListenerSpec) -> String {
         self.layout.work(&listener.bus, &listener.group, 1)
     }
 
@@ -166,10 +166,10 @@ impl Host {
 pub(crate) async fn consume(
     bus: &dyn EventBus,
     layout: &Layout,
-    listeners: &[Listener],
+    listeners: &[ListenerSpec],
     handler: &Arc<Counting>,
 ) -> Vec<Consumer> {
-    let start = |listener: &Listener| {
+    let start = |listener: &ListenerSpec| {
         let queue = layout.work(&listener.bus, &listener.group, 1);
         let listener = listener.clone();
         let consumption = Consumption { listener, bus: self::bus(), queue, draining: false };

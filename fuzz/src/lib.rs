@@ -1,13 +1,6 @@
-//! The readers of hearken, built from its own sources without the rest of it: `bus/`, `domain/` and
-//! `json.rs` are links to them. Fuzzing needs its code with coverage counters, and building the
-//! drivers of databases so would take longer than fuzzing does.
+//! What the fuzzed programs share: the laws that every event has to keep.
 
-pub mod bus;
-pub mod domain;
-pub mod json;
-
-use bus::{codec, event::Event};
-use domain::bus::Codec;
+use hearken_core::{codec, domain::bus::Codec, event::Event};
 
 /// What is read can be written, and what was written reads back the same.
 ///

@@ -52,7 +52,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bus::codec::decode, domain::listener::tests::listener};
+    use crate::{bus::codec::decode, fixtures::listener};
     use async_trait::async_trait;
     use std::{future::pending, panic::panic_any};
 

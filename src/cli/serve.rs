@@ -18,7 +18,7 @@ use crate::{
         bus::Buses,
         event::NodeRef,
         layout::{Flavor, Layout},
-        listener::Listener,
+        listener::ListenerSpec,
         span::Span,
     },
     health::Health,
@@ -28,13 +28,13 @@ use crate::{
         webhook::policy::{WebhookPolicy, parse_allow},
     },
     metrics::Metrics,
-    net,
     node::{self, Supervisor, add_required},
     reconcile::{self, Parts},
     roster::{Here, RosterService, follow},
     shutdown,
     store::Store,
     tasks::Tasks,
+    tls,
 };
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -52,7 +52,7 @@ pub struct Extras {
     /// Its own classes.
     pub catalog: Catalog,
     /// Listeners that every node of it demands.
-    pub required: Vec<Listener>,
+    pub required: Vec<ListenerSpec>,
     /// Called once the node runs, with its way to dispatch events and to follow keys. Must return
     /// quickly; what takes longer is spawned.
     pub started: Option<Started>,
@@ -66,7 +66,7 @@ pub type Started = Arc<dyn Fn(&Dispatcher) + Send + Sync>;
 /// # Errors
 /// Why it could not start. Once it runs, trouble is a state that it reports, not an end.
 pub async fn serve(settings: config::Serve, extras: Extras) -> anyhow::Result<()> {
-    net::init();
+    tls::init();
     // First, so that a port in use is said before anything is opened.
     let listener = TcpListener::bind(settings.listen)
         .with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
@@ -114,7 +114,7 @@ async fn load_roster(
     for bus in buses.keys() {
         metrics.bus(bus);
     }
-    let required: Vec<Listener> =
+    let required: Vec<ListenerSpec> =
         settings.required.iter().chain(&extras.required).cloned().collect();
     let layout = Layout {
         prefix: settings.prefix.clone(),

@@ -4,7 +4,7 @@ use super::{
     flags::keys,
     sources::{ConfigError, Origin},
 };
-use crate::domain::{bus::BusDefinition, listener::Listener};
+use crate::domain::{bus::BusDefinition, listener::ListenerSpec};
 use serde_json::{Map, Number};
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub(super) struct File {
     /// The settings as text, by name.
     pub(super) settings: BTreeMap<String, Vec<String>>,
     pub(super) buses: Vec<BusDefinition>,
-    pub(super) required: Vec<Listener>,
+    pub(super) required: Vec<ListenerSpec>,
 }
 
 impl File {
@@ -116,12 +116,12 @@ fn bus(table: Map<String, serde_json::Value>) -> Result<BusDefinition, String> {
     Ok(bus)
 }
 
-fn required(mut table: Map<String, serde_json::Value>) -> Result<Listener, String> {
+fn required(mut table: Map<String, serde_json::Value>) -> Result<ListenerSpec, String> {
     if let Some(class) = table.get("class").cloned() {
         table.entry("group").or_insert(class);
     }
     table.entry("bus").or_insert_with(|| DEFAULT_BUS.into());
-    let listener: Listener =
+    let listener: ListenerSpec =
         serde_json::from_value(table.into()).map_err(|error| error.to_string())?;
     listener.check().map_err(|error| error.to_string())?;
     Ok(listener)

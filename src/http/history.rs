@@ -4,7 +4,7 @@ use super::{App, parameters::Query, problem::Problem, schema};
 use crate::domain::{
     command::Pending,
     event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
-    listener::Listener,
+    listener::ListenerSpec,
     name::GroupName,
 };
 use axum::{Json, extract::State};
@@ -49,7 +49,7 @@ pub struct HistoryEvent {
     /// The listener, where one was added.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Settings>, nullable = false)]
-    listener: Option<Listener>,
+    listener: Option<ListenerSpec>,
     /// Which of the group's queues it works on, where one was added.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, nullable = false)]

@@ -163,7 +163,7 @@ mod tests {
         let making = Making { group: group.clone(), configuration: configuration(options) };
         let listener = Log.make(making).unwrap();
         let bus = BusName::parse("mailboxEvent").unwrap();
-        let configured = crate::domain::listener::tests::listener("audit");
+        let configured = crate::fixtures::listener("audit");
         let execution = Execution { group, bus, ..Execution::begin(&configured, 2) };
         let lines = Lines::default();
         let writer = lines.clone();

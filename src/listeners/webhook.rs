@@ -21,7 +21,7 @@ use crate::{
     },
     clock,
     domain::{admission::ConfigurationError, listener::Configuration},
-    net,
+    tls,
 };
 use async_trait::async_trait;
 use policy::{Resolver, WebhookPolicy};
@@ -49,7 +49,7 @@ impl Webhook {
     /// usable certificates, every listener of the class says so.
     #[must_use]
     pub fn new(policy: WebhookPolicy) -> Self {
-        net::init();
+        tls::init();
         let policy = Arc::new(policy);
         // No proxy: the policy looks at the address that is connected to, which would be the
         // proxy's.

@@ -134,7 +134,7 @@ impl Drop for Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::listener::tests::listener;
+    use crate::fixtures::listener;
     use std::time::Duration;
 
     fn execution(age: Duration) -> Execution {

@@ -1,7 +1,7 @@
 //! Adding the listeners that this node's configuration demands (ADR 35, "on start").
 
 use crate::{
-    domain::{command::Command, listener::Listener, roster::Refusal},
+    domain::{command::Command, listener::ListenerSpec, roster::Refusal},
     roster::{Audited, ExecuteError, RosterService},
     store::StoreError,
 };
@@ -13,7 +13,7 @@ use crate::{
 /// When the log cannot be read or written.
 pub async fn add_required(
     service: &RosterService,
-    required: &[Listener],
+    required: &[ListenerSpec],
 ) -> Result<(), StoreError> {
     for listener in required {
         let group = &listener.group;

@@ -12,7 +12,7 @@ use crate::{
     clock,
     domain::{
         command::Pending,
-        listener::{Delivery, Listener as Configured},
+        listener::{Delivery, ListenerSpec},
         report::ListenerState,
         roster::{QueueId, Roster},
     },
@@ -65,7 +65,7 @@ impl Supervisor {
         loop {
             let current = Arc::clone(&roster.borrow_and_update());
             let buses = self.roster.buses();
-            let known = |listener: &Configured| buses.contains_key(&listener.bus);
+            let known = |listener: &ListenerSpec| buses.contains_key(&listener.bus);
             if !current.listeners().values().all(|configured| known(&configured.listener)) {
                 // Another node brought it. Said by the listener until it is read.
                 let _ = self.roster.read_buses().await;
@@ -147,7 +147,7 @@ impl Supervisor {
     }
 
     fn start(&self, id: &QueueId, worker: &mut Worker) {
-        let Configured { bus, group, class, .. } = &worker.listener;
+        let ListenerSpec { bus, group, class, .. } = &worker.listener;
         let Some(definition) = self.roster.buses().get(bus).cloned() else {
             let cause = format!("this node has not read what bus {bus} is yet");
             return worker.enter(ListenerState::Starting, Some(cause), clock::now());
@@ -179,7 +179,7 @@ impl Supervisor {
     }
 
     fn stop(&self, worker: Worker, stopping: &TaskTracker) {
-        let Configured { group, class, .. } = &worker.listener;
+        let ListenerSpec { group, class, .. } = &worker.listener;
         tracing::info!(%group, %class, "listener {group} of class {class} stops");
         if let Some(consumer) = worker.consumer {
             stopping.spawn(consumer.stop.stop(self.patience));
@@ -192,7 +192,7 @@ fn has_draining(roster: &Roster) -> bool {
 }
 
 /// The queues to consume, each with its listener and whether it is on its way out.
-fn wanted(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, (Configured, bool)> {
+fn wanted(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, (ListenerSpec, bool)> {
     let configured = roster.listeners().iter().map(|(group, configured)| {
         ((group.clone(), configured.generation), (configured.listener.clone(), false))
     });

@@ -3,7 +3,7 @@
 use crate::{
     bus::{Consumer, ConsumerState, Execution, Failure, Handler, event::Event},
     domain::{
-        listener::Listener as Configured,
+        listener::ListenerSpec,
         report::{ListenerState, ListenerStatus},
     },
     listeners::{Catalog, Listener, Making, secrets},
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 /// What a supervisor holds of a listener.
 pub(super) struct Worker {
-    pub(super) listener: Configured,
+    pub(super) listener: ListenerSpec,
     pub(super) draining: bool,
     pub(super) consumer: Option<Consumer>,
     pub(super) status: ListenerStatus,
@@ -24,7 +24,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(listener: Configured, draining: bool, now: OffsetDateTime) -> Self {
+    pub(super) fn new(listener: ListenerSpec, draining: bool, now: OffsetDateTime) -> Self {
         let status = ListenerStatus {
             group: listener.group.clone(),
             class: listener.class.clone(),
@@ -66,7 +66,7 @@ impl Worker {
         &self,
         catalog: &Catalog,
     ) -> Result<Arc<dyn Listener>, (ListenerState, String)> {
-        let Configured { class, group, configuration, .. } = &self.listener;
+        let ListenerSpec { class, group, configuration, .. } = &self.listener;
         let Some(class) = catalog.get(class) else {
             let cause = format!("this node knows no class {class}");
             return Err((ListenerState::UnknownClass, cause));

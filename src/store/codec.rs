@@ -6,7 +6,7 @@
 use crate::domain::{
     command::Pending,
     event::{Generation, RosterEvent},
-    listener::Listener,
+    listener::ListenerSpec,
     name::GroupName,
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub(super) enum DecodeError {
 
 #[derive(Serialize, Deserialize)]
 struct Added {
-    listener: Listener,
+    listener: ListenerSpec,
     generation: Generation,
 }
 
@@ -99,7 +99,7 @@ mod tests {
     const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
 
     fn added() -> RosterEvent {
-        let mut listener: Listener = serde_json::from_value(
+        let mut listener: ListenerSpec = serde_json::from_value(
             json!({"group": "search-index", "class": "webhook", "bus": "mailboxEvent"}),
         )
         .unwrap();

@@ -41,7 +41,7 @@ impl Store {
     /// # Errors
     /// As [`Store::postgres`]; a schema that is old is no error here.
     pub async fn examine_postgres(url: &str) -> Result<Examined, OpenError> {
-        crate::net::init();
+        crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;
         let schema = migrations::examine(&mut session).await?;
         let look = "SELECT current_setting('server_version') AS server, \

@@ -24,7 +24,7 @@ impl Store {
     /// [`OpenError`] says what to check: the URL, the host, the credentials, the database, the
     /// server's or the schema's version. It never holds the password.
     pub async fn postgres(url: &str) -> Result<Self, OpenError> {
-        crate::net::init();
+        crate::tls::init();
         let sessions = Sessions::parse(url)?;
         let mut first = sessions.first().await?;
         for name in migrations::postgres(&mut first, When::Empty).await? {
@@ -49,7 +49,7 @@ impl Store {
     /// # Errors
     /// As [`Store::postgres`].
     pub async fn migrate_postgres(url: &str) -> Result<Vec<String>, OpenError> {
-        crate::net::init();
+        crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;
         let applied = migrations::postgres(&mut session, When::Asked).await?;
         let _ = session.close().await;

@@ -1,7 +1,8 @@
 //! CloudEvents over HTTP in binary mode: a line for each header, an empty line, the body.
 #![no_main]
 
-use hearken_fuzz::{bus::codec, round_trip};
+use hearken_core::codec;
+use hearken_fuzz::round_trip;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let end = data.windows(2).position(|pair| pair == b"\n\n");

@@ -2,7 +2,8 @@
 //! of the body, which then has none.
 #![no_main]
 
-use hearken_fuzz::{bus::codec, round_trip};
+use hearken_core::codec;
+use hearken_fuzz::round_trip;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let forms = [

@@ -1,7 +1,7 @@
 //! Names and registration keys: what is accepted is kept as it was and fits where it goes.
 #![no_main]
 
-use hearken_fuzz::domain::name::{BusName, ClassName, GroupName, RegistrationKey};
+use hearken_core::domain::name::{BusName, ClassName, GroupName, RegistrationKey};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(key) = RegistrationKey::parse(text) {

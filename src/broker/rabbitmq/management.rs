@@ -24,7 +24,7 @@ pub(super) struct Management {
 
 impl Management {
     pub(super) fn new(amqp: &AmqpUrl, url: Option<&str>) -> Result<Self, ConfigError> {
-        crate::net::init();
+        crate::tls::init();
         let wrong = |problem: String| ConfigError { setting: "--management-url", problem };
         let form = "write http://host:15672, with user:password@ where they differ from AMQP's";
         let text = url.map_or_else(|| amqp.management(), str::to_owned);

@@ -8,7 +8,7 @@ use crate::{
         registry::Everywhere,
         run::{contained, handle},
     },
-    domain::listener::Listener,
+    domain::listener::ListenerSpec,
 };
 use std::{future::Future, sync::Arc};
 use tokio::{
@@ -82,7 +82,7 @@ async fn call(
 /// Lets each dispatch run a synchronous listener, until it is told to end. It is in its place
 /// before this returns.
 pub(super) fn attend(
-    listener: Listener,
+    listener: ListenerSpec,
     handler: Arc<dyn Handler>,
     everywhere: &Everywhere,
     state: watch::Sender<ConsumerState>,

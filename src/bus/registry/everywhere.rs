@@ -6,7 +6,7 @@ use crate::{
         event::Event,
         run::{contained, handle, nested},
     },
-    domain::listener::Listener,
+    domain::listener::ListenerSpec,
 };
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub struct Everywhere {
 }
 
 struct Runner {
-    listener: Listener,
+    listener: ListenerSpec,
     handler: Arc<dyn Handler>,
     slots: Arc<Semaphore>,
     abort: CancellationToken,
@@ -42,7 +42,7 @@ impl Everywhere {
     #[must_use]
     pub fn enter(
         &self,
-        listener: Listener,
+        listener: ListenerSpec,
         handler: Arc<dyn Handler>,
         slots: Arc<Semaphore>,
         abort: CancellationToken,
@@ -94,7 +94,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::event, *};
-    use crate::domain::listener::tests::listener;
+    use crate::fixtures::listener;
     use async_trait::async_trait;
     use std::time::Duration;
     use tokio::time::timeout;

@@ -126,7 +126,7 @@ fn bearer(token: &str) -> Result<header::HeaderValue, CliError> {
 /// A client that follows no redirect, so that the token goes nowhere else, and that asks no proxy
 /// for this machine.
 fn client(base: &Url) -> Result<reqwest::Client, CliError> {
-    crate::net::init();
+    crate::tls::init();
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())

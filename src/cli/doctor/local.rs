@@ -7,7 +7,7 @@ use crate::{
         serve::{Extras, catalog},
     },
     config::Serve,
-    domain::{admission::ClassVerdict, listener::Listener},
+    domain::{admission::ClassVerdict, listener::ListenerSpec},
     http::Tokens,
     listeners::{Catalog, secrets},
 };
@@ -86,7 +86,7 @@ fn tokens(settings: &Serve) -> Result<String, String> {
     }
 }
 
-fn required(catalog: &Catalog, listener: &Listener) -> Result<String, String> {
+fn required(catalog: &Catalog, listener: &ListenerSpec) -> Result<String, String> {
     let (group, class) = (&listener.group, &listener.class);
     match catalog.verdict(listener) {
         ClassVerdict::Accepted => {}

@@ -4,7 +4,7 @@ use super::view::{ListenerView, configured_by};
 use crate::{
     domain::{
         command::Command,
-        listener::{Listener, Retry, default_concurrency, default_timeout},
+        listener::{ListenerSpec, Retry, default_concurrency, default_timeout},
         name::{BusName, ClassName, GroupName},
     },
     http::{
@@ -120,7 +120,7 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
-fn read(mut fields: Fields) -> Result<(Listener, Option<String>), Problem> {
+fn read(mut fields: Fields) -> Result<(ListenerSpec, Option<String>), Problem> {
     let class = ClassName::parse(fields.required_text("class")?)?;
     let group = match fields.text("group")? {
         Some(group) => GroupName::parse(group)?,
@@ -131,7 +131,7 @@ fn read(mut fields: Fields) -> Result<(Listener, Option<String>), Problem> {
         return Err(Problem::new(&kinds::INVALID_NAME, detail).with("value", "history"));
     }
     let bus = BusName::parse(fields.text("bus")?.unwrap_or_else(|| DEFAULT_BUS.to_owned()))?;
-    let listener = Listener {
+    let listener = ListenerSpec {
         class,
         group,
         bus,
@@ -165,7 +165,7 @@ mod tests {
     use axum::{body::Bytes, http::HeaderMap};
     use serde_json::json;
 
-    fn parsed(body: &Value) -> Result<(Listener, Option<String>), Problem> {
+    fn parsed(body: &Value) -> Result<(ListenerSpec, Option<String>), Problem> {
         let body = Body(Bytes::from(body.to_string()));
         read(Fields::of(&HeaderMap::new(), &body).unwrap())
     }

@@ -168,10 +168,12 @@ fn is_wrong(drift: &DriftReport, queue: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        drift::{Drift, Object},
-        listener::tests::listener,
-        topology::Binding,
+    use crate::{
+        domain::{
+            drift::{Drift, Object},
+            topology::Binding,
+        },
+        fixtures::listener,
     };
 
     fn configured() -> Configured {

@@ -10,7 +10,7 @@ use hearken::{
         drift,
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},
         layout::Layout,
-        listener::Listener,
+        listener::ListenerSpec,
         name::BusName,
         plan::{self, Action, Plan},
         roster::Roster,
@@ -29,12 +29,12 @@ pub(crate) fn bus() -> BusName {
     BusName::parse("mailboxEvent").unwrap()
 }
 
-pub(crate) fn listener(group: &str) -> Listener {
+pub(crate) fn listener(group: &str) -> ListenerSpec {
     serde_json::from_value(json!({"group": group, "class": "log", "bus": "mailboxEvent"})).unwrap()
 }
 
 /// What the broker should hold for these listeners.
-pub(crate) fn desire(layout: &Layout, listeners: &[Listener]) -> Desired {
+pub(crate) fn desire(layout: &Layout, listeners: &[ListenerSpec]) -> Desired {
     let node = NodeRef { id: "n".into(), host: "h".into() };
     let mut state = Roster::default();
     for (version, listener) in (1..).zip(listeners) {
@@ -64,7 +64,7 @@ pub(crate) async fn apply(broker: &dyn Broker, plan: &Plan) {
 pub(crate) async fn converge(
     broker: &dyn Broker,
     layout: &Layout,
-    listeners: &[Listener],
+    listeners: &[ListenerSpec],
 ) -> Desired {
     let desired = desire(layout, listeners);
     apply(broker, &plan::between(&Desired::default(), &desired)).await;

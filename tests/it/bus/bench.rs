@@ -33,7 +33,7 @@ use hearken::{
         desired::{Desired, desired},
         event::NodeRef,
         layout::{Flavor, Layout},
-        listener::{Jitter, Listener},
+        listener::{Jitter, ListenerSpec},
         name::{BusName, GroupName},
         plan,
         span::Span,
@@ -159,7 +159,7 @@ impl Bench {
     }
 
     /// Adds listeners and makes the topology follow.
-    pub(crate) async fn add<const N: usize>(&self, listeners: [&Listener; N]) {
+    pub(crate) async fn add<const N: usize>(&self, listeners: [&ListenerSpec; N]) {
         for listener in listeners {
             self.command(Command::AddListener(listener.clone())).await.unwrap();
         }
@@ -225,7 +225,7 @@ impl Bench {
     }
 
     /// A group's work queue.
-    pub(crate) fn queue(&self, listener: &Listener) -> String {
+    pub(crate) fn queue(&self, listener: &ListenerSpec) -> String {
         let roster = self.roster.known();
         let generation = roster.configured(&listener.group).map_or(1, |found| found.generation);
         self.layout.work(&listener.bus, &listener.group, generation)
@@ -240,7 +240,7 @@ impl Bench {
     pub(crate) async fn run(
         &self,
         node: &Node,
-        listener: &Listener,
+        listener: &ListenerSpec,
         calls: &Arc<Calls>,
     ) -> Consumer {
         let consumption = Consumption {
@@ -256,7 +256,7 @@ impl Bench {
 
     /// How many events wait in a group's queue, and its consumers. Over RabbitMQ what is in hand
     /// is not counted.
-    pub(crate) async fn depth(&self, listener: &Listener) -> (u64, u64) {
+    pub(crate) async fn depth(&self, listener: &ListenerSpec) -> (u64, u64) {
         let queue = self.queue(listener);
         if let Form::Local(_) = self.form {
             let depth = self.broker.depth(&queue).await.unwrap().unwrap();
@@ -270,13 +270,13 @@ impl Bench {
     }
 
     /// Waits until so many events wait in a group's queue.
-    pub(crate) async fn left_with(&self, listener: &Listener, ready: u64) {
+    pub(crate) async fn left_with(&self, listener: &ListenerSpec, ready: u64) {
         let what = format!("{ready} events are in the queue of group {}", listener.group);
         wait::until(&what, async || (self.depth(listener).await.0 == ready).then_some(())).await;
     }
 
     /// Stops a consumer once its queue is empty, so that what it was called with is all there is.
-    pub(crate) async fn drained(&self, listener: &Listener, consumer: Consumer) {
+    pub(crate) async fn drained(&self, listener: &ListenerSpec, consumer: Consumer) {
         self.left_with(listener, 0).await;
         consumer.stop.stop(PATIENCE).await;
         self.left_with(listener, 0).await;
@@ -333,7 +333,7 @@ impl Bench {
     }
 
     /// Cuts a group's queue off from its bus's events.
-    pub(crate) async fn unbind(&self, listener: &Listener) {
+    pub(crate) async fn unbind(&self, listener: &ListenerSpec) {
         let main = self.layout.main(&listener.bus);
         let binding =
             hearken::domain::topology::Binding::of_queue(&main, &self.queue(listener), "");
@@ -431,7 +431,7 @@ pub(crate) fn other_bus() -> BusName {
 pub(crate) use crate::support::bus::keys;
 
 /// What consumes the events of an every-node listener.
-pub(crate) fn everywhere(listener: &Listener) -> Consumption {
+pub(crate) fn everywhere(listener: &ListenerSpec) -> Consumption {
     Consumption {
         listener: listener.clone(),
         bus: plain(&listener.bus),
@@ -441,9 +441,9 @@ pub(crate) fn everywhere(listener: &Listener) -> Consumption {
 }
 
 /// A listener with three retries, which come soon.
-pub(crate) fn listener(group: &str) -> Listener {
+pub(crate) fn listener(group: &str) -> ListenerSpec {
     let json = serde_json::json!({"group": group, "class": "log", "bus": "mailboxEvent"});
-    let mut listener: Listener = serde_json::from_value(json).unwrap();
+    let mut listener: ListenerSpec = serde_json::from_value(json).unwrap();
     listener.retry.attempts = 3;
     listener.retry.first = Span::from_millis(100);
     listener.retry.max = Span::from_millis(100);

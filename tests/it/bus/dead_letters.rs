@@ -6,13 +6,13 @@ use super::{
 };
 use hearken::{
     bus::Failure,
-    domain::{command::Pending, listener::Listener},
+    domain::{command::Pending, listener::ListenerSpec},
     store::dead_letters::DeadLetterFilter,
 };
 use std::collections::BTreeSet;
 
 /// A listener that gives up at once.
-fn strict(group: &str) -> Listener {
+fn strict(group: &str) -> ListenerSpec {
     let mut strict = listener(group);
     strict.retry.attempts = 0;
     strict

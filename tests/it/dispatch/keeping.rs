@@ -14,7 +14,7 @@ use hearken::{
     dispatch::{BatchError, NoSuchBus},
     domain::{
         command::{Command, Pending},
-        listener::Listener,
+        listener::ListenerSpec,
     },
 };
 use std::error::Error;
@@ -70,7 +70,7 @@ async fn an_event_for_a_bus_that_there_is_not_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_kept_while_rabbitmq_is_away_and_published_in_order_when_it_is_back() {
-    let listener = Listener { concurrency: 1, ..listener("a") };
+    let listener = ListenerSpec { concurrency: 1, ..listener("a") };
     let cluster = Cluster::of(std::slice::from_ref(&listener)).await;
     let wire = Proxy::before(port_of(&cluster.host.amqp)).await;
     let node = cluster.node_at("n1", &wire.through(&cluster.host.amqp), &cluster.database).await;

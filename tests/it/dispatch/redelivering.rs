@@ -14,7 +14,7 @@ use hearken::{
     dispatch::RedeliverError,
     domain::{
         dead_letter::{DISPATCH_FAILURE, DeadLetter, PARKED},
-        listener::{Delivery, Listener},
+        listener::{Delivery, ListenerSpec},
     },
 };
 use uuid::Uuid;
@@ -79,7 +79,7 @@ async fn a_dead_letter_goes_to_its_group_alone_and_its_entry_goes() {
 #[tokio::test]
 async fn a_dead_letter_that_can_go_nowhere_is_kept_and_the_refusal_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let everywhere = Listener { delivery: Delivery::EveryNode, ..listener("everywhere") };
+    let everywhere = ListenerSpec { delivery: Delivery::EveryNode, ..listener("everywhere") };
     let unbuilt = listener("unbuilt");
     let (node, half) = embedded(folder.path(), &[everywhere, unbuilt]).await;
     half.declare_bus().await;

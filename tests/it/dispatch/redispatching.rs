@@ -53,7 +53,7 @@ async fn keep(node: &Node, bus: &BusName, id: &str, body: &[u8]) -> Uuid {
 #[tokio::test]
 async fn what_another_node_kept_is_published_in_order_past_what_never_can_be() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = hearken::domain::listener::Listener { concurrency: 1, ..listener("a") };
+    let listener = hearken::domain::listener::ListenerSpec { concurrency: 1, ..listener("a") };
     let (node, half) = embedded(folder.path(), std::slice::from_ref(&listener)).await;
     half.declare(&listener).await;
     let strange =
@@ -81,7 +81,7 @@ async fn what_another_node_kept_is_published_in_order_past_what_never_can_be() {
 #[tokio::test]
 async fn an_event_that_fails_again_keeps_its_place_before_those_after_it() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = hearken::domain::listener::Listener { concurrency: 1, ..listener("a") };
+    let listener = hearken::domain::listener::ListenerSpec { concurrency: 1, ..listener("a") };
     let (node, half) = embedded(folder.path(), std::slice::from_ref(&listener)).await;
     half.declare_bus().await;
     for id in ["1", "2"] {

@@ -17,7 +17,7 @@ use hearken::{
     dispatch::{BatchError, Dispatcher},
     domain::{
         command::Command, dead_letter::DeadLetter, event::NodeRef, layout::Layout,
-        listener::Listener,
+        listener::ListenerSpec,
     },
     listeners::{built_in, webhook::policy::WebhookPolicy},
     metrics::Metrics,
@@ -87,7 +87,7 @@ impl Node {
         stop.drop_guard()
     }
 
-    pub(crate) fn consume(&self, listener: &Listener, handler: Arc<dyn Handler>) -> Consumer {
+    pub(crate) fn consume(&self, listener: &ListenerSpec, handler: Arc<dyn Handler>) -> Consumer {
         let queue = self.roster.layout().work(&listener.bus, &listener.group, 1);
         let bus = plain(&listener.bus);
         let consumption = Consumption { listener: listener.clone(), bus, queue, draining: false };
@@ -96,7 +96,7 @@ impl Node {
 }
 
 /// The node of an embedded store, whose roster has these listeners and whose broker has nothing.
-pub(crate) async fn embedded(folder: &Path, listeners: &[Listener]) -> (Node, local::Node) {
+pub(crate) async fn embedded(folder: &Path, listeners: &[ListenerSpec]) -> (Node, local::Node) {
     let half = local::Node::open(folder).await;
     let bus: Arc<dyn EventBus> = half.bus.clone();
     let node = Node::new("solo", half.store.clone(), half.layout.clone(), bus).await;
@@ -114,7 +114,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) async fn of(listeners: &[Listener]) -> Self {
+    pub(crate) async fn of(listeners: &[ListenerSpec]) -> Self {
         let (host, database) = (services::virtual_host().await, services::database().await);
         let store = Store::postgres(&database).await.unwrap();
         let layout = Layout { cluster: store.cluster_id(), ..layout() };

@@ -5,7 +5,7 @@ use crate::support::{bus::plain, wait};
 use hearken::{
     broker::Depth,
     bus::{ConsumerState, Consumption, EventBus, Failure},
-    domain::{listener::Listener, plan::Action},
+    domain::{listener::ListenerSpec, plan::Action},
 };
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 async fn no_more_run_at_once_than_the_listener_says_and_all_run() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { concurrency: 3, ..listener("a") };
+    let listener = ListenerSpec { concurrency: 3, ..listener("a") };
     node.declare(&listener).await;
     for n in 0..20 {
         node.dispatch(&n.to_string()).await;
@@ -79,7 +79,7 @@ async fn a_consumer_without_its_queue_waits_and_goes_on_when_it_is_woken() {
 async fn stopping_lets_what_is_in_hand_finish_and_takes_nothing_more() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { concurrency: 1, ..listener("a") };
+    let listener = ListenerSpec { concurrency: 1, ..listener("a") };
     node.declare(&listener).await;
     let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (begin, hold) = (started.clone(), release.clone());

@@ -4,7 +4,7 @@ use super::scene::{Calls, LONG, Node, body, bus, listener};
 use crate::support::{bus::plain, wait};
 use hearken::{
     bus::{Consumption, DispatchError, EventBus, Failure, codec::decode, event::Data},
-    domain::{dead_letter::DeadLetter, listener::Listener, plan::Action},
+    domain::{dead_letter::DeadLetter, listener::ListenerSpec, plan::Action},
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// A listener that retries so often, soon.
-fn retrying(group: &str, attempts: u32) -> Listener {
+fn retrying(group: &str, attempts: u32) -> ListenerSpec {
     let mut listener = listener(group);
     listener.retry.attempts = attempts;
     listener
@@ -119,7 +119,7 @@ async fn an_event_cannot_go_back_into_a_queue_that_is_gone() {
 async fn what_cannot_be_read_is_parked_for_its_group_and_holds_up_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { concurrency: 1, ..listener("a") };
+    let listener = ListenerSpec { concurrency: 1, ..listener("a") };
     node.declare(&listener).await;
     let main = node.layout.main(&bus());
     let strange = Some("application/from-the-future");
@@ -196,7 +196,7 @@ async fn giving_an_event_up_twice_keeps_it_once() {
 }
 
 /// An event of group `a` that failed once and waits.
-async fn waiting(node: &Node, listener: &Listener) {
+async fn waiting(node: &Node, listener: &ListenerSpec) {
     node.declare(listener).await;
     node.dispatch("1").await;
     let calls = Calls::doing(|_, _| async {

@@ -9,7 +9,7 @@ use hearken::{
         event::Data,
     },
     domain::{
-        listener::{Delivery, Listener},
+        listener::{Delivery, ListenerSpec},
         name::GroupName,
         plan::Action,
         topology::{ExchangeKind, Topology},
@@ -54,7 +54,7 @@ async fn a_noop_event_is_delivered_to_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let (a, everywhere) =
-        (listener("a"), Listener { delivery: Delivery::EveryNode, ..listener("b") });
+        (listener("a"), ListenerSpec { delivery: Delivery::EveryNode, ..listener("b") });
     node.declare(&a).await;
     let calls = Calls::succeeding();
     let consumers = [node.consume(&a, &calls), node.consume(&everywhere, &calls)];
@@ -73,7 +73,7 @@ async fn an_every_node_listener_gets_each_event_at_most_once() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     node.declare_bus().await;
-    let listener = Listener { delivery: Delivery::EveryNode, ..listener("a") };
+    let listener = ListenerSpec { delivery: Delivery::EveryNode, ..listener("a") };
     let calls = Calls::doing(|event, _| async move {
         if event.id == "bad" { Err(Failure::new("no")) } else { Ok(()) }
     });

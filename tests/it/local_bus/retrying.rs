@@ -2,7 +2,7 @@
 
 use super::scene::{Calls, LONG, Node, listener};
 use crate::support::wait;
-use hearken::{bus::Failure, domain::listener::Listener};
+use hearken::{bus::Failure, domain::listener::ListenerSpec};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 async fn a_failing_event_is_tried_again_and_holds_up_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { concurrency: 1, ..listener("a") };
+    let listener = ListenerSpec { concurrency: 1, ..listener("a") };
     node.declare(&listener).await;
     let calls = Calls::doing(|event, execution| async move {
         match (event.id.as_str(), execution.attempt) {
@@ -71,7 +71,7 @@ async fn a_retry_is_on_time_while_another_event_is_in_hand() {
 async fn a_listener_that_takes_too_long_has_failed() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { timeout: "100ms".parse().unwrap(), ..listener("a") };
+    let listener = ListenerSpec { timeout: "100ms".parse().unwrap(), ..listener("a") };
     node.declare(&listener).await;
     let calls = Calls::doing(|_, execution| async move {
         if execution.attempt == 0 {
@@ -131,9 +131,9 @@ async fn a_listener_knows_since_when_the_event_fails_and_until_when_it_may_run()
 async fn an_execution_that_takes_too_long_or_is_not_waited_for_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let mut listener = Listener { timeout: "200ms".parse().unwrap(), ..listener("a") };
+    let mut listener = ListenerSpec { timeout: "200ms".parse().unwrap(), ..listener("a") };
     listener.retry.attempts = 0;
-    let patient = Listener {
+    let patient = ListenerSpec {
         group: "b".parse().unwrap(),
         timeout: "10m".parse().unwrap(),
         ..listener.clone()

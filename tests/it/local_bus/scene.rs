@@ -18,7 +18,7 @@ use hearken::{
     domain::{
         dead_letter::DeadLetter,
         layout::{Flavor, Layout},
-        listener::Listener,
+        listener::ListenerSpec,
         name::BusName,
         plan::Action,
         topology::{Binding, ExchangeKind},
@@ -72,11 +72,11 @@ impl Node {
         self.apply(Action::DeclareExchange(main)).await;
     }
 
-    pub(crate) fn queue(&self, listener: &Listener) -> String {
+    pub(crate) fn queue(&self, listener: &ListenerSpec) -> String {
         self.layout.work(&listener.bus, &listener.group, 1)
     }
 
-    pub(crate) async fn declare(&self, listener: &Listener) {
+    pub(crate) async fn declare(&self, listener: &ListenerSpec) {
         self.declare_bus().await;
         let queue = self.layout.work_queue(&listener.bus, &listener.group, 1);
         let binding = Binding::of_queue(&self.layout.main(&bus()), &queue.name, "");
@@ -84,7 +84,7 @@ impl Node {
         self.apply(Action::Bind(binding)).await;
     }
 
-    pub(crate) fn consume(&self, listener: &Listener, calls: &Arc<Calls>) -> Consumer {
+    pub(crate) fn consume(&self, listener: &ListenerSpec, calls: &Arc<Calls>) -> Consumer {
         let queue = self.queue(listener);
         let consumption = Consumption {
             listener: listener.clone(),
@@ -99,7 +99,7 @@ impl Node {
         self.bus.dispatch(&bus(), &event(id), true).await.unwrap();
     }
 
-    pub(crate) async fn depth(&self, listener: &Listener) -> Depth {
+    pub(crate) async fn depth(&self, listener: &ListenerSpec) -> Depth {
         self.broker.depth(&self.queue(listener)).await.unwrap().unwrap()
     }
 
@@ -117,7 +117,7 @@ impl Node {
     /// Puts a dead letter back into its group's queue.
     pub(crate) async fn redeliver(
         &self,
-        listener: &Listener,
+        listener: &ListenerSpec,
         letter: &DeadLetter,
     ) -> Result<(), DispatchError> {
         let (_, body) = self.store.dead_letter(letter.id).await.unwrap().unwrap();
@@ -131,7 +131,7 @@ impl Node {
         self.bus.redeliver(&plain(&bus()), &redelivery).await
     }
 
-    pub(crate) async fn is_left_with(&self, listener: &Listener, ready: u64, unacked: u64) {
+    pub(crate) async fn is_left_with(&self, listener: &ListenerSpec, ready: u64, unacked: u64) {
         wait::until("the queue holds what is expected", || async {
             let depth = self.depth(listener).await;
             (depth.ready == ready && depth.unacked == unacked).then_some(())
@@ -193,7 +193,7 @@ pub(crate) fn bus() -> BusName {
     BusName::parse("mailboxEvent").unwrap()
 }
 
-pub(crate) fn listener(group: &str) -> Listener {
+pub(crate) fn listener(group: &str) -> ListenerSpec {
     let json = json!({"group": group, "class": "test", "bus": "mailboxEvent",
                       "retry": {"attempts": 8, "first": "100ms", "max": "200ms"}});
     serde_json::from_value(json).unwrap()

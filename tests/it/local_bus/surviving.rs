@@ -4,7 +4,7 @@ use super::scene::{Calls, LONG, Node, listener};
 use crate::support::wait;
 use hearken::{
     bus::Failure,
-    domain::{listener::Listener, span::Span},
+    domain::{listener::ListenerSpec, span::Span},
     store::Store,
 };
 use std::time::Duration;
@@ -92,7 +92,7 @@ async fn failures_before_a_restart_count_after_it() {
 fn a_process_that_dies_while_events_are_given_up_loses_none_and_keeps_none_twice() {
     const EVENTS: usize = 60;
     let folder = tempfile::tempdir().unwrap();
-    let listener = Listener {
+    let listener = ListenerSpec {
         retry: hearken::domain::listener::Retry {
             attempts: 1,
             first: Span::from_millis(100),

@@ -4,7 +4,7 @@ use super::scene::{Calls, LONG, Node, bus, event, listener, reaches};
 use crate::support::bus::Dispatching as _;
 use hearken::{
     bus::{ConsumerState, Failure},
-    domain::listener::{Delivery, Listener, Mode},
+    domain::listener::{Delivery, ListenerSpec, Mode},
 };
 use std::{
     sync::{
@@ -15,8 +15,8 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-fn synchronous(group: &str) -> Listener {
-    Listener { mode: Mode::Sync, ..listener(group) }
+fn synchronous(group: &str) -> ListenerSpec {
+    ListenerSpec { mode: Mode::Sync, ..listener(group) }
 }
 
 /// Counts executions that have ended, each after a while.
@@ -113,7 +113,7 @@ fn chain(node: &Node, last: u32) -> Arc<Calls> {
 async fn a_synchronous_listener_that_dispatches_does_not_wait_for_itself() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
-    let listener = Listener { concurrency: 1, ..synchronous("a") };
+    let listener = ListenerSpec { concurrency: 1, ..synchronous("a") };
     node.declare(&listener).await;
     let calls = chain(&node, 5);
     let mut consumer = node.consume(&listener, &calls);
@@ -129,10 +129,11 @@ async fn synchronous_listeners_that_dispatch_to_one_another_do_not_wait_for_ever
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let (a, b) = (
-        Listener { concurrency: 1, ..synchronous("a") },
-        Listener { concurrency: 1, ..synchronous("b") },
+        ListenerSpec { concurrency: 1, ..synchronous("a") },
+        ListenerSpec { concurrency: 1, ..synchronous("b") },
     );
-    let everywhere = Listener { delivery: Delivery::EveryNode, concurrency: 1, ..synchronous("c") };
+    let everywhere =
+        ListenerSpec { delivery: Delivery::EveryNode, concurrency: 1, ..synchronous("c") };
     node.declare(&a).await;
     node.declare(&b).await;
     let (one, other, third) = (chain(&node, 3), chain(&node, 3), chain(&node, 2));
@@ -157,7 +158,7 @@ async fn dispatch_waits_no_longer_than_a_synchronous_listener_may_take() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let listener =
-        Listener { timeout: "300ms".parse().unwrap(), concurrency: 1, ..synchronous("a") };
+        ListenerSpec { timeout: "300ms".parse().unwrap(), concurrency: 1, ..synchronous("a") };
     node.declare(&listener).await;
     let stuck = Calls::doing(|_, _| std::future::pending());
     let mut consumer = node.consume(&listener, &stuck);
@@ -196,7 +197,7 @@ async fn dispatch_waits_for_a_synchronous_every_node_listener_whatever_comes_of_
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     node.declare_bus().await;
-    let listener = Listener { delivery: Delivery::EveryNode, ..synchronous("a") };
+    let listener = ListenerSpec { delivery: Delivery::EveryNode, ..synchronous("a") };
     let ended = Arc::new(AtomicUsize::new(0));
     let calls = slow(&ended, Err(Failure::new("no")));
     let mut consumer = node.consume(&listener, &calls);
@@ -216,7 +217,7 @@ async fn stopping_a_synchronous_every_node_listener_lets_what_runs_finish_or_giv
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     node.declare_bus().await;
-    let listener = Listener { delivery: Delivery::EveryNode, ..synchronous("a") };
+    let listener = ListenerSpec { delivery: Delivery::EveryNode, ..synchronous("a") };
     let stuck = Calls::doing(|_, _| std::future::pending());
     let consumer = node.consume(&listener, &stuck);
     let (local, one) = (node.bus.clone(), event("1"));

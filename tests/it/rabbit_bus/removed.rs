@@ -7,12 +7,12 @@ use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     broker::Broker,
     bus::{EventBus, Failure, rabbitmq::RabbitMqBus},
-    domain::{listener::Listener, plan::Action, span::Span, topology::Binding},
+    domain::{listener::ListenerSpec, plan::Action, span::Span, topology::Binding},
 };
 use std::sync::Arc;
 
 /// A listener whose events wait for a while.
-fn slow() -> Listener {
+fn slow() -> ListenerSpec {
     let mut listener = quick("a");
     listener.retry.first = Span::from_millis(1_600);
     listener.retry.max = Span::from_millis(1_600);

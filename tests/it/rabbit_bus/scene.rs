@@ -22,7 +22,7 @@ use hearken::{
         Consumer, ConsumerState, Consumption, EventBus,
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
-    domain::{dead_letter::DeadLetter, layout::Layout, listener::Listener},
+    domain::{dead_letter::DeadLetter, layout::Layout, listener::ListenerSpec},
     store::{Store, dead_letters::DeadLetterFilter},
 };
 use lapin::{
@@ -41,11 +41,11 @@ pub(crate) struct Scene {
 }
 
 /// A virtual host that holds what these listeners need.
-pub(crate) async fn scene(listeners: &[Listener]) -> Scene {
+pub(crate) async fn scene(listeners: &[ListenerSpec]) -> Scene {
     scene_of(layout(), listeners).await
 }
 
-pub(crate) async fn scene_of(layout: Layout, listeners: &[Listener]) -> Scene {
+pub(crate) async fn scene_of(layout: Layout, listeners: &[ListenerSpec]) -> Scene {
     let host = virtual_host().await;
     let broker = broker(&host, &layout);
     converge(&broker, &layout, listeners).await;
@@ -107,11 +107,11 @@ impl Scene {
             .await;
     }
 
-    pub(crate) fn queue(&self, listener: &Listener) -> String {
+    pub(crate) fn queue(&self, listener: &ListenerSpec) -> String {
         self.layout.work(&listener.bus, &listener.group, 1)
     }
 
-    pub(crate) fn consumption(&self, listener: &Listener) -> Consumption {
+    pub(crate) fn consumption(&self, listener: &ListenerSpec) -> Consumption {
         Consumption {
             listener: listener.clone(),
             bus: plain(&listener.bus),
@@ -124,7 +124,7 @@ impl Scene {
     pub(crate) async fn consume(
         &self,
         bus: &RabbitMqBus,
-        listener: &Listener,
+        listener: &ListenerSpec,
         handler: Arc<Recorder>,
     ) -> Consumer {
         let consumer = bus.consume(self.consumption(listener), handler);
@@ -204,7 +204,7 @@ pub(crate) fn patient() -> Duration {
 }
 
 /// A listener whose retries come soon.
-pub(crate) fn quick(group: &str) -> Listener {
+pub(crate) fn quick(group: &str) -> ListenerSpec {
     let mut listener = listener(group);
     listener.retry.max = hearken::domain::span::Span::from_millis(200);
     listener.retry.attempts = 3;

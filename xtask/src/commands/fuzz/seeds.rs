@@ -66,7 +66,7 @@ fn of(target: &str) -> Result<Vec<Vec<u8>>> {
 }
 
 fn golden() -> Result<Vec<Vec<u8>>> {
-    let directory = workspace_root().join("src/bus/codec/golden/james");
+    let directory = workspace_root().join("core/src/codec/golden/james");
     let entries =
         fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;

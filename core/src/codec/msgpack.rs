@@ -11,7 +11,7 @@ use super::{
     attributes::{self, Written, assemble, written},
     carried, is_json, not_text,
 };
-use crate::bus::event::{Data, Event};
+use crate::event::{Data, Event};
 use reader::{Reader, Token};
 use rmp::encode::{ValueWriteError, write_bin, write_bool, write_map_len, write_str};
 use std::collections::BTreeMap;

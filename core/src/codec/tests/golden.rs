@@ -8,7 +8,7 @@ const READ: &str = include_str!("../golden/james.txt");
 
 fn bodies() -> BTreeMap<String, Vec<u8>> {
     let directory: PathBuf =
-        [env!("CARGO_MANIFEST_DIR"), "src/bus/codec/golden/james"].iter().collect();
+        [env!("CARGO_MANIFEST_DIR"), "src/codec/golden/james"].iter().collect();
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     files
         .map(|path| {

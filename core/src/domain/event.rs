@@ -1,6 +1,6 @@
 //! What happened to the roster, and who, when, where and why.
 
-use super::{command::Pending, listener::Listener, name::GroupName};
+use super::{command::Pending, listener::ListenerSpec, name::GroupName};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ pub enum RosterEvent {
     /// A listener was configured.
     ListenerAdded {
         /// The listener, whole.
-        listener: Listener,
+        listener: ListenerSpec,
         /// Which of the group's queues it works on.
         generation: Generation,
     },

@@ -6,7 +6,7 @@
 use super::{
     command::{Command, Pending},
     event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
-    listener::Listener,
+    listener::ListenerSpec,
     name::{BusName, ClassName, GroupName},
 };
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Configured {
     /// The listener.
-    pub listener: Listener,
+    pub listener: ListenerSpec,
     /// Which of the group's queues it works on.
     pub generation: Generation,
     /// The version that added it.
@@ -36,7 +36,7 @@ pub struct Configured {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tombstone {
     /// The listener as it was, so that any node can drain its queue.
-    pub listener: Listener,
+    pub listener: ListenerSpec,
     /// What becomes of its waiting events.
     pub pending: Pending,
     /// The version that removed it.

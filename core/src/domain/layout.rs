@@ -7,7 +7,7 @@
 use super::{
     bus::BusDefinition,
     event::Generation,
-    listener::{Listener, Retry},
+    listener::{ListenerSpec, Retry},
     name::{BusName, GroupName},
     topology::{Argument, Arguments, Exchange, ExchangeKind, Queue},
 };
@@ -185,7 +185,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`NameTooLong`] with the length it would have.
-    pub fn fits(&self, listener: &Listener) -> Result<(), NameTooLong> {
+    pub fn fits(&self, listener: &ListenerSpec) -> Result<(), NameTooLong> {
         let bytes = self.work(&listener.bus, &listener.group, Generation::MAX).len();
         if bytes <= MAX_QUEUE_NAME {
             return Ok(());

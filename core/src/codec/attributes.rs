@@ -1,7 +1,7 @@
 //! The attributes of an event, as every form of CloudEvents has them.
 
 use super::{DecodeError, MAX_ATTRIBUTE, attribute};
-use crate::bus::event::{Data, Event};
+use crate::event::{Data, Event};
 use std::{borrow::Cow, collections::BTreeMap};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 

@@ -110,7 +110,7 @@ impl Default for Retry {
 /// A configured consumer of a bus. Never changed in place: remove it, then add it (ADR 35).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Listener {
+pub struct ListenerSpec {
     /// Its identity in the roster.
     pub group: GroupName,
     /// What nodes instantiate it from.
@@ -161,7 +161,23 @@ pub struct SettingError {
     pub allowed: &'static str,
 }
 
-impl Listener {
+impl ListenerSpec {
+    /// A listener with every setting at its default.
+    #[must_use]
+    pub fn new(group: GroupName, class: ClassName, bus: BusName) -> Self {
+        Self {
+            group,
+            class,
+            bus,
+            delivery: Delivery::default(),
+            mode: Mode::default(),
+            concurrency: default_concurrency(),
+            timeout: default_timeout(),
+            retry: Retry::default(),
+            configuration: Configuration::new(),
+        }
+    }
+
     /// Checks the ranges that no type holds.
     ///
     /// # Errors
@@ -207,12 +223,14 @@ impl Listener {
 pub(crate) mod tests {
     use super::*;
 
-    /// A listener of class `log` on bus `mailboxEvent`.
-    pub(crate) fn listener(group: &str) -> Listener {
-        serde_json::from_value(
-            serde_json::json!({"group": group, "class": "log", "bus": "mailboxEvent"}),
+    /// A listener of class `log` on bus `mailboxEvent`, with every setting at its default.
+    pub(crate) fn listener(group: &str) -> ListenerSpec {
+        let group = GroupName::parse(group).unwrap();
+        ListenerSpec::new(
+            group,
+            ClassName::parse("log").unwrap(),
+            BusName::parse("mailboxEvent").unwrap(),
         )
-        .unwrap()
     }
 
     #[test]
@@ -245,6 +263,6 @@ pub(crate) mod tests {
     #[test]
     fn an_unknown_field_is_refused() {
         let json = r#"{"group":"a","class":"log","bus":"b","retrys":{}}"#;
-        assert!(serde_json::from_str::<Listener>(json).is_err());
+        assert!(serde_json::from_str::<ListenerSpec>(json).is_err());
     }
 }

@@ -4,7 +4,7 @@ use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
     layout::{Flavor, Layout, wait_levels},
-    listener::{Delivery, Listener},
+    listener::{Delivery, ListenerSpec},
     name::BusName,
     roster::{QueueId, Roster},
     span::Span,
@@ -125,7 +125,7 @@ impl Desired {
     fn add_listener(
         &mut self,
         layout: &Layout,
-        listener: &Listener,
+        listener: &ListenerSpec,
         generation: u32,
         events: &str,
     ) {

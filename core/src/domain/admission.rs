@@ -113,7 +113,7 @@ fn problems(errors: &[ConfigurationError]) -> String {
 pub fn check(
     node: &Node<'_>,
     command: &Command,
-    verdict: impl FnOnce(&super::listener::Listener) -> ClassVerdict,
+    verdict: impl FnOnce(&super::listener::ListenerSpec) -> ClassVerdict,
 ) -> Result<(), NotAdmitted> {
     match command {
         Command::AddListener(listener) => {

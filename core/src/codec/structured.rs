@@ -5,7 +5,7 @@ use super::{
     attributes::{Written, assemble, written},
     carried, is_json, name, not_text, shape,
 };
-use crate::bus::event::{Data, Event};
+use crate::event::{Data, Event};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, value::RawValue};

@@ -1,6 +1,6 @@
 //! What an administrator may ask of the roster.
 
-use super::{listener::Listener, name::GroupName};
+use super::{listener::ListenerSpec, name::GroupName};
 use serde::{Deserialize, Serialize};
 
 /// What becomes of the events that wait for a removed listener.
@@ -20,7 +20,7 @@ pub enum Pending {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Configures a listener.
-    AddListener(Listener),
+    AddListener(ListenerSpec),
     /// Unconfigures one.
     RemoveListener {
         /// Which.

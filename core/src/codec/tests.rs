@@ -3,7 +3,7 @@ mod msgpack;
 mod writing;
 
 use super::*;
-use crate::bus::event::JAMES_SOURCE;
+use crate::event::JAMES_SOURCE;
 use proptest::prelude::*;
 use time::{OffsetDateTime, macros::datetime};
 

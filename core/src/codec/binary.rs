@@ -2,7 +2,7 @@
 //! (CloudEvents, "HTTP Protocol Binding", 1.0.2, section 3.1).
 
 use super::{DecodeError, MAX_BYTES, attribute, attributes::assemble, carried};
-use crate::bus::event::{Data, Event};
+use crate::event::{Data, Event};
 use std::collections::BTreeMap;
 
 /// Reads an event from the `ce-…` headers of a request and its body. Other headers are passed

@@ -10,7 +10,7 @@ use super::{
     attributes::{identifying, shortened},
     decode, name, shape,
 };
-use crate::bus::event::{Data, Event, JAMES_SOURCE};
+use crate::event::{Data, Event, JAMES_SOURCE};
 use serde_json::{Map, Value, value::RawValue};
 use std::collections::{BTreeMap, BTreeSet};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -1,4 +1,0 @@
-//! Of the event bus, what reads events. `bus/` is hearken's own.
-
-pub mod codec;
-pub mod event;
