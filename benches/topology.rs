@@ -31,7 +31,7 @@ const MANY: usize = 1_000;
 
 #[tokio::main]
 async fn main() {
-    hearken::net::init();
+    hearken::tls::init();
     let bench = Bench::start().await;
     println!("{:<58} {:>10} {:>10} {:>7}", "", "hearken", "raw", "ratio");
     bench.add_to_consumed("add to consumed, no other listener").await;

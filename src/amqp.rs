@@ -16,10 +16,11 @@ use lapin::{
     tcp::AsyncTcpStream,
     types::{FieldTable, ShortString},
 };
+use parking_lot::Mutex as Slot;
 use std::{
     net::{Shutdown, TcpStream},
     sync::{
-        Arc, Mutex as Slot, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -92,11 +93,11 @@ struct Socket(Arc<Slot<Option<TcpStream>>>);
 
 impl Socket {
     fn keep(&self, stream: TcpStream) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        *self.0.lock() = Some(stream);
     }
 
     fn cut(&self) {
-        if let Some(stream) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(stream) = self.0.lock().take() {
             // Refused only when it is already gone.
             let _ = stream.shutdown(Shutdown::Both);
         }

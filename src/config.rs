@@ -16,6 +16,7 @@ pub use host::host_name;
 pub use secret::SecretUrl;
 pub use sources::{ConfigError, Origin};
 
+use crate::domain::repair::RepairMode;
 use crate::domain::{
     bus::BusDefinition,
     layout::{Layout, QueueType},
@@ -23,7 +24,6 @@ use crate::domain::{
     name::{GroupName, NameError},
     span::Span,
 };
-use crate::reconcile::Reconcile;
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
@@ -69,7 +69,7 @@ pub struct Serve {
     /// The kind of the work queues.
     pub queue_type: QueueType,
     /// Whether drift is repaired without asking.
-    pub reconcile: Reconcile,
+    pub reconcile: RepairMode,
     /// The longest time between two passes.
     pub reconcile_interval: Span,
     /// The file with the token that may do everything.
@@ -109,7 +109,7 @@ impl Serve {
                 choose(text, &[("quorum", QueueType::Quorum), ("classic", QueueType::Classic)])
             })?,
             reconcile: sources.required("reconcile", |text| {
-                choose(text, &[("auto", Reconcile::Auto), ("manual", Reconcile::Manual)])
+                choose(text, &[("auto", RepairMode::Auto), ("manual", RepairMode::Manual)])
             })?,
             reconcile_interval: sources
                 .required("reconcile-interval", |text| span_within(text, "1s", "1d"))?,

@@ -9,8 +9,8 @@ use crate::{
     bus::EventBus,
     clock,
     domain::report::{ListenerState, NodeState, TopologyState},
+    error_chain::error_chain,
     node,
-    reconcile::chain,
     roster::RosterService,
     store::Store,
 };
@@ -106,17 +106,17 @@ impl Health {
     }
 
     async fn backend(&self) -> Result<(), (Status, String)> {
-        self.broker.version().await.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+        self.broker.version().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         self.bus.health().await.map_err(|cause| (Status::Unhealthy, cause))
     }
 
     async fn database(&self) -> Result<(), (Status, String)> {
-        self.store.ping().await.map_err(|error| (Status::Unhealthy, chain(&error)))
+        self.store.ping().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))
     }
 
     async fn topology(&self) -> Result<(), (Status, String)> {
         let status = self.store.topology_status().await;
-        let status = status.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+        let status = status.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         // A row that nobody renews says nothing of now.
         let age = status.observed_at.map(|at| clock::now() - at);
         if let Some(age) = age.filter(|age| *age > self.stale && status.failure.is_none()) {
@@ -188,9 +188,10 @@ impl Health {
 
     async fn tail(&self) -> Result<(), (Status, String)> {
         if let Some(halt) = self.roster.halt() {
-            return Err((Status::Unhealthy, chain(&*halt)));
+            return Err((Status::Unhealthy, error_chain(&*halt)));
         }
-        let head = self.store.head().await.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+        let head =
+            self.store.head().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         let behind = head.saturating_sub(self.roster.known().version());
         if behind == 0 {
             return Ok(());

@@ -15,12 +15,14 @@
 //! the next turn of those loops, because each decides from whole state and never from what woke it.
 
 pub mod amqp;
+pub mod background;
 pub mod broker;
 pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
+pub mod error_chain;
 #[cfg(test)]
 mod fixtures;
 pub mod health;

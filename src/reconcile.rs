@@ -25,24 +25,12 @@ pub use handle::{Handle, Look};
 use crate::{
     broker::{Broker, BrokerError},
     bus::EventBus,
-    domain::{plan::Violation, span::Span},
+    domain::{plan::Violation, repair::RepairMode, span::Span},
     metrics::Metrics,
     roster::RosterService,
     store::{Store, StoreError},
 };
-use serde::{Deserialize, Serialize};
-use std::{error::Error, sync::Arc};
-
-/// Whether drift is repaired without asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reconcile {
-    /// What loses nothing is repaired.
-    #[default]
-    Auto,
-    /// Changes of the roster are applied, since somebody asked for them; drift is only reported.
-    Manual,
-}
+use std::sync::Arc;
 
 /// What a pass works with.
 pub struct Parts {
@@ -57,7 +45,7 @@ pub struct Parts {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Whether drift is repaired without asking.
-    pub mode: Reconcile,
+    pub mode: RepairMode,
     /// The pause between two looks at a broker that has not drifted.
     pub interval: Span,
     /// Rung when something here found the broker other than expected, such as a consumer whose
@@ -111,18 +99,4 @@ pub enum PassError {
     /// The process is ending.
     #[error("this node is stopping")]
     Stopping,
-}
-
-/// An error with all its causes, for a status that an operator reads.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -11,7 +11,7 @@ use crate::{
         dead_letter::{DISPATCH_FAILURE, is_reserved},
         name::GroupName,
     },
-    reconcile::chain,
+    error_chain::error_chain,
     store::{HeldLock, Lock, Store, StoreError, dead_letters::DeadLetterFilter},
     tasks::Progress,
 };
@@ -117,7 +117,7 @@ impl Redelivery {
             (Ok(()), Some(first)) => {
                 format!("{} entries could not be put back; the first: {first}", tally.failed)
             }
-            (Err(error), _) => format!("the entries cannot be read: {}", chain(&error)),
+            (Err(error), _) => format!("the entries cannot be read: {}", error_chain(&error)),
         };
         report["error"] = error.into();
         Err(report)
@@ -238,7 +238,8 @@ impl Work<'_> {
 
     /// Puts one entry back. `false` when it is not there any more.
     async fn one(&self, group: &GroupName, id: Uuid) -> Result<bool, String> {
-        let named = |error: &(dyn std::error::Error + 'static)| format!("{id}: {}", chain(error));
+        let named =
+            |error: &(dyn std::error::Error + 'static)| format!("{id}: {}", error_chain(error));
         let found = self.store.dead_letter(id).await.map_err(|error| named(&error))?;
         match found.filter(|(letter, _)| letter.group == *group) {
             None => Ok(false),

@@ -22,10 +22,8 @@ use crate::{
     metrics::Metrics,
     store::{Store, StoreError},
 };
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, PoisonError, RwLock},
-};
+use parking_lot::RwLock;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::{Mutex, watch};
 
 /// How many events one query reads. A thousand events fold in about ten milliseconds.
@@ -176,7 +174,7 @@ impl RosterService {
     /// The cluster's buses, as this node last read them.
     #[must_use]
     pub fn buses(&self) -> Arc<Buses> {
-        Arc::clone(&self.buses.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.buses.read())
     }
 
     /// Reads which buses the cluster has.
@@ -186,7 +184,7 @@ impl RosterService {
     pub async fn read_buses(&self) -> Result<Arc<Buses>, StoreError> {
         let read = self.store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus));
         let buses = Arc::new(read.collect());
-        *self.buses.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&buses);
+        *self.buses.write() = Arc::clone(&buses);
         Ok(buses)
     }
 

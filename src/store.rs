@@ -35,10 +35,8 @@ pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
 
 use engine::{Engine, statements};
-use std::{
-    fs::File,
-    sync::{Arc, Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{fs::File, sync::Arc};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinHandle},
@@ -122,7 +120,7 @@ impl Store {
             listening.0.abort();
         }
         self.inner.engine.close().await;
-        self.inner.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.inner.directory.lock().take();
     }
 
     /// Prepares every statement that this program may send, and so shows that the schema fits.

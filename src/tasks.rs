@@ -11,10 +11,11 @@ use crate::{
     store::{Store, StoreError},
 };
 use backon::{ExponentialBuilder, Retryable};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
@@ -52,7 +53,7 @@ impl Progress {
             members.insert("type".to_owned(), self.kind.into());
         }
         {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = self.said.lock();
             said.information = information.clone();
             if said.written.is_some_and(|written| written.elapsed() < POLL) {
                 return;
@@ -66,7 +67,7 @@ impl Progress {
     }
 
     fn last(&self) -> Value {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).information.clone()
+        self.said.lock().information.clone()
     }
 }
 
@@ -258,8 +259,8 @@ impl Tasks {
         self.tracker.wait().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, CancellationToken>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Uuid, CancellationToken>> {
+        self.running.lock()
     }
 }
 

@@ -19,6 +19,7 @@ pub mod layout;
 pub mod listener;
 pub mod name;
 pub mod plan;
+pub mod repair;
 pub mod report;
 pub mod roster;
 pub mod span;

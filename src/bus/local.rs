@@ -39,9 +39,10 @@ use crate::{
     store::{Store, local::LocalError},
 };
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -96,7 +97,7 @@ impl LocalBus {
     }
 
     fn lane(&self, bus: &BusName) -> Lane {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock();
         let new = || Lane {
             bell: watch::Sender::new(()),
             events: broadcast::Sender::new(BEHIND),
@@ -216,7 +217,7 @@ impl EventBus for LocalBus {
     }
 
     fn wake(&self) {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.lock();
         for lane in lanes.values() {
             lane.bell.send_replace(());
         }

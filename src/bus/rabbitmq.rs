@@ -42,10 +42,11 @@ use lapin::{
 };
 use letters::Keeper;
 use notifications::Notifications;
+use parking_lot::Mutex;
 use publisher::{Message, Published, Publisher};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -145,7 +146,7 @@ impl RabbitMqBus {
     /// Listens to the notifications and topology broadcasts of these buses and of no others, and
     /// collects what is parked on them. Needs a runtime.
     pub fn set_buses(&self, buses: &Buses) {
-        let mut running = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.subscriptions.lock();
         running.retain(|name, subscription| buses.get(name) == Some(&subscription.bus));
         drop(running);
         for bus in buses.values() {
@@ -154,7 +155,7 @@ impl RabbitMqBus {
     }
 
     fn listen(&self, bus: &BusDefinition) {
-        let mut running = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.subscriptions.lock();
         running.entry(bus.name.clone()).or_insert_with(|| {
             let (shared, stop) = (Arc::clone(&self.shared), CancellationToken::new());
             let name = bus.name.clone();
@@ -351,7 +352,7 @@ impl EventBus for RabbitMqBus {
     }
 
     async fn close(&self) {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.subscriptions.lock().clear();
         self.shared.publisher.close();
         tokio::join!(self.shared.publishing.close(), self.shared.consuming.close());
     }

@@ -24,10 +24,11 @@ use crate::{
 };
 use follower::Follower;
 use futures_util::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -129,7 +130,7 @@ impl Registry {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     /// Registers a listener under keys, until the registration is dropped. Under each key a

@@ -1,8 +1,9 @@
 //! How a command ends: its exit code, and what it says on standard error.
 
 use super::problem::Problem;
+use crate::error_chain::error_chain;
 use crate::{config::ConfigError, telemetry::TelemetryError};
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 /// The command did what was asked.
 pub(super) const DONE: u8 = 0;
@@ -71,25 +72,9 @@ pub(super) fn finish(outcome: Outcome) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if !matches!(error, CliError::Closed) {
-                super::output::complain(&chain(&error));
+                super::output::complain(&error_chain(&error));
             }
             ExitCode::from(error.code())
         }
     }
-}
-
-/// An error and everything behind it, in one line. A source that its error has already told is
-/// left out.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let told = source.to_string();
-        if !text.contains(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        next = source.source();
-    }
-    text
 }

@@ -37,7 +37,7 @@ fn without_any_setting_everything_is_embedded_and_local() {
     assert_eq!(settings.cluster, None);
     assert_eq!(settings.prefix, "hearken");
     assert_eq!(settings.queue_type, QueueType::Quorum);
-    assert_eq!(settings.reconcile, Reconcile::Auto);
+    assert_eq!(settings.reconcile, RepairMode::Auto);
     assert_eq!(settings.reconcile_interval, Span::from_secs(30));
     assert_eq!(settings.node_id, host_name());
     let buses: Vec<_> = settings.buses.iter().map(|bus| bus.name.as_str()).collect();

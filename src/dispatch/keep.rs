@@ -12,12 +12,10 @@ use crate::{
         dead_letter::{DISPATCH_FAILURE, DeadLetter},
         name::{BusName, GroupName},
     },
-    reconcile::chain,
+    error_chain::error_chain,
 };
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::{Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashSet};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -38,27 +36,27 @@ impl Outages {
     /// A bus did not take an event, which was kept. Returns whether it took the one before.
     fn begin(&self, bus: &BusName) -> bool {
         self.kept.notify_one();
-        self.buses.lock().unwrap_or_else(PoisonError::into_inner).insert(bus.clone())
+        self.buses.lock().insert(bus.clone())
     }
 
     /// An entry was published.
     pub(super) fn sent(&self, id: Uuid) {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.sent.lock().insert(id);
     }
 
     /// Whether an entry was published, and is there still.
     pub(super) fn is_sent(&self, id: Uuid) -> bool {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        self.sent.lock().contains(&id)
     }
 
     /// An entry is gone.
     pub(super) fn forget(&self, id: Uuid) {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.sent.lock().remove(&id);
     }
 
     /// A bus took an event. Returns whether it did not take the one before.
     pub(super) fn over(&self, bus: &BusName) -> bool {
-        self.buses.lock().unwrap_or_else(PoisonError::into_inner).remove(bus)
+        self.buses.lock().remove(bus)
     }
 }
 
@@ -101,7 +99,7 @@ impl Dispatcher {
         // Bytes grow as JSON: an event that is too large so may still fit in the other form.
         let encoded = encode(Codec::Json, event).or_else(|_| encode(Codec::MsgPack, event));
         let Ok(Encoded { content_type, body }) = encoded else { return Err(Unkept::Event(error)) };
-        let (now, cause) = (clock::now(), chain(&error));
+        let (now, cause) = (clock::now(), error_chain(&error));
         let letter = DeadLetter {
             id: Uuid::now_v7(),
             bus: bus.clone(),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bus::{Outgoing, codec::decode},
     domain::{bus::BusDefinition, name::BusName, report::TopologyState},
-    reconcile::chain,
+    error_chain::error_chain,
     store::{DispatchFailure, HeldLock, Lock, Store, StoreError},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -93,7 +93,7 @@ impl Redispatch {
         match self.try_turn().await {
             Ok(left) => left,
             Err(error) => {
-                let cause = chain(&error);
+                let cause = error_chain(&error);
                 tracing::debug!(cause, "events that could not be published wait: {cause}");
                 Left::Events
             }
@@ -189,7 +189,7 @@ impl Dispatcher {
     ) -> Result<Again, StoreError> {
         let event = match decode(failure.content_type.as_deref(), &failure.body) {
             Ok(event) => event,
-            Err(error) => return Ok(Again::Stuck(chain(&error))),
+            Err(error) => return Ok(Again::Stuck(error_chain(&error))),
         };
         if !self.outages.is_sent(failure.id) {
             let must_route = self.has_listeners(&bus.name);
@@ -199,12 +199,12 @@ impl Dispatcher {
             match self.bus.publish(bus, &outgoing).await {
                 Ok(()) => {}
                 Err(error) if error.wants_topology() => {
-                    return Ok(Again::Failed(Left::Unrouted, chain(&error)));
+                    return Ok(Again::Failed(Left::Unrouted, error_chain(&error)));
                 }
                 Err(error) if may_pass(&error) => {
-                    return Ok(Again::Failed(Left::Events, chain(&error)));
+                    return Ok(Again::Failed(Left::Events, error_chain(&error)));
                 }
-                Err(error) => return Ok(Again::Stuck(chain(&error))),
+                Err(error) => return Ok(Again::Stuck(error_chain(&error))),
             }
             self.outages.sent(failure.id);
             self.outages.over(&bus.name);

@@ -11,7 +11,7 @@ use crate::{
         report::{ListenerState, NodeState},
         span::Span,
     },
-    reconcile::chain,
+    error_chain::error_chain,
 };
 use futures_util::future::join_all;
 
@@ -22,9 +22,10 @@ impl Health {
     /// Whether each listener runs on some node of the cluster, by what the nodes say, and whether
     /// a queue that is on its way out is being emptied.
     pub(super) async fn consumers(&self) -> Result<(), (Status, String)> {
-        let nodes = self.store.nodes().await.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+        let nodes =
+            self.store.nodes().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         let retired =
-            self.store.retired().await.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+            self.store.retired().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         let (roster, here, layout) =
             (self.roster.known(), self.node.listeners(), self.roster.layout());
         let lives = nodes.iter().filter(|node| node.state != NodeState::Gone);
@@ -51,13 +52,13 @@ impl Health {
                 && !retired.contains(*id)
         });
         let draining = draining.map(async |(id, tombstone)| {
-            let queue = layout.work(&tombstone.listener.bus, &id.0, id.1);
+            let queue = layout.work(&tombstone.listener.bus, &id.group, id.generation);
             let depth = self.depth(&queue).await?;
             if depth.ready == 0 || depth.consumers > 0 {
                 return None;
             }
             let waiting = self.waiting(&queue, depth).await;
-            Some(format!("{} ({waiting}; it was removed and is to be drained)", id.0))
+            Some(format!("{} ({waiting}; it was removed and is to be drained)", id.group))
         });
         let mut wrong: Vec<_> = join_all(idle).await.into_iter().flatten().collect();
         wrong.extend(join_all(draining).await.into_iter().flatten());
@@ -98,7 +99,7 @@ impl Health {
     /// Whether every event was handled.
     pub(super) async fn dead_letters(&self) -> Result<(), (Status, String)> {
         let counts = self.store.dead_letter_counts().await;
-        let counts = counts.map_err(|error| (Status::Unhealthy, chain(&error)))?;
+        let counts = counts.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
         let all: u64 = counts.iter().map(|of| of.count).sum();
         if all == 0 {
             return Ok(());

@@ -7,7 +7,7 @@
 pub mod kinds;
 mod mapping;
 
-use crate::reconcile::chain;
+use crate::error_chain::error_chain;
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -72,7 +72,7 @@ impl Problem {
     /// With the error behind it, for the log.
     #[must_use]
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
-        self.cause = Some(chain(error));
+        self.cause = Some(error_chain(error));
         self
     }
 

@@ -137,17 +137,15 @@ mod tests {
         bus::codec::decode,
         domain::name::{BusName, GroupName},
     };
-    use std::{
-        io::Write,
-        sync::{Mutex, PoisonError},
-    };
+    use parking_lot::Mutex;
+    use std::io::Write;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+            self.0.lock().write(bytes)
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
@@ -176,7 +174,7 @@ mod tests {
         let event = decode(None, body.as_bytes()).unwrap();
         listener.on_event(&event, &execution).await.unwrap();
         drop(guard);
-        let bytes = lines.0.lock().unwrap().clone();
+        let bytes = lines.0.lock().clone();
         String::from_utf8(bytes).unwrap()
     }
 

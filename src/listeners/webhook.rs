@@ -21,6 +21,7 @@ use crate::{
     },
     clock,
     domain::{admission::ConfigurationError, listener::Configuration},
+    error_chain::error_chain,
     tls,
 };
 use async_trait::async_trait;
@@ -32,7 +33,7 @@ use reqwest::{
 };
 use serde_json::Value;
 use settings::{Settings, read};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use url::Url;
 
 /// How long opening a connection may take.
@@ -61,7 +62,7 @@ impl Webhook {
             .connect_timeout(CONNECT)
             .dns_resolver(Resolver(Arc::clone(&policy)))
             .build()
-            .map_err(|error| format!("no HTTP client can be made: {}", chain(&error)));
+            .map_err(|error| format!("no HTTP client can be made: {}", error_chain(&error)));
         Self { policy, client }
     }
 
@@ -110,20 +111,6 @@ fn shown(url: &Url) -> String {
     shown.into()
 }
 
-/// An error with all its causes, without what a message repeats of its source.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 struct Posting {
     client: Client,
     url: Url,
@@ -167,6 +154,6 @@ impl Posting {
             return Failure::new(format!("{to} did not answer within {:?}", self.timeout));
         }
         // The URL may have a token in its query.
-        Failure::new(format!("no answer from {to}: {}", chain(&error.without_url())))
+        Failure::new(format!("no answer from {to}: {}", error_chain(&error.without_url())))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Bus, Group, Metrics};
 use crate::domain::name::{BusName, GroupName};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,7 +10,6 @@ use prometheus_client::{
 };
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -170,7 +170,7 @@ impl Metrics {
 
     /// Whether dead letters should be counted anew. Of callers at the same time one is told so.
     pub fn wants_dead_letters(&self) -> bool {
-        let mut counted = self.events.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.events.counted.lock();
         if counted.0.is_some_and(|at| at.elapsed() < FRESH) {
             return false;
         }
@@ -183,7 +183,7 @@ impl Metrics {
         &self,
         counts: impl Iterator<Item = (&'a BusName, &'a GroupName, u64)>,
     ) {
-        let mut counted = self.events.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.events.counted.lock();
         let mut gone = counted.1.clone();
         for (bus, of, count) in counts {
             let label = group(bus, of);

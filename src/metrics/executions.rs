@@ -2,13 +2,13 @@
 
 use super::{Group, Metrics, Seconds, buckets};
 use crate::{bus::Execution, clock};
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 use time::OffsetDateTime;
@@ -76,7 +76,7 @@ impl Counters {
     }
 
     fn in_hand(&self) -> MutexGuard<'_, HashMap<Group, InHand>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_hand.lock()
     }
 }
 

@@ -155,7 +155,7 @@ impl Supervisor {
         match worker.make(self.roster.catalog()) {
             Ok(listener) => {
                 self.metrics.listener(bus, group);
-                let queue = self.roster.layout().work(bus, group, id.1);
+                let queue = self.roster.layout().work(bus, group, id.generation);
                 let metrics = Arc::clone(&self.metrics);
                 let handler: Arc<dyn Handler> = Arc::new(Counted { listener, metrics });
                 let consumption = Consumption {
@@ -194,7 +194,7 @@ fn has_draining(roster: &Roster) -> bool {
 /// The queues to consume, each with its listener and whether it is on its way out.
 fn wanted(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, (ListenerSpec, bool)> {
     let configured = roster.listeners().iter().map(|(group, configured)| {
-        ((group.clone(), configured.generation), (configured.listener.clone(), false))
+        (QueueId::new(group.clone(), configured.generation), (configured.listener.clone(), false))
     });
     let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
         tombstone.pending == Pending::Drain

@@ -6,6 +6,7 @@ use crate::{
         plan::{Action, Step},
         report::{StepOutcome, StepRecord},
     },
+    error_chain::error_chain,
     metrics::Metrics,
 };
 use futures_util::{StreamExt, stream};
@@ -60,7 +61,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
                 }
                 Err(Trouble::Broker(error)) => {
                     failed.note(&step.action);
-                    let said = super::chain(&error);
+                    let said = error_chain(&error);
                     let (action, name) = (step.action.verb(), step.action.name());
                     tracing::warn!(%name, error = %said, "could not {action} {name}: {said}");
                     if applied.failure.as_ref().is_none_or(|known| !known.is_transient()) {

@@ -7,7 +7,6 @@
 
 use super::{
     apply::{Applied, apply},
-    chain,
     pass::Passes,
     work::Work,
 };
@@ -19,6 +18,7 @@ use crate::{
         plan::Step,
         report::{StepOutcome, StepRecord},
     },
+    error_chain::error_chain,
     store::HeldLock,
 };
 use std::{
@@ -97,7 +97,7 @@ impl Passes {
                 Ok(Some(depth)) => self.evidence.sample(&queue, fate, depth, Instant::now()),
                 Err(error) => {
                     self.evidence.forget(&queue);
-                    Verdict::Wait(chain(&error))
+                    Verdict::Wait(error_chain(&error))
                 }
             };
             let verdict = match verdict {
@@ -133,10 +133,10 @@ impl Passes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{name::GroupName, span::Span};
+    use crate::domain::{name::GroupName, roster::QueueId, span::Span};
 
     fn fate(pending: Pending) -> Fate {
-        let id = (GroupName::parse("a").unwrap(), 1);
+        let id = QueueId::new(GroupName::parse("a").unwrap(), 1);
         Fate { id, pending, quiet: Span::from_secs(6) }
     }
 

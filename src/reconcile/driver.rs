@@ -7,6 +7,7 @@ use super::{
 use crate::{
     clock,
     domain::report::{StepRecord, TopologyState},
+    error_chain::error_chain,
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::{
@@ -186,7 +187,7 @@ impl Driver {
 
     /// Says each new trouble once.
     fn note_failure(&mut self, error: &PassError) {
-        let said = super::chain(error);
+        let said = error_chain(error);
         if self.last_error.as_ref() != Some(&said) {
             tracing::error!("the topology cannot be reconciled: {said}");
             self.last_error = Some(said);

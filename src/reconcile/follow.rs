@@ -88,7 +88,7 @@ impl Passes {
                 .filter(|(_, tombstone)| {
                     tombstone.version > since && tombstone.listener.bus == *name
                 })
-                .map(|((group, _), _)| group.clone())
+                .map(|(id, _)| id.group.clone())
                 .collect();
             let prefix = roster.layout().main(name);
             // A binding is named by both of its ends; that of an attached bus starts elsewhere.

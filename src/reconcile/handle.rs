@@ -1,6 +1,6 @@
 //! What the rest of the program asks of the reconciler.
 
-use super::{Parts, PassError, chain, driver::Request, pass::Ask};
+use super::{Parts, PassError, driver::Request, pass::Ask};
 use crate::{
     broker::Depth,
     domain::{
@@ -13,6 +13,7 @@ use crate::{
         roster::Roster,
         topology::Topology,
     },
+    error_chain::error_chain,
     store::StoreError,
 };
 use std::{sync::Arc, time::Duration};
@@ -70,7 +71,7 @@ impl Handle {
     pub async fn look(&self) -> Result<Look, StoreError> {
         let (roster, desired) = self.desired().await?;
         let status = self.parts.store.topology_status().await?;
-        let observed = self.parts.broker.observe().await.map_err(|error| chain(&error));
+        let observed = self.parts.broker.observe().await.map_err(|error| error_chain(&error));
         let now = crate::clock::now();
         let drift = match &observed {
             Err(_) => status.drift.clone(),

@@ -1,12 +1,10 @@
 //! One pass: compare, repair, read back, report.
 
-use super::{
-    Parts, PassError, Reconcile, apply::apply, chain, deletion::Evidence, sighting::Sightings,
-    work::Work,
-};
+use super::{Parts, PassError, apply::apply, deletion::Evidence, sighting::Sightings, work::Work};
 use crate::{
     broker::{BrokerError, Marker},
     clock,
+    domain::repair::RepairMode,
     domain::{
         command::Pending,
         drift::{self, Drift, DriftKind, Object, Remedy},
@@ -15,6 +13,7 @@ use crate::{
         roster::Roster,
         topology::Topology,
     },
+    error_chain::error_chain,
     store::{HeldLock, Lock},
 };
 use std::{
@@ -88,7 +87,7 @@ impl Passes {
         self.record(&work, started, &records).await?;
         match result {
             Ok((drift, failure, again)) => {
-                let said = failure.as_ref().map(|error| chain(error));
+                let said = failure.as_ref().map(|error| error_chain(error));
                 let state = self.save(&work, &drift, said).await?;
                 match failure.filter(BrokerError::is_transient) {
                     Some(error) => Err(error.into()),
@@ -121,7 +120,7 @@ impl Passes {
             drift.iter().filter(|drift| self.repairs(work, drift, ask)).cloned().collect();
         let unsure = drift.iter().any(|d| d.is_wrong() && is_repairable(d) && !chosen.contains(d));
         let mut again =
-            (unsure && self.parts.mode == Reconcile::Auto).then_some(super::sighting::CONFIRM);
+            (unsure && self.parts.mode == RepairMode::Auto).then_some(super::sighting::CONFIRM);
         let plan = plan::from_drift(&chosen, &work.desired)
             .without_stranding(&work.desired, &observed.bindings);
         plan::check(&plan, &layout, &work.desired, &observed).map_err(PassError::Defect)?;
@@ -191,7 +190,7 @@ impl Passes {
         }
         work.asked_for(drift)
             || ask.explicit
-            || (self.parts.mode == Reconcile::Auto
+            || (self.parts.mode == RepairMode::Auto
                 && self.sightings.believed(drift, Instant::now()))
     }
 }

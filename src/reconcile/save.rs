@@ -1,7 +1,7 @@
 //! What a pass leaves behind: the status that every node serves, and the record of its steps.
 
 use super::{
-    Parts, PassError, chain,
+    Parts, PassError,
     pass::{Passes, is_repairable},
     work::Work,
 };
@@ -16,6 +16,7 @@ use crate::{
         },
         roster::Roster,
     },
+    error_chain::error_chain,
 };
 use std::{collections::BTreeSet, sync::Arc};
 use time::OffsetDateTime;
@@ -101,13 +102,13 @@ impl Passes {
             _ => TopologyState::Unknown,
         };
         let since = work.before.failure.as_ref().map_or_else(clock::now, |failure| failure.since);
-        let failure = Some(PassFailure { since, cause: chain(error) });
+        let failure = Some(PassFailure { since, cause: error_chain(error) });
         let node = self.parts.roster.node().id.clone();
         let status = TopologyStatus { state, failure, node, ..work.before.clone() };
         if status != work.before
             && let Err(error) = self.parts.store.save_topology_status(&status).await
         {
-            let error = chain(&error);
+            let error = error_chain(&error);
             tracing::warn!(error, "could not store the topology's status: {error}");
         }
     }

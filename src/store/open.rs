@@ -8,11 +8,9 @@ use super::{
     postgres::{Sessions, failed},
     sqlite,
 };
+use parking_lot::Mutex;
 use sqlx::{Connection as _, Row as _};
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 

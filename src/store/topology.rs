@@ -80,7 +80,7 @@ impl Store {
         let id = |row: &super::row::Row| {
             let group = GroupName::parse(row.text("group_name")?)
                 .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
-            Ok((group, row.small("generation")?))
+            Ok(QueueId::new(group, row.small("generation")?))
         };
         rows.iter().map(id).collect()
     }
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be used.
     pub async fn retire(&self, queue: &QueueId, destroyed: u64) -> Result<(), StoreError> {
-        let values = args![queue.0.as_str(), queue.1, destroyed];
+        let values = args![queue.group.as_str(), queue.generation, destroyed];
         self.inner.engine.write(RETIRE, values).await?;
         Ok(())
     }

@@ -74,14 +74,14 @@ pub fn desired(
         if listener.delivery == Delivery::EveryNode || retired.contains(id) {
             continue;
         }
-        let queue = layout.work(&listener.bus, &id.0, id.1);
+        let queue = layout.work(&listener.bus, &id.group, id.generation);
         let longest = wait_levels(&listener.retry).max().unwrap_or(0);
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
         // A group that is configured again has its way back: to its current queue.
-        if tombstone.pending != Pending::Discard && !roster.listeners().contains_key(&id.0) {
+        if tombstone.pending != Pending::Discard && !roster.listeners().contains_key(&id.group) {
             let back = layout.returns(&listener.bus);
-            desired.permitted.insert(Binding::of_queue(&back, &queue, id.0.as_str()));
+            desired.permitted.insert(Binding::of_queue(&back, &queue, id.group.as_str()));
         }
         desired.fates.insert(queue, fate);
     }

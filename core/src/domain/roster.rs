@@ -43,8 +43,22 @@ pub struct Tombstone {
     pub version: Version,
 }
 
-/// A queue's identity in the roster.
-pub type QueueId = (GroupName, Generation);
+/// A work queue's identity in the roster: which of a group's queues it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId {
+    /// The group.
+    pub group: GroupName,
+    /// How often the group's queue was replaced, from 1.
+    pub generation: Generation,
+}
+
+impl QueueId {
+    /// The identity of a group's queue of this generation.
+    #[must_use]
+    pub fn new(group: GroupName, generation: Generation) -> Self {
+        Self { group, generation }
+    }
+}
 
 /// The configured listeners and the tombstones, at one version.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -139,7 +153,7 @@ impl Roster {
     /// last said so.
     #[must_use]
     pub fn discards(&self, group: &GroupName) -> bool {
-        let of_group = self.tombstones.iter().filter(|((name, _), _)| name == group);
+        let of_group = self.tombstones.iter().filter(|(id, _)| id.group == *group);
         let last = of_group.max_by_key(|(_, tombstone)| tombstone.version);
         !self.listeners.contains_key(group)
             && last.is_some_and(|(_, tombstone)| tombstone.pending == Pending::Discard)
@@ -160,7 +174,7 @@ impl Roster {
         match &recorded.event {
             RosterEvent::ListenerAdded { listener, generation } => {
                 let group = listener.group.clone();
-                self.tombstones.remove(&(group.clone(), *generation));
+                self.tombstones.remove(&QueueId::new(group.clone(), *generation));
                 let last = self.generations.entry(group.clone()).or_insert(*generation);
                 *last = (*last).max(*generation);
                 let audit = &recorded.audit;
@@ -182,7 +196,8 @@ impl Roster {
                         pending: *pending,
                         version: recorded.version,
                     };
-                    self.tombstones.insert((group.clone(), removed.generation), tombstone);
+                    self.tombstones
+                        .insert(QueueId::new(group.clone(), removed.generation), tombstone);
                 }
             }
         }
@@ -196,7 +211,7 @@ impl Roster {
     /// delete by a stale node hits nothing.
     fn next_generation(&self, group: &GroupName, bus: &BusName) -> Generation {
         let last = self.last_generation(group);
-        match self.tombstones.get(&(group.clone(), last)) {
+        match self.tombstones.get(&QueueId::new(group.clone(), last)) {
             Some(kept) if kept.pending == Pending::Keep && kept.listener.bus == *bus => last,
             _ => last + 1,
         }

@@ -16,10 +16,8 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::time::Duration;
 use tokio::{sync::Semaphore, time::timeout};
 
 /// Operations at the same time, each on a channel of its own, since RabbitMQ works through one
@@ -93,7 +91,7 @@ impl Admin {
         let channel = self.channel().await.map_err(|e| BrokerError::of_amqp(what, e))?;
         match timeout(LIMIT, operation(channel.clone())).await {
             Ok(Ok(count)) => {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+                self.idle.lock().push(channel);
                 Ok(count)
             }
             // An error closes the channel, and after a timeout a late answer may still come:
@@ -108,7 +106,7 @@ impl Admin {
 
     async fn channel(&self) -> Result<Channel, AmqpError> {
         loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let idle = self.idle.lock().pop();
             match idle {
                 Some(channel) if channel.status().connected() => return Ok(channel),
                 Some(_) => {}

@@ -1,8 +1,9 @@
 //! Who consumes which local queue, and what of it is in hand.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// Consumers and deliveries in hand, by queue. Clones share one register; it lives and ends with
@@ -38,7 +39,7 @@ impl Occupancy {
     }
 
     fn register(&self) -> MutexGuard<'_, HashMap<String, Use>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn change(&self, queue: &str, change: impl FnOnce(&mut Use)) {

@@ -5,10 +5,11 @@
 //! event it waits for can run, also when it comes back to the same listener.
 
 use crate::store::Store;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -75,7 +76,7 @@ pub(super) struct Attending {
 
 impl Waiting {
     fn queues(&self) -> MutexGuard<'_, HashMap<String, Awaited>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Says that a queue is consumed by a synchronous listener, which takes `limit` at most.

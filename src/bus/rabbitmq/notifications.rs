@@ -28,10 +28,11 @@ use lapin::{
     options::{BasicConsumeOptions, QueueBindOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -94,7 +95,7 @@ impl Notifications {
 
     /// What this node follows on a bus.
     pub(super) fn of(&self, bus: &BusName) -> Arc<Following> {
-        let mut buses = self.buses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buses = self.buses.lock();
         let new = || {
             let meter = Meter { metrics: Arc::clone(&self.metrics), bus: bus.clone() };
             Arc::new(Following::new(meter))
@@ -119,7 +120,7 @@ impl Following {
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 
     /// Whether notifications arrive, as far as the last probe can tell. `Err` says why not.

@@ -13,10 +13,8 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep_until, timeout},
@@ -92,11 +90,11 @@ impl Publisher {
 
     /// Ends every task once it has answered what it holds.
     pub(super) fn close(&self) {
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.exchanges.lock().clear();
     }
 
     fn jobs(&self, exchange: &str) -> mpsc::Sender<Job> {
-        let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut exchanges = self.exchanges.lock();
         if let Some(jobs) = exchanges.get(exchange) {
             return jobs.clone();
         }

@@ -9,7 +9,8 @@ use crate::{
     domain::listener::ListenerSpec,
 };
 use futures_util::future::join_all;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,7 @@ pub struct Place {
 
 impl Everywhere {
     fn runners(&self) -> MutexGuard<'_, Vec<Arc<Runner>>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runners.lock()
     }
 
     /// Adds a listener. `slots` are its executions, shared with whatever else runs it: all are free
@@ -108,14 +109,14 @@ mod tests {
 
     impl Recorder {
         fn ids(&self) -> Vec<String> {
-            self.ids.lock().unwrap().clone()
+            self.ids.lock().clone()
         }
     }
 
     #[async_trait]
     impl Handler for Recorder {
         async fn handle(&self, one: &Event, _: &Execution) -> Result<(), Failure> {
-            self.ids.lock().unwrap().push(one.id.clone());
+            self.ids.lock().push(one.id.clone());
             match one.kind.as_str() {
                 "Fails" => Err(Failure::new("it broke")),
                 "Panics" => panic!("on purpose"),

@@ -9,10 +9,11 @@ use crate::{
     domain::{listener::Mode, name::RegistrationKey, span::Span},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -67,7 +68,7 @@ impl Follower {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// Adds an event to what waits, or loses it when too much does. Returns whether it is in.

@@ -44,7 +44,7 @@ impl Recorder {
     }
 
     fn ids(&self) -> Vec<String> {
-        self.calls.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
+        self.calls.lock().iter().map(|(id, _)| id.clone()).collect()
     }
 
     fn resynchronised(&self) -> usize {
@@ -67,7 +67,7 @@ impl KeyListener for Recorder {
         event: &Event,
         keys: &BTreeSet<RegistrationKey>,
     ) -> Result<(), Failure> {
-        self.calls.lock().unwrap().push((event.id.clone(), keys.clone()));
+        self.calls.lock().push((event.id.clone(), keys.clone()));
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
@@ -128,8 +128,8 @@ async fn a_listener_gets_the_events_of_its_keys_once_each() {
     }
     until("both events", || both.ids().len() == 2 && one.ids().len() == 1).await;
     let expected = [("1".to_owned(), keys(&["a", "b"])), ("2".to_owned(), keys(&["a"]))];
-    assert_eq!(*both.calls.lock().unwrap(), expected);
-    assert_eq!(*one.calls.lock().unwrap(), [("1".to_owned(), keys(&["b"]))]);
+    assert_eq!(*both.calls.lock(), expected);
+    assert_eq!(*one.calls.lock(), [("1".to_owned(), keys(&["b"]))]);
 }
 
 #[tokio::test]

@@ -7,10 +7,11 @@ use crate::{
         Broker, Marker,
         rabbitmq::{RabbitMqBroker, RabbitMqConfig},
     },
-    cli::error::{CliError, chain},
+    cli::error::CliError,
     clock,
     config::{Cluster, Serve},
     domain::layout::Layout,
+    error_chain::error_chain,
     store::{Examined, Schema, Store},
 };
 use lapin::{
@@ -36,7 +37,7 @@ pub(super) async fn examine(
             examined.cluster
         }
         Err(error) => {
-            findings.note("database", Err(chain(error)))?;
+            findings.note("database", Err(error_chain(error)))?;
             None
         }
     };
@@ -122,14 +123,14 @@ async fn management(
     };
     let version = match broker.version().await {
         Ok(version) => version,
-        Err(error) => return findings.note("management", Err(chain(&error))),
+        Err(error) => return findings.note("management", Err(error_chain(&error))),
     };
     findings.note("broker version", tested(&version))?;
-    let seen = broker.observe().await.map_err(|error| chain(&error));
+    let seen = broker.observe().await.map_err(|error| error_chain(&error));
     let seen =
         seen.map(|seen| format!("reads the topology; {} objects under our prefix", seen.len()));
     findings.note("management", seen)?;
-    let marker = broker.marker().await.map_err(|error| chain(&error));
+    let marker = broker.marker().await.map_err(|error| error_chain(&error));
     findings.note("marker", marker.and_then(|marker| same_cluster(marker, id)))
 }
 

@@ -3,11 +3,12 @@
 use super::{Findings, node::Running};
 use crate::{
     cli::{
-        error::{CliError, chain},
+        error::CliError,
         serve::{Extras, catalog},
     },
     config::Serve,
     domain::{admission::ClassVerdict, listener::ListenerSpec},
+    error_chain::error_chain,
     http::Tokens,
     listeners::{Catalog, secrets},
 };
@@ -82,7 +83,7 @@ fn tokens(settings: &Serve) -> Result<String, String> {
     }
     match Tokens::load(admin.as_deref(), read.as_deref(), &settings.data_dir) {
         Ok(_) => Ok(format!("in {}", admin.as_ref().unwrap_or(&generated).display())),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(error_chain(&error)),
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{
     },
     dispatch::BatchError,
     domain::{admission::NotAdmitted, name::NameError, roster::Refusal},
+    error_chain::error_chain,
     http::{body, events},
-    reconcile::{PassError, chain},
+    reconcile::PassError,
     roster::ExecuteError,
     store::StoreError,
 };
@@ -29,7 +30,7 @@ impl From<StoreError> for Problem {
                 Self::new(&kinds::STORE_UNAVAILABLE, detail).caused_by(&error).retry_after(5)
             }
             StoreError::Unstorable => Self::new(&kinds::INVALID_BODY, error.to_string()),
-            _ => Self::internal(chain(&error)),
+            _ => Self::internal(error_chain(&error)),
         }
     }
 }

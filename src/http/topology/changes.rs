@@ -194,7 +194,7 @@ async fn bus_before(
     let tombstone = known
         .tombstones()
         .iter()
-        .find(|((of, _), tombstone)| of == group && tombstone.version == recorded.version);
+        .find(|(id, tombstone)| id.group == *group && tombstone.version == recorded.version);
     if let Some((_, tombstone)) = tombstone {
         return Ok(tombstone.listener.bus.clone());
     }

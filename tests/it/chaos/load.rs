@@ -62,7 +62,7 @@ pub(super) struct Ledger {
 
 impl Load {
     pub(super) fn new(urls: Arc<Mutex<Vec<String>>>) -> Self {
-        hearken::net::init();
+        hearken::tls::init();
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let window = Arc::new(Semaphore::new(WINDOW));
         Self { client, urls, ledger: Arc::default(), window }

@@ -46,7 +46,7 @@ pub(super) struct World {
 impl World {
     /// Starts services and nodes, and adds every group.
     pub(super) async fn start(name: &str, size: Size, seed: u64) -> Self {
-        hearken::net::init();
+        hearken::tls::init();
         let base =
             std::env::var_os("HEARKEN_TEST_SERVICES_DIR").map_or_else(default_dir, PathBuf::from);
         let slot = Slot::acquire(&base, name).expect("a directory for the services");

@@ -10,10 +10,11 @@ use hearken::{
             ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord, TopologyState,
             TopologyStatus,
         },
+        roster::QueueId,
     },
     store::Lock,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -152,10 +153,10 @@ pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {
 pub(crate) async fn a_retired_queue_and_the_marker_are_remembered(bench: Bench) {
     let store = &bench.store;
     assert!(store.retired().await.unwrap().is_empty());
-    store.retire(&(group("a"), 1), 12).await.unwrap();
-    store.retire(&(group("a"), 1), 0).await.unwrap();
-    store.retire(&(group("a"), 2), 0).await.unwrap();
-    let expected = BTreeSet::from([(group("a"), 1), (group("a"), 2)]);
+    store.retire(&QueueId::new(group("a"), 1), 12).await.unwrap();
+    store.retire(&QueueId::new(group("a"), 1), 0).await.unwrap();
+    store.retire(&QueueId::new(group("a"), 2), 0).await.unwrap();
+    let expected = [1, 2].map(|generation| QueueId::new(group("a"), generation)).into();
     assert_eq!(store.retired().await.unwrap(), expected);
     assert!(!store.marker_made().await.unwrap());
     store.set_marker_made().await.unwrap();

@@ -104,7 +104,7 @@ impl Setup {
 
     /// Starts the process, without waiting for it.
     pub(crate) fn launch(self) -> Node {
-        hearken::net::init();
+        hearken::tls::init();
         let port = free_port().expect("a free port");
         let log = self.directory.join("log");
         let process =

@@ -58,7 +58,7 @@ impl VirtualHost {
         path: &str,
         body: Option<serde_json::Value>,
     ) -> serde_json::Value {
-        hearken::net::init();
+        hearken::tls::init();
         let url = format!("{}/api/{path}", self.management);
         let mut request = reqwest::Client::new().request(method, &url);
         if let Some(body) = body {
@@ -72,7 +72,7 @@ impl VirtualHost {
 
     /// Deletes what may have gone by itself meanwhile.
     pub(crate) async fn delete_if_there(&self, path: &str) {
-        hearken::net::init();
+        hearken::tls::init();
         let url = format!("{}/api/{path}", self.management);
         let answer = reqwest::Client::new().delete(&url).send().await;
         let status = answer.expect("the management API answers").status();

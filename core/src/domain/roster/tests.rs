@@ -171,7 +171,7 @@ proptest! {
     fn a_group_is_never_both_configured_and_buried_with_the_same_generation(asks in asks()) {
         let roster = given(&run(&asks));
         for (group, configured) in roster.listeners() {
-            prop_assert!(!roster.tombstones().contains_key(&(group.clone(), configured.generation)));
+            prop_assert!(!roster.tombstones().contains_key(&QueueId::new(group.clone(), configured.generation)));
         }
     }
 }
