@@ -83,36 +83,17 @@ pub mod secrets;
 pub mod settings;
 pub mod webhook;
 
-use crate::{
-    bus::{Execution, Failure, event::Event},
-    domain::{
-        admission::{ClassVerdict, ConfigurationError},
-        listener::{Configuration, ListenerSpec},
-        name::{ClassName, GroupName},
-    },
+pub use crate::bus::Listener;
+
+use crate::domain::{
+    admission::{ClassVerdict, ConfigurationError},
+    listener::{Configuration, ListenerSpec},
+    name::{ClassName, GroupName},
 };
-use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 use webhook::policy::WebhookPolicy;
-
-/// A running listener: called with each event of its bus.
-///
-/// # Guarantees
-/// With `delivery = once`, every event that was published while the listener was configured is
-/// handed over at least once, in no particular order, up to `concurrency` at a time on one node.
-///
-/// # What it must bear
-/// The same event again, after a failure, a timeout, or the loss of a node.
-#[async_trait]
-pub trait Listener: Send + Sync + 'static {
-    /// Runs one event.
-    ///
-    /// # Errors
-    /// A [`Failure`] puts the event back to be tried again later.
-    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure>;
-}
 
 /// Where a class comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

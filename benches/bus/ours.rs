@@ -10,7 +10,7 @@ use hearken::{
         rabbitmq::{RabbitMqBroker, RabbitMqConfig},
     },
     bus::{
-        Consumer, ConsumerState, Consumption, EventBus, Execution, Failure, Handler, Outgoing,
+        Consumer, ConsumerState, Consumption, EventBus, Execution, Failure, Listener, Outgoing,
         event::{Data, Event},
         rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
@@ -173,7 +173,7 @@ pub(crate) async fn consume(
         let queue = layout.work(&listener.bus, &listener.group, 1);
         let listener = listener.clone();
         let consumption = Consumption { listener, bus: self::bus(), queue, draining: false };
-        bus.consume(consumption, Arc::clone(handler) as Arc<dyn Handler>)
+        bus.consume(consumption, Arc::clone(handler) as Arc<dyn Listener>)
     };
     let consumers: Vec<_> = listeners.iter().map(start).collect();
     for consumer in &consumers {
@@ -209,8 +209,8 @@ impl Counting {
 }
 
 #[async_trait]
-impl Handler for Counting {
-    async fn handle(&self, event: &Event, _: &Execution) -> Result<(), Failure> {
+impl Listener for Counting {
+    async fn on_event(&self, event: &Event, _: &Execution) -> Result<(), Failure> {
         if (self.fails)(event) {
             return Err(Failure::new("as it was told"));
         }

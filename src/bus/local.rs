@@ -22,7 +22,7 @@ mod work;
 pub use occupancy::Occupancy;
 
 use super::{
-    Consumer, ConsumerState, Consumption, DispatchError, EventBus, Handler, KeyListener, Outgoing,
+    Consumer, ConsumerState, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing,
     Redelivery, Registration, Stop, TopologyChanged,
     codec::{self, Encoded},
     event::Event,
@@ -181,7 +181,7 @@ impl EventBus for LocalBus {
         Ok(())
     }
 
-    fn consume(&self, consumption: Consumption, handler: Arc<dyn Handler>) -> Consumer {
+    fn consume(&self, consumption: Consumption, handler: Arc<dyn Listener>) -> Consumer {
         let lane = self.lane(&consumption.listener.bus);
         let (state, watched) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
         let (finish, abort) = (CancellationToken::new(), CancellationToken::new());

@@ -18,7 +18,7 @@ mod parked;
 mod publisher;
 
 use super::{
-    Consumer, Consumption, DispatchError, EventBus, Handler, KeyListener, Outgoing, Redelivery,
+    Consumer, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing, Redelivery,
     Registration, TopologyChanged,
     codec::{self, Encoded},
 };
@@ -312,7 +312,7 @@ impl EventBus for RabbitMqBus {
         self.shared.notifications.of(bus).check()
     }
 
-    fn consume(&self, consumption: Consumption, handler: Arc<dyn Handler>) -> Consumer {
+    fn consume(&self, consumption: Consumption, handler: Arc<dyn Listener>) -> Consumer {
         consumer::start(Arc::clone(&self.shared), consumption, handler)
     }
 

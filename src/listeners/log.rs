@@ -162,7 +162,8 @@ mod tests {
         let listener = Log.make(making).unwrap();
         let bus = BusName::parse("mailboxEvent").unwrap();
         let configured = crate::fixtures::listener("audit");
-        let execution = Execution { group, bus, ..Execution::begin(&configured, 2) };
+        let execution =
+            Execution { group, bus, ..Execution::begin(&configured, 2, std::time::Instant::now()) };
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()

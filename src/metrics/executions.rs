@@ -138,7 +138,10 @@ mod tests {
     use std::time::Duration;
 
     fn execution(age: Duration) -> Execution {
-        Execution { published_at: Some(clock::now() - age), ..Execution::begin(&listener("g"), 0) }
+        Execution {
+            published_at: Some(clock::now() - age),
+            ..Execution::begin(&listener("g"), 0, std::time::Instant::now())
+        }
     }
 
     fn oldest(metrics: &Metrics) -> f64 {
@@ -172,7 +175,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.execution(&execution(Duration::ZERO)).handled();
         drop(metrics.execution(&execution(Duration::ZERO)));
-        drop(metrics.execution(&Execution::begin(&listener("g"), 3)));
+        drop(metrics.execution(&Execution::begin(&listener("g"), 3, std::time::Instant::now())));
         let text = metrics.encode();
         for (series, count) in [("handled", 1), ("failed", 2), ("retried", 1)] {
             let (start, end) = (format!("hearken_{series}_total{{"), format!(" {count}"));

@@ -8,7 +8,7 @@ use super::{
     worker::{Counted, Worker},
 };
 use crate::{
-    bus::{Consumption, EventBus, Handler},
+    bus::{Consumption, EventBus},
     clock,
     domain::{
         command::Pending,
@@ -157,7 +157,7 @@ impl Supervisor {
                 self.metrics.listener(bus, group);
                 let queue = self.roster.layout().work(bus, group, id.generation);
                 let metrics = Arc::clone(&self.metrics);
-                let handler: Arc<dyn Handler> = Arc::new(Counted { listener, metrics });
+                let counted = Arc::new(Counted { listener, metrics });
                 let consumption = Consumption {
                     listener: worker.listener.clone(),
                     bus: definition,
@@ -165,7 +165,7 @@ impl Supervisor {
                     draining: worker.draining,
                 };
                 tracing::info!(%group, %class, draining = worker.draining, "listener {group} of class {class} starts");
-                worker.consumer = Some(self.bus.consume(consumption, handler));
+                worker.consumer = Some(self.bus.consume(consumption, counted));
             }
             Err((state, cause)) => {
                 // Said once per listener and cause, however often it is tried.

@@ -1,12 +1,12 @@
 //! One listener on this node.
 
 use crate::{
-    bus::{Consumer, ConsumerState, Execution, Failure, Handler, event::Event},
+    bus::{Consumer, ConsumerState, Execution, Failure, Listener, event::Event},
     domain::{
         listener::ListenerSpec,
         report::{ListenerState, ListenerStatus},
     },
-    listeners::{Catalog, Listener, Making, secrets},
+    listeners::{Catalog, Making, secrets},
     metrics::Metrics,
 };
 use async_trait::async_trait;
@@ -77,15 +77,15 @@ impl Worker {
     }
 }
 
-/// Runs a listener's events and counts them.
+/// A listener whose executions are counted.
 pub(super) struct Counted {
     pub(super) listener: Arc<dyn Listener>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 #[async_trait]
-impl Handler for Counted {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+impl Listener for Counted {
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let running = self.metrics.execution(execution);
         let result = self.listener.on_event(event, execution).await;
         if result.is_ok() {

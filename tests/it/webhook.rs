@@ -94,7 +94,7 @@ fn execution(attempt: u32) -> Execution {
     let bus = BusName::parse("mailboxEvent").unwrap();
     let listener =
         serde_json::from_value(json!({"group": "index", "class": "webhook", "bus": bus}));
-    Execution::begin(&listener.unwrap(), attempt)
+    Execution::begin(&listener.unwrap(), attempt, std::time::Instant::now())
 }
 
 fn class() -> Webhook {

@@ -3,11 +3,12 @@
 use super::ending::Ending;
 use crate::{
     bus::{
-        ConsumerState, Consumption, Execution, Handler,
+        ConsumerState, Consumption, Execution, Listener,
+        contain::{contained, execute},
         event::Event,
         registry::Everywhere,
-        run::{contained, handle},
     },
+    clock::Clock,
     domain::listener::ListenerSpec,
 };
 use std::{future::Future, sync::Arc};
@@ -26,7 +27,7 @@ use tracing::warn;
 /// not keep up with is lost to it, with a warning.
 pub(super) async fn consume(
     consumption: Consumption,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Listener>,
     mut events: Receiver<Arc<Event>>,
     state: watch::Sender<ConsumerState>,
     ending: Ending,
@@ -60,13 +61,14 @@ pub(super) async fn consume(
 
 async fn call(
     consumption: Arc<Consumption>,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Listener>,
     event: Arc<Event>,
     cancelled: CancellationToken,
 ) {
     let listener = &consumption.listener;
-    let execution = Execution { cancelled, ..Execution::begin(listener, 0) };
-    let running = handle(handler.as_ref(), &event, &execution);
+    let execution =
+        Execution { cancelled, ..Execution::begin(listener, 0, Clock::system().monotonic()) };
+    let running = execute(handler.as_ref(), &event, &execution);
     if let Err(failure) = contained(listener.timeout, running).await {
         let (group, id) = (listener.group.as_str(), event.id.as_str());
         let cause = failure.to_string();
@@ -83,7 +85,7 @@ async fn call(
 /// before this returns.
 pub(super) fn attend(
     listener: ListenerSpec,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Listener>,
     everywhere: &Everywhere,
     state: watch::Sender<ConsumerState>,
     ending: Ending,

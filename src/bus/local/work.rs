@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     bus::{
-        ConsumerState, Consumption, Execution, Handler,
+        ConsumerState, Consumption, Execution, Listener,
         codec::decode,
-        run::{contained, handle},
+        contain::{contained, execute},
     },
+    clock::Clock,
     domain::listener::Mode,
     metrics::Metrics,
     store::{Store, StoreError, local::LocalDelivery},
@@ -41,7 +42,7 @@ pub(super) struct Queue {
     pub(super) store: Store,
     pub(super) occupancy: Occupancy,
     pub(super) consumption: Arc<Consumption>,
-    pub(super) handler: Arc<dyn Handler>,
+    pub(super) handler: Arc<dyn Listener>,
     pub(super) waiting: Waiting,
     /// Those of the listener's executions that wait for their own dispatches.
     pub(super) places: Places,
@@ -235,9 +236,9 @@ async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
                 published_at: delivery.published_at,
                 first_failed_at: delivery.first_failed_at,
                 cancelled: queue.abort.child_token(),
-                ..Execution::begin(listener, delivery.attempt)
+                ..Execution::begin(listener, delivery.attempt, Clock::system().monotonic())
             };
-            let running = handle(queue.handler.as_ref(), &event, &execution);
+            let running = execute(queue.handler.as_ref(), &event, &execution);
             let running = contained(listener.timeout, running);
             let result = PLACE.scope(queue.places.clone(), running).await;
             Outcome::of(&queue, &delivery, &event, result)

@@ -3,7 +3,7 @@
 use super::{Shared, node_queue::name, outage::Outage};
 use crate::{
     amqp::AmqpError,
-    bus::{Consumer, ConsumerState, Consumption, Handler, Stop, registry::Place},
+    bus::{Consumer, ConsumerState, Consumption, Listener, Stop, registry::Place},
     domain::listener::Mode,
 };
 use async_trait::async_trait;
@@ -47,7 +47,7 @@ const BIND_AGAIN: Duration = Duration::from_secs(20);
 pub(super) struct Work {
     pub(super) shared: Arc<Shared>,
     pub(super) consumption: Consumption,
-    pub(super) handler: Arc<dyn Handler>,
+    pub(super) handler: Arc<dyn Listener>,
     /// As many executions as the listener wants, over every channel there has been: those of a
     /// lost channel go on while their events are delivered again.
     pub(super) slots: Arc<Semaphore>,
@@ -71,7 +71,7 @@ enum End {
 pub(super) fn start(
     shared: Arc<Shared>,
     consumption: Consumption,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Listener>,
 ) -> Consumer {
     let (sender, state) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
     let work = Arc::new(Work {

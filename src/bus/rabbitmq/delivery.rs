@@ -16,8 +16,8 @@ use crate::{
     bus::{
         Execution, Failure,
         codec::{self, CLOUDEVENTS_JSON},
+        contain::{contained, execute},
         event::Event,
-        run::{contained, handle},
         verdict::{Verdict, level_for, longest_level, random, verdict},
     },
     clock,
@@ -153,9 +153,9 @@ impl Work {
             published_at: headers::published_at(properties),
             first_failed_at: headers::first_failed_at(properties),
             cancelled: self.abort.child_token(),
-            ..Execution::begin(listener, headers::attempt(properties))
+            ..Execution::begin(listener, headers::attempt(properties), Instant::now())
         };
-        let running = handle(self.handler.as_ref(), event, &execution);
+        let running = execute(self.handler.as_ref(), event, &execution);
         contained(listener.timeout, running).await
     }
 

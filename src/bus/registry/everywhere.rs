@@ -2,10 +2,11 @@
 
 use crate::{
     bus::{
-        Execution, Failure, Handler,
+        Execution, Failure, Listener,
+        contain::{contained, execute, nested},
         event::Event,
-        run::{contained, handle, nested},
     },
+    clock::Clock,
     domain::listener::ListenerSpec,
 };
 use futures_util::future::join_all;
@@ -22,7 +23,7 @@ pub struct Everywhere {
 
 struct Runner {
     listener: ListenerSpec,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Listener>,
     slots: Arc<Semaphore>,
     abort: CancellationToken,
 }
@@ -44,7 +45,7 @@ impl Everywhere {
     pub fn enter(
         &self,
         listener: ListenerSpec,
-        handler: Arc<dyn Handler>,
+        handler: Arc<dyn Listener>,
         slots: Arc<Semaphore>,
         abort: CancellationToken,
     ) -> Place {
@@ -70,8 +71,11 @@ impl Runner {
             // The semaphore is never closed.
             let _slot = if nested { None } else { self.slots.acquire().await.ok() };
             let cancelled = self.abort.child_token();
-            let execution = Execution { cancelled, ..Execution::begin(&self.listener, 0) };
-            let running = handle(self.handler.as_ref(), event, &execution);
+            let execution = Execution {
+                cancelled,
+                ..Execution::begin(&self.listener, 0, Clock::system().monotonic())
+            };
+            let running = execute(self.handler.as_ref(), event, &execution);
             let stopped = || Err(Failure::new("the listener was stopped"));
             self.abort.run_until_cancelled(running).await.unwrap_or_else(stopped)
         };
@@ -114,8 +118,8 @@ mod tests {
     }
 
     #[async_trait]
-    impl Handler for Recorder {
-        async fn handle(&self, one: &Event, _: &Execution) -> Result<(), Failure> {
+    impl Listener for Recorder {
+        async fn on_event(&self, one: &Event, _: &Execution) -> Result<(), Failure> {
             self.ids.lock().push(one.id.clone());
             match one.kind.as_str() {
                 "Fails" => Err(Failure::new("it broke")),
@@ -130,7 +134,7 @@ mod tests {
     }
 
     fn one_at_a_time(recorder: &Arc<Recorder>) -> Place {
-        let handler = Arc::clone(recorder) as Arc<dyn Handler>;
+        let handler = Arc::clone(recorder) as Arc<dyn Listener>;
         let slots = Arc::new(Semaphore::new(1));
         recorder.everywhere.enter(listener("g"), handler, slots, CancellationToken::new())
     }

@@ -3,8 +3,8 @@
 use crate::{
     bus::{
         KeyListener,
+        contain::{contained, nested},
         event::Event,
-        run::{contained, nested},
     },
     domain::{listener::Mode, name::RegistrationKey, span::Span},
 };

@@ -4,7 +4,7 @@ use crate::support::wait;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use hearken::{
-    bus::{Execution, Failure, Handler, KeyListener, event::Event},
+    bus::{Execution, Failure, KeyListener, Listener, event::Event},
     domain::{listener::Mode, name::RegistrationKey},
 };
 use std::{
@@ -190,8 +190,8 @@ impl Drop for Running<'_> {
 }
 
 #[async_trait]
-impl Handler for Calls {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+impl Listener for Calls {
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let (event, execution) = (event.clone(), Some(execution.clone()));
         self.call(Call { event, at: Instant::now(), execution, keys: BTreeSet::new() }).await
     }

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use hearken::{
-    bus::{Consumer, Consumption, EventBus, Handler, event::Event, rabbitmq::RabbitMqBus},
+    bus::{Consumer, Consumption, EventBus, Listener, event::Event, rabbitmq::RabbitMqBus},
     dispatch::{BatchError, Dispatcher},
     domain::{
         command::Command, dead_letter::DeadLetter, event::NodeRef, layout::Layout,
@@ -87,7 +87,7 @@ impl Node {
         stop.drop_guard()
     }
 
-    pub(crate) fn consume(&self, listener: &ListenerSpec, handler: Arc<dyn Handler>) -> Consumer {
+    pub(crate) fn consume(&self, listener: &ListenerSpec, handler: Arc<dyn Listener>) -> Consumer {
         let queue = self.roster.layout().work(&listener.bus, &listener.group, 1);
         let bus = plain(&listener.bus);
         let consumption = Consumption { listener: listener.clone(), bus, queue, draining: false };

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use hearken::{
     broker::{Broker, Depth, local::LocalBroker},
     bus::{
-        Consumer, ConsumerState, Consumption, DispatchError, EventBus, Execution, Failure, Handler,
-        Redelivery,
+        Consumer, ConsumerState, Consumption, DispatchError, EventBus, Execution, Failure,
+        Listener, Redelivery,
         codec::decode,
         event::Event,
         local::{LocalBus, Occupancy},
@@ -182,8 +182,8 @@ impl Calls {
 }
 
 #[async_trait]
-impl Handler for Calls {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+impl Listener for Calls {
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         self.seen.lock().unwrap().push((event.id.clone(), execution.attempt));
         (self.behaviour)(event.clone(), execution.clone()).await
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use hearken::{
-    bus::{EventBus, Execution, Failure, Handler, event::Event},
+    bus::{EventBus, Execution, Failure, Listener, event::Event},
     domain::span::Span,
 };
 use lapin::{
@@ -182,8 +182,8 @@ async fn an_event_with_very_large_headers_fails_and_comes_again_like_any_other()
 struct Endless(Mutex<Vec<Execution>>);
 
 #[async_trait]
-impl Handler for Endless {
-    async fn handle(&self, _: &Event, execution: &Execution) -> Result<(), Failure> {
+impl Listener for Endless {
+    async fn on_event(&self, _: &Event, execution: &Execution) -> Result<(), Failure> {
         self.0.lock().unwrap().push(execution.clone());
         match execution.attempt {
             0 => std::future::pending().await,

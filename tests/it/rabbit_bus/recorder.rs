@@ -2,7 +2,7 @@
 
 use crate::support::wait;
 use async_trait::async_trait;
-use hearken::bus::{Execution, Failure, Handler, event::Event};
+use hearken::bus::{Execution, Failure, Listener, event::Event};
 use std::{
     sync::{
         Arc, Mutex,
@@ -97,8 +97,8 @@ impl Drop for Running<'_> {
 }
 
 #[async_trait]
-impl Handler for Recorder {
-    async fn handle(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
+impl Listener for Recorder {
+    async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(&self.running);
         self.most.fetch_max(now, Ordering::SeqCst);

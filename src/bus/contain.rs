@@ -1,24 +1,24 @@
-//! One execution of what somebody gave the bus to run.
+//! One execution of a listener, contained: its panic and its overtime fail one event only.
 
-use super::{Execution, Failure, Handler, event::Event};
+use super::{Execution, Failure, Listener, event::Event};
 use crate::domain::span::Span;
 use futures_util::FutureExt;
 use std::{any::Any, panic::AssertUnwindSafe};
 use tokio::time::timeout;
 
 tokio::task_local! {
-    /// Says of a task that it runs a listener.
+    /// Set in a task while it runs a listener.
     static INSIDE: ();
 }
 
-/// Whether this is within an execution: who dispatches here must not wait for a place that the
-/// execution may hold itself.
+/// Whether the caller is within an execution. A listener that dispatches must not wait for an
+/// execution slot, because it may hold that slot itself.
 pub(super) fn nested() -> bool {
     INSIDE.try_with(|()| ()).is_ok()
 }
 
-/// Runs for at most `limit`. Going on for longer and panicking are failures as any other: of this
-/// event, and not of whoever runs it.
+/// Runs an execution for at most `limit`. A panic and an execution over its limit are failures of
+/// the event; the caller goes on.
 pub(super) async fn contained(
     limit: Span,
     running: impl Future<Output = Result<(), Failure>>,
@@ -26,27 +26,31 @@ pub(super) async fn contained(
     let running = INSIDE.scope((), AssertUnwindSafe(running).catch_unwind());
     match timeout(limit.duration(), running).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(Failure::new(format!("the listener panicked: {}", words(&*panic)))),
+        Ok(Err(panic)) => {
+            Err(Failure::new(format!("the listener panicked: {}", message_of(&*panic))))
+        }
         Err(_) => Err(Failure::new(format!("the listener did not finish within {limit}"))),
     }
 }
 
-/// Calls a handler. What it spawned is told to end when the call is dropped before it has ended.
-pub(super) async fn handle(
-    handler: &dyn Handler,
+/// Calls a listener. A call that is dropped before it has ended cancels the execution, so that
+/// tasks which the listener spawned end too.
+pub(super) async fn execute(
+    listener: &dyn Listener,
     event: &Event,
     execution: &Execution,
 ) -> Result<(), Failure> {
-    let unwanted = execution.cancelled.clone().drop_guard();
-    let outcome = handler.handle(event, execution).await;
-    unwanted.disarm();
+    let cancel_on_drop = execution.cancelled.clone().drop_guard();
+    let outcome = listener.on_event(event, execution).await;
+    cancel_on_drop.disarm();
     outcome
 }
 
-/// What a panic said, where it said something that can be read.
-fn words(panic: &(dyn Any + Send)) -> &str {
+/// The message of a panic, where the panic has one that is text.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("the panic has no message")
 }
 
 #[cfg(test)]
@@ -61,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_failure_in_its_own_words() {
+    async fn a_panic_is_a_failure_with_the_message_of_the_panic() {
         let cause = async |panic: fn()| {
             let running = async move {
                 panic();
@@ -71,17 +75,17 @@ mod tests {
         };
         assert_eq!(cause(|| panic!("no {}", "luck")).await, "the listener panicked: no luck");
         assert_eq!(cause(|| panic!("plain")).await, "the listener panicked: plain");
-        assert_eq!(cause(|| panic_any(7)).await, "the listener panicked: without a word");
+        assert_eq!(cause(|| panic_any(7)).await, "the listener panicked: the panic has no message");
     }
 
     #[tokio::test]
-    async fn an_execution_without_end_is_a_failure_that_names_its_limit() {
+    async fn an_execution_over_its_limit_is_a_failure_that_names_the_limit() {
         let failure = contained(limit(), pending()).await.unwrap_err();
         assert_eq!(failure.to_string(), "the listener did not finish within 20ms");
     }
 
     #[tokio::test]
-    async fn only_what_runs_in_an_execution_is_within_one() {
+    async fn nested_is_true_only_within_an_execution() {
         assert!(!nested());
         let running = async {
             assert!(nested());
@@ -94,19 +98,18 @@ mod tests {
     struct Endless(bool);
 
     #[async_trait]
-    impl Handler for Endless {
-        async fn handle(&self, _event: &Event, _execution: &Execution) -> Result<(), Failure> {
+    impl Listener for Endless {
+        async fn on_event(&self, _event: &Event, _execution: &Execution) -> Result<(), Failure> {
             if self.0 { pending().await } else { Ok(()) }
         }
     }
 
     #[tokio::test]
-    async fn what_an_execution_spawned_is_cancelled_when_the_execution_is_dropped_and_not_when_it_ends()
-     {
+    async fn only_an_execution_that_is_dropped_before_its_end_is_cancelled() {
         for endless in [true, false] {
-            let execution = Execution::begin(&listener("g"), 0);
+            let execution = Execution::begin(&listener("g"), 0, std::time::Instant::now());
             let event = decode(None, br#"{"Added":{"eventId":"e"}}"#).unwrap();
-            let _ = contained(limit(), handle(&Endless(endless), &event, &execution)).await;
+            let _ = contained(limit(), execute(&Endless(endless), &event, &execution)).await;
             assert_eq!(execution.cancelled.is_cancelled(), endless);
         }
     }
