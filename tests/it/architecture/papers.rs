@@ -1,0 +1,39 @@
+//! What every paper of the project has.
+
+use super::{assert_none, source};
+
+/// The most lines of the README: what a stranger reads in five minutes.
+const README: usize = 150;
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let [(_, text)] = &source::texts(&["README.md"], &["md"])[..] else { panic!("no README") };
+    let lines = text.lines().count();
+    assert!(lines <= README, "README.md has {lines} lines; move the rest to docs/");
+}
+
+/// What a decision lacks.
+fn lacks(path: &str, text: &str, index: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    for part in ["Status: ", "Date: 20", "## Context", "## Decision", "## Consequences"] {
+        if !text.lines().any(|line| line.starts_with(part)) {
+            broken.push(format!("{path} has no line that begins with {part:?}"));
+        }
+    }
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if !index.contains(&format!("({name})")) {
+        broken.push(format!("{path} is not in the index, docs/adr/README.md"));
+    }
+    broken
+}
+
+#[test]
+fn every_decision_has_a_status_a_date_and_a_place_in_the_index() {
+    let all = source::texts(&["docs/adr"], &["md"]);
+    let index = all.iter().find(|(path, _)| path.ends_with("README.md"));
+    let (_, index) = index.expect("docs/adr has an index");
+    let decisions = all.iter().filter(|(path, _)| !path.ends_with("README.md"));
+    let broken: Vec<_> = decisions.flat_map(|(path, text)| lacks(path, text, index)).collect();
+    assert_none(&broken);
+    assert!(!lacks("docs/adr/1.md", "# A title", index).is_empty());
+}
