@@ -20,10 +20,12 @@ fn assert_none(broken: &[String]) {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Checks that a rule holds for the tree and that it refuses a violation.
+/// Checks that a rule refuses each of these trees of files, and that it holds for the real tree.
 #[track_caller]
-fn holds(rule: impl Fn(&[Source]) -> Vec<String>, violation: &[(&str, &str)]) {
-    let fed: Vec<Source> = violation.iter().map(|(path, text)| Source::new(path, text)).collect();
-    assert!(!rule(&fed).is_empty(), "the rule accepts what it has to refuse");
+fn holds(rule: impl Fn(&[Source]) -> Vec<String>, violations: &[&[(&str, &str)]]) {
+    for files in violations {
+        let fed: Vec<_> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+        assert!(!rule(&fed).is_empty(), "the rule accepts what it has to refuse: {files:?}");
+    }
     assert_none(&rule(&source::tree()));
 }

@@ -32,5 +32,5 @@ fn each_type_has_a_name_of_its_own(sources: &[Source]) -> Vec<String> {
 fn no_two_types_share_a_name() {
     let twins =
         [("src/node.rs", "pub struct Handle;"), ("src/bus.rs", "pub(super) enum Handle { A }")];
-    holds(each_type_has_a_name_of_its_own, &twins);
+    holds(each_type_has_a_name_of_its_own, &[&twins]);
 }
