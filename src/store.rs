@@ -12,11 +12,11 @@ mod codec;
 pub mod dead_letters;
 mod dispatch_failures;
 mod doorbell;
+pub mod embedded;
 mod engine;
 mod error;
 mod examine;
 mod failure;
-pub mod local;
 mod lock;
 mod log;
 mod migrations;
@@ -81,6 +81,13 @@ statements! {
     PING = "SELECT 1";
 }
 
+impl Inner {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.engine.read(PING, &[]).await?;
+        Ok(())
+    }
+}
+
 impl Store {
     /// The cluster's identity, made with its database. RabbitMQ objects carry it as their marker.
     #[must_use]
@@ -109,8 +116,7 @@ impl Store {
     /// # Errors
     /// When it does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.engine.read(PING, &[]).await?;
-        Ok(())
+        self.inner.ping().await
     }
 
     /// Lets go of the database and, when embedded, of the directory. Calls on any clone fail from
@@ -144,7 +150,7 @@ impl Store {
                 all.extend(engine::STATEMENTS);
                 all.extend(lock::STATEMENTS);
             }
-            Engine::Sqlite { .. } => all.extend(local::statements()),
+            Engine::Sqlite { .. } => all.extend(embedded::statements()),
         }
         for (name, sql) in &all {
             self.inner.engine.prepare(name, *sql).await?;

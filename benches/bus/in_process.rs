@@ -53,10 +53,11 @@ async fn hearken(groups: usize, events: usize) -> Duration {
         ..Layout::default()
     };
     let occupancy = Occupancy::default();
-    let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
+    let embedded = store.embedded().expect("an embedded store");
+    let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
     let listeners = listeners(groups);
     converge(&broker, &layout, &listeners).await;
-    let node = LocalBus::new(store.clone(), layout.clone(), occupancy, "bench", Arc::default());
+    let node = LocalBus::new(embedded, layout.clone(), occupancy, "bench", Arc::default());
     let handler = Counting::new(|_| false);
     let consumers = consume(&node, &layout, &listeners, &handler).await;
     let began = Instant::now();

@@ -8,7 +8,10 @@ use crate::{
         plan::Action,
         topology::{Argument, Topology},
     },
-    store::{Store, StoreError, local::LocalError},
+    store::{
+        StoreError,
+        embedded::{Embedded, LocalError},
+    },
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -16,7 +19,7 @@ use std::time::Duration;
 /// The broker of a single node. Nobody else can change what it holds, and it is never away longer
 /// than its store.
 pub struct LocalBroker {
-    store: Store,
+    store: Embedded,
     layout: Layout,
     occupancy: Occupancy,
 }
@@ -25,7 +28,7 @@ impl LocalBroker {
     /// A broker over the embedded store. `occupancy` is shared with the local bus, whose consumers
     /// it counts.
     #[must_use]
-    pub fn new(store: Store, layout: Layout, occupancy: Occupancy) -> Self {
+    pub fn new(store: Embedded, layout: Layout, occupancy: Occupancy) -> Self {
         Self { store, layout, occupancy }
     }
 }
@@ -44,25 +47,25 @@ impl Broker for LocalBroker {
     }
 
     async fn observe(&self) -> Result<Topology, BrokerError> {
-        self.store.local_topology().await.map_err(|error| away("reading the topology", error))
+        self.store.topology().await.map_err(|error| away("reading the topology", error))
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
-        let held = self.store.local_depth(queue).await;
+        let held = self.store.depth(queue).await;
         let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
         let (consumers, unacked) = self.occupancy.of(queue);
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
     }
 
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
-        let oldest = self.store.local_oldest(queue).await;
+        let oldest = self.store.oldest(queue).await;
         oldest.map_err(|error| away(&format!("looking how old queue {queue} is"), error))
     }
 
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
         let what = format!("{} {}", action.verb(), action.name());
-        match self.store.local_apply(action).await {
-            Ok(applied) => Ok(applied.destroyed),
+        match self.store.apply(action).await {
+            Ok(destroyed) => Ok(destroyed),
             Err(LocalError::Store(error)) => Err(away(&what, error)),
             Err(LocalError::NoExchange(name)) => {
                 Err(BrokerError::Missing(format!("exchange {name}, so it cannot {what}")))

@@ -36,7 +36,7 @@ use crate::{
         name::{BusName, RegistrationKey},
     },
     metrics::Metrics,
-    store::{Store, local::LocalError},
+    store::embedded::{Embedded, LocalError},
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -57,7 +57,7 @@ const BEHIND: usize = 1024;
 
 /// The bus of a single node.
 pub struct LocalBus {
-    store: Store,
+    store: Embedded,
     layout: Layout,
     occupancy: Occupancy,
     node: Arc<str>,
@@ -85,7 +85,7 @@ impl LocalBus {
     /// consumers and events in hand with it; `node` is this node's id, for its dead letters.
     #[must_use]
     pub fn new(
-        store: Store,
+        store: Embedded,
         layout: Layout,
         occupancy: Occupancy,
         node: &str,
@@ -126,14 +126,13 @@ impl EventBus for LocalBus {
         }
         let headers = serde_json::json!({});
         let exchange = self.layout.main(bus);
-        let reached = self
-            .store
-            .local_publish(&exchange, "", Some(content_type), &headers, &body)
-            .await
-            .map_err(|error| DispatchError::Unavailable {
-                what: format!("storing event {} for bus {bus}", event.id),
-                source: Some(Box::new(error)),
-            })?;
+        let reached =
+            self.store.publish(&exchange, "", Some(content_type), &headers, &body).await.map_err(
+                |error| DispatchError::Unavailable {
+                    what: format!("storing event {} for bus {bus}", event.id),
+                    source: Some(Box::new(error)),
+                },
+            )?;
         // Before anybody else hears of it, since it will be published again.
         if reached.is_empty() && outgoing.must_route {
             return Err(DispatchError::Unroutable(bus.clone()));
@@ -153,7 +152,7 @@ impl EventBus for LocalBus {
         redelivery: &Redelivery,
     ) -> Result<(), DispatchError> {
         let Redelivery { group, queue, content_type, body, previous } = redelivery;
-        match self.store.local_redeliver(queue, content_type.as_deref(), body, *previous).await {
+        match self.store.redeliver(queue, content_type.as_deref(), body, *previous).await {
             Ok(()) => self.lane(&bus.name).bell.send_replace(()),
             Err(LocalError::NoQueue(_)) => {
                 return Err(DispatchError::Unroutable(bus.name.clone()));

@@ -330,9 +330,10 @@ fn connect(
     let layout = roster.layout().clone();
     let Some(Cluster { amqp_url, management_url, .. }) = &settings.cluster else {
         let occupancy = Occupancy::default();
-        let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
+        let embedded = store.embedded().expect("without a cluster the store is embedded");
+        let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
         let bus =
-            LocalBus::new(store.clone(), layout, occupancy, &settings.node_id, Arc::clone(metrics));
+            LocalBus::new(embedded, layout, occupancy, &settings.node_id, Arc::clone(metrics));
         return Ok((Arc::new(broker), Arc::new(bus)));
     };
     let amqp_url = AmqpUrl::parse(amqp_url.expose())?;

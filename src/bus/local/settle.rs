@@ -12,7 +12,7 @@ use crate::{
         dead_letter::{DeadLetter, PARKED},
         name::GroupName,
     },
-    store::{StoreError, local::LocalDelivery},
+    store::{StoreError, embedded::LocalDelivery},
 };
 use std::{
     collections::BTreeSet,
@@ -163,13 +163,13 @@ async fn record(
 ) -> Result<(), StoreError> {
     let store = &queue.store;
     match outcome {
-        Outcome::Done => store.local_done(delivery.seq).await,
+        Outcome::Done => store.done(delivery.seq).await,
         Outcome::Again(pause) => {
             let attempt = delivery.attempt.saturating_add(1);
-            store.local_postpone(delivery.seq, *pause, attempt).await
+            store.postpone(delivery.seq, *pause, attempt).await
         }
         Outcome::GivenUp(letter) => {
-            store.local_give_up(delivery.seq, letter, &delivery.body).await?;
+            store.give_up(delivery.seq, letter, &delivery.body).await?;
             queue.metrics.dead_lettered(&letter.bus, &letter.group);
             Ok(())
         }

@@ -4,7 +4,7 @@
 //! listener that dispatches while it runs gives its place away as long as that waits, so that the
 //! event it waits for can run, also when it comes back to the same listener.
 
-use crate::store::Store;
+use crate::store::embedded::Embedded;
 use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::HashMap,
@@ -101,7 +101,7 @@ impl Waiting {
 
     /// Waits until new deliveries have been executed, those of queues with a synchronous consumer,
     /// each at most as long as its listener may take.
-    pub(super) async fn all<'d>(&self, store: &Store, deliveries: &'d [(String, i64)]) {
+    pub(super) async fn all<'d>(&self, store: &Embedded, deliveries: &'d [(String, i64)]) {
         let begun = |(queue, seq): &'d (String, i64)| {
             let (executed, limit) = self.begin(queue, *seq)?;
             Some((queue.as_str(), *seq, executed, limit))
@@ -114,7 +114,7 @@ impl Waiting {
         let each = waits.into_iter().map(async |(queue, seq, executed, limit)| {
             // It may have been executed before anybody began to wait for it. An error says
             // nothing, so it is waited for.
-            if store.local_waits(seq, 0).await.unwrap_or(true) {
+            if store.is_pending(seq, 0).await.unwrap_or(true) {
                 // Ends early when the consumer does.
                 let _ = timeout(limit, executed).await;
             }

@@ -15,7 +15,10 @@ use crate::{
     clock::Clock,
     domain::listener::Mode,
     metrics::Metrics,
-    store::{Store, StoreError, local::LocalDelivery},
+    store::{
+        StoreError,
+        embedded::{Embedded, LocalDelivery},
+    },
 };
 use std::{
     cmp::Reverse,
@@ -39,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What it takes to work on a queue.
 #[derive(Clone)]
 pub(super) struct Queue {
-    pub(super) store: Store,
+    pub(super) store: Embedded,
     pub(super) occupancy: Occupancy,
     pub(super) consumption: Arc<Consumption>,
     pub(super) handler: Arc<dyn Listener>,
@@ -167,7 +170,7 @@ impl Worker {
         }
         // What is in hand is still in the queue and comes first, so room is made for it.
         let limit = concurrency + self.hands.len();
-        let Some(due) = store.local_due(name, limit).await? else { return Ok(None) };
+        let Some(due) = store.due(name, limit).await? else { return Ok(None) };
         if self.attendance.is_none() && !(consumption.draining && due.is_empty()) {
             self.attendance = Some(occupancy.attend(name));
         }
@@ -202,10 +205,10 @@ impl Worker {
             return Ok(Next::After(known.min(IDLE)));
         }
         self.postponed.clear();
-        if consumption.draining && store.local_depth(&consumption.queue).await? == Some(0) {
+        if consumption.draining && store.depth(&consumption.queue).await? == Some(0) {
             self.attendance = None;
         }
-        let due = store.local_next_due(&consumption.queue).await?;
+        let due = store.next_due(&consumption.queue).await?;
         Ok(Next::After(due.unwrap_or(IDLE).min(IDLE)))
     }
 

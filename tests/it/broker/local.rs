@@ -5,18 +5,19 @@ use hearken::{
     broker::local::LocalBroker,
     bus::local::Occupancy,
     domain::layout::{Flavor, Layout},
-    store::Store,
+    store::{Store, embedded::Embedded},
 };
 use serde_json::json;
 use tempfile::TempDir;
 
-async fn with_store() -> (TempDir, Store, LocalBroker, Layout) {
+async fn with_store() -> (TempDir, Embedded, LocalBroker, Layout) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(folder.path()).await.unwrap();
     let (prefix, cluster) = ("hearken".to_owned(), store.cluster_id());
     let layout = Layout { prefix, cluster, flavor: Flavor::Local, ..Layout::default() };
-    let broker = LocalBroker::new(store.clone(), layout.clone(), Occupancy::default());
-    (folder, store, broker, layout)
+    let embedded = store.embedded().unwrap();
+    let broker = LocalBroker::new(embedded.clone(), layout.clone(), Occupancy::default());
+    (folder, embedded, broker, layout)
 }
 
 async fn fresh() -> (TempDir, LocalBroker, Layout) {
@@ -62,10 +63,10 @@ async fn the_depth_of_an_empty_queue_is_zero() {
 
 #[tokio::test]
 async fn the_oldest_event_that_waits_grows_older() {
-    let (_folder, store, broker, layout) = with_store().await;
+    let (_folder, embedded, broker, layout) = with_store().await;
     let publish = async || {
         let main = layout.main(&contract::bus());
-        store.local_publish(&main, "", None, &json!({}), b"x").await.unwrap();
+        embedded.publish(&main, "", None, &json!({}), b"x").await.unwrap();
     };
     contract::the_oldest_event_that_waits_grows_older(&broker, &layout, publish).await;
 }

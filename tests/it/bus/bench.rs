@@ -96,14 +96,10 @@ impl Bench {
         let (folder, store) = store().await;
         let layout = Layout { cluster: store.cluster_id(), flavor: Flavor::Local, ..ours() };
         let occupancy = Occupancy::default();
-        let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
-        let bus = Arc::new(LocalBus::new(
-            store.clone(),
-            layout.clone(),
-            occupancy,
-            "bench",
-            Arc::default(),
-        ));
+        let embedded = store.embedded().unwrap();
+        let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
+        let bus =
+            Arc::new(LocalBus::new(embedded, layout.clone(), occupancy, "bench", Arc::default()));
         Self::new(folder, store, layout, Arc::new(broker), Form::Local(bus)).await
     }
 
@@ -304,7 +300,8 @@ impl Bench {
         if let Form::Local(_) = self.form {
             for body in bodies {
                 let headers = serde_json::json!({});
-                let publishing = self.store.local_publish(exchange, key, None, &headers, body);
+                let embedded = self.store.embedded().unwrap();
+                let publishing = embedded.publish(exchange, key, None, &headers, body);
                 assert!(!publishing.await.unwrap().is_empty());
             }
             return;

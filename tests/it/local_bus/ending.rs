@@ -123,7 +123,7 @@ async fn what_cannot_be_read_is_parked_for_its_group_and_holds_up_no_other() {
     node.declare(&listener).await;
     let main = node.layout.main(&bus());
     let strange = Some("application/from-the-future");
-    node.store.local_publish(&main, "", strange, &json!({}), b"?").await.unwrap();
+    node.embedded.publish(&main, "", strange, &json!({}), b"?").await.unwrap();
     node.dispatch("1").await;
     let calls = Calls::succeeding();
     let consumer = node.consume(&listener, &calls);
@@ -168,7 +168,7 @@ async fn giving_an_event_up_twice_keeps_it_once() {
     let listener = listener("a");
     node.declare(&listener).await;
     let main = node.layout.main(&bus());
-    let reached = node.store.local_publish(&main, "", None, &json!({}), b"x").await.unwrap();
+    let reached = node.embedded.publish(&main, "", None, &json!({}), b"x").await.unwrap();
     let now = time::OffsetDateTime::UNIX_EPOCH;
     let letter = |id| DeadLetter {
         id,
@@ -189,10 +189,10 @@ async fn giving_an_event_up_twice_keeps_it_once() {
     };
     let [(queue, seq)] = &reached[..] else { panic!("{reached:?}") };
     assert_eq!(*queue, node.queue(&listener));
-    node.store.local_give_up(*seq, &letter(Uuid::now_v7()), b"x").await.unwrap();
-    node.store.local_give_up(*seq, &letter(Uuid::now_v7()), b"x").await.unwrap();
+    node.embedded.give_up(*seq, &letter(Uuid::now_v7()), b"x").await.unwrap();
+    node.embedded.give_up(*seq, &letter(Uuid::now_v7()), b"x").await.unwrap();
     node.letters(1).await;
-    assert_eq!(node.store.local_depth(queue).await.unwrap(), Some(0));
+    assert_eq!(node.embedded.depth(queue).await.unwrap(), Some(0));
 }
 
 /// An event of group `a` that failed once and waits.

@@ -99,7 +99,7 @@ async fn a_failure_that_asks_for_a_longer_pause_gets_it() {
     let consumer = node.consume(&listener, &calls);
     calls.are(&[("1", 0)]).await;
     node.is_left_with(&listener, 1, 0).await;
-    let pause = node.store.local_next_due(&node.queue(&listener)).await.unwrap().unwrap();
+    let pause = node.embedded.next_due(&node.queue(&listener)).await.unwrap().unwrap();
     assert!(pause > Duration::from_mins(59), "{pause:?}");
     consumer.stop.stop(LONG).await;
 }
@@ -168,7 +168,7 @@ async fn the_oldest_waiting_event_is_as_old_as_its_publication_whatever_happened
     let listener = listener("a");
     node.declare(&listener).await;
     let queue = node.queue(&listener);
-    assert_eq!(node.store.local_oldest(&queue).await.unwrap(), None);
+    assert_eq!(node.embedded.oldest(&queue).await.unwrap(), None);
     node.dispatch("1").await;
     let calls = Calls::doing(|_, _| async {
         Err(Failure::RetryAfter { cause: "busy".to_owned(), pause: Duration::from_hours(1) })
@@ -177,7 +177,7 @@ async fn the_oldest_waiting_event_is_as_old_as_its_publication_whatever_happened
     node.is_left_with(&listener, 1, 0).await;
     calls.are(&[("1", 0)]).await;
     let age = wait::until("it gets older", async || {
-        let age = node.store.local_oldest(&queue).await.unwrap();
+        let age = node.embedded.oldest(&queue).await.unwrap();
         age.filter(|age| *age > Duration::from_millis(50))
     });
     assert!(age.await < Duration::from_secs(25));

@@ -23,7 +23,7 @@ use hearken::{
         plan::Action,
         topology::{Binding, ExchangeKind},
     },
-    store::{Store, dead_letters::DeadLetterFilter},
+    store::{Store, dead_letters::DeadLetterFilter, embedded::Embedded},
 };
 use serde_json::json;
 use std::{
@@ -35,6 +35,7 @@ use std::{
 /// A node's half of the bus and the broker, over a store of its own.
 pub(crate) struct Node {
     pub(crate) store: Store,
+    pub(crate) embedded: Embedded,
     pub(crate) layout: Layout,
     pub(crate) broker: LocalBroker,
     pub(crate) bus: Arc<LocalBus>,
@@ -47,15 +48,16 @@ impl Node {
         let prefix = "hearken".to_owned();
         let layout = Layout { prefix, cluster, flavor: Flavor::Local, ..Layout::default() };
         let occupancy = Occupancy::default();
-        let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
+        let embedded = store.embedded().unwrap();
+        let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
         let bus = Arc::new(LocalBus::new(
-            store.clone(),
+            embedded.clone(),
             layout.clone(),
             occupancy,
             "solo",
             Arc::default(),
         ));
-        Self { store, layout, broker, bus }
+        Self { store, embedded, layout, broker, bus }
     }
 
     pub(crate) async fn close(self) {

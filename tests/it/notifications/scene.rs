@@ -52,13 +52,14 @@ pub(crate) async fn local() -> Ground {
     let (prefix, cluster) = ("hearken".to_owned(), store.cluster_id());
     let layout = Layout { prefix, cluster, flavor: Flavor::Local, ..Layout::default() };
     let occupancy = Occupancy::default();
-    let broker = LocalBroker::new(store.clone(), layout.clone(), occupancy.clone());
+    let embedded = store.embedded().unwrap();
+    let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
     for name in [bus(), other_bus().name] {
         let main = layout.exchange(layout.main(&name), ExchangeKind::Direct);
         broker.apply(&Action::DeclareExchange(main)).await.unwrap();
     }
     let here: Arc<dyn EventBus> =
-        Arc::new(LocalBus::new(store, layout, occupancy, "n1", Arc::default()));
+        Arc::new(LocalBus::new(embedded, layout, occupancy, "n1", Arc::default()));
     Ground { there: Arc::clone(&here), here, _keep: Box::new(()) }
 }
 

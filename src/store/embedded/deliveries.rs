@@ -1,10 +1,9 @@
-//! What waits in the embedded bus.
+//! Deliveries of the embedded bus.
 
-use super::LocalError;
+use super::{Embedded, LocalError};
 use crate::{
     domain::dead_letter::DeadLetter,
     store::{
-        Store,
         dead_letters::insertion,
         engine::{args, statements},
         error::StoreError,
@@ -30,41 +29,43 @@ statements! {
     DONE = "DELETE FROM local_delivery WHERE seq = $1";
     POSTPONE = "UPDATE local_delivery SET due_at = (SELECT now FROM clock) + $2, attempt = $3, \
         first_failed_at = COALESCE(first_failed_at, (SELECT now FROM clock)) WHERE seq = $1";
-    WAITS = "SELECT 1 FROM local_delivery WHERE seq = $1 AND attempt = $2";
+    PENDING = "SELECT 1 FROM local_delivery WHERE seq = $1 AND attempt = $2";
     OLDEST = "SELECT MAX(0, (SELECT now FROM clock) - COALESCE(first_failed_at, due_at)) AS age FROM local_delivery \
         WHERE queue = $1 ORDER BY COALESCE(first_failed_at, due_at) LIMIT 1";
     DEPTH = "SELECT (SELECT COUNT(*) FROM local_delivery WHERE queue = q.name) AS depth FROM local_queue q WHERE q.name = $1";
 }
 
-/// An event on its way to one queue's consumer.
+/// An event on its way to the consumer of one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalDelivery {
-    /// Names the delivery; a delivery that is postponed keeps it.
+    /// Number of the delivery. A postponed delivery keeps its number.
     pub seq: i64,
-    /// How often it was tried before.
+    /// Number of attempts made before.
     pub attempt: u32,
-    /// When it was published, or put back, by the database's clock. Not known of one that failed.
+    /// When the event was published or put back, by the database's clock. Unknown for a delivery
+    /// that has failed.
     pub published_at: Option<OffsetDateTime>,
-    /// When it failed for the first time, by the database's clock.
+    /// When the delivery failed for the first time, by the database's clock.
     pub first_failed_at: Option<OffsetDateTime>,
-    /// The dead letter that it was redelivered from.
+    /// The dead letter that the event was redelivered from.
     pub previous: Option<Uuid>,
     /// The body's media type.
     pub content_type: Option<String>,
-    /// What was published with the body.
+    /// Headers that were published with the body.
     pub headers: Value,
-    /// The bytes.
+    /// The encoded event.
     pub body: Vec<u8>,
 }
 
-impl Store {
-    /// Publishes a body to every queue that is bound with the routing key (to every bound queue,
-    /// when the exchange is a fanout). On `Ok` it is on disk. Returns the queues that it reached,
-    /// each with the number of its delivery; with none, nothing is kept.
+impl Embedded {
+    /// Publishes a body to every queue that is bound with the routing key; a fanout exchange
+    /// ignores the key. Returns the queues that the body reached, each with the number of its
+    /// delivery. On `Ok` the deliveries are on disk; a body that reached no queue is not kept.
     ///
     /// # Errors
-    /// [`LocalError::NoExchange`], or the store's own, after which it may be published or not.
-    pub async fn local_publish(
+    /// [`LocalError::NoExchange`], or [`LocalError::Store`], after which it is unknown whether the
+    /// body was published.
+    pub async fn publish(
         &self,
         exchange: &str,
         routing_key: &str,
@@ -72,11 +73,11 @@ impl Store {
         headers: &Value,
         body: &[u8],
     ) -> Result<Vec<(String, i64)>, LocalError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        let mut tx = self.begin().await?;
         if tx.fetch(EXCHANGE, args![exchange]).await?.is_empty() {
             return Err(LocalError::NoExchange(exchange.to_owned()));
         }
-        let id = number(&tx.fetch(BODY, args![content_type, headers.clone(), body]).await?)?;
+        let id = new_id(&tx.fetch(BODY, args![content_type, headers.clone(), body]).await?)?;
         let rows = tx.fetch(ROUTE, args![id, exchange, routing_key]).await?;
         if rows.is_empty() {
             tx.rollback().await?;
@@ -87,33 +88,36 @@ impl Store {
         Ok(reached.collect::<Result<_, StoreError>>()?)
     }
 
-    /// Puts a body into one queue, with all its attempts before it. On `Ok` it is on disk.
+    /// Puts the body of a dead letter into one queue, as a delivery that was never attempted. On
+    /// `Ok` the delivery is on disk.
     ///
     /// # Errors
-    /// [`LocalError::NoQueue`], or the store's own, after which it may be there or not.
-    pub async fn local_redeliver(
+    /// [`LocalError::NoQueue`], or [`LocalError::Store`], after which it is unknown whether the
+    /// delivery is in the queue.
+    pub async fn redeliver(
         &self,
         queue: &str,
         content_type: Option<&str>,
         body: &[u8],
         previous: Uuid,
     ) -> Result<(), LocalError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        let mut tx = self.begin().await?;
         if tx.fetch(QUEUE, args![queue]).await?.is_empty() {
             return Err(LocalError::NoQueue(queue.to_owned()));
         }
-        let id = number(&tx.fetch(BODY, args![content_type, json!({}), body]).await?)?;
+        let id = new_id(&tx.fetch(BODY, args![content_type, json!({}), body]).await?)?;
         tx.execute(RETURN, args![queue, id, previous]).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// The deliveries of a queue that are due, the longest due first, at most `limit`. Those that
-    /// were handed out before and are not done are among them. Nothing when there is no such queue.
+    /// The due deliveries of a queue, the longest due first, at most `limit`. Includes deliveries
+    /// that were returned by an earlier call and have not ended. `None` when the queue does not
+    /// exist.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_due(
+    pub async fn due(
         &self,
         queue: &str,
         limit: usize,
@@ -125,37 +129,39 @@ impl Store {
             .iter()
             .map(read)
             .collect::<Result<_, _>>()?;
-        // A queue with deliveries exists, so only an empty answer has to be looked into.
+        // A queue with deliveries exists, so only an empty result needs the second query.
         if due.is_empty() && engine.read(QUEUE, args![queue]).await?.is_empty() {
             return Ok(None);
         }
         Ok(Some(due))
     }
 
-    /// How long until a queue's next delivery is due, by the database's clock; zero when one is.
-    /// Nothing when none waits.
+    /// Time until a queue's next delivery is due, by the database's clock; zero when a delivery is
+    /// due already. `None` when the queue is empty.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_next_due(&self, queue: &str) -> Result<Option<Duration>, StoreError> {
-        let pause = self.local_number(NEXT_DUE, args![queue], "pause").await?;
+    pub async fn next_due(&self, queue: &str) -> Result<Option<Duration>, StoreError> {
+        let pause = self.number(NEXT_DUE, args![queue], "pause").await?;
         Ok(pause.map(Duration::from_micros))
     }
 
-    /// Ends a delivery. Its body goes with the last one. Succeeds when it has ended before.
+    /// Ends a delivery. The body is deleted with its last delivery. Succeeds when the delivery has
+    /// ended before.
     ///
     /// # Errors
-    /// When the database cannot be used: the delivery will come again.
-    pub async fn local_done(&self, seq: i64) -> Result<(), StoreError> {
+    /// When the database cannot be used: the delivery will be due again.
+    pub async fn done(&self, seq: i64) -> Result<(), StoreError> {
         self.inner.engine.write(DONE, args![seq]).await?;
         Ok(())
     }
 
-    /// Makes a delivery that failed due again after a pause, as that attempt. Succeeds when it has ended.
+    /// Makes a failed delivery due again after a pause, with `attempt` attempts made before.
+    /// Succeeds when the delivery has ended.
     ///
     /// # Errors
     /// When the database cannot be used: the delivery stays due.
-    pub async fn local_postpone(
+    pub async fn postpone(
         &self,
         seq: i64,
         pause: Duration,
@@ -167,18 +173,18 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a delivery and keeps its event as a dead letter, both or neither. A delivery that has
-    /// ended, with its queue or by this call before, leaves no entry behind.
+    /// Ends a delivery and keeps its event as a dead letter, both in one transaction. A delivery
+    /// that has ended already, with its queue or by an earlier call, leaves no dead letter.
     ///
     /// # Errors
-    /// When the database cannot be used: the delivery may have ended or not.
-    pub async fn local_give_up(
+    /// When the database cannot be used: it is unknown whether the delivery has ended.
+    pub async fn give_up(
         &self,
         seq: i64,
         letter: &DeadLetter,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        let mut tx = self.begin().await?;
         if tx.execute(DONE, args![seq]).await? == 0 {
             return Ok(tx.rollback().await?);
         }
@@ -187,36 +193,36 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Whether a delivery waits, or is in hand, for that attempt.
+    /// Whether a delivery has not ended and is still at that attempt.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_waits(&self, seq: i64, attempt: u32) -> Result<bool, StoreError> {
-        Ok(!self.inner.engine.read(WAITS, args![seq, attempt]).await?.is_empty())
+    pub async fn is_pending(&self, seq: i64, attempt: u32) -> Result<bool, StoreError> {
+        Ok(!self.inner.engine.read(PENDING, args![seq, attempt]).await?.is_empty())
     }
 
-    /// For how long the oldest event of a queue waits: since it was published, or failed for the
-    /// first time. Nothing when none does.
+    /// Age of a queue's oldest event, counted from its first failure or else from its publication.
+    /// `None` when the queue is empty.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_oldest(&self, queue: &str) -> Result<Option<Duration>, StoreError> {
-        let age = self.local_number(OLDEST, args![queue], "age").await?;
+    pub async fn oldest(&self, queue: &str) -> Result<Option<Duration>, StoreError> {
+        let age = self.number(OLDEST, args![queue], "age").await?;
         Ok(age.map(Duration::from_micros))
     }
 
-    /// How many deliveries a queue has, those in hand and those postponed included. Nothing when
-    /// there is no such queue.
+    /// Number of deliveries in a queue, postponed and unfinished deliveries included. `None` when
+    /// the queue does not exist.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_depth(&self, queue: &str) -> Result<Option<u64>, StoreError> {
-        self.local_number(DEPTH, args![queue], "depth").await
+    pub async fn depth(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        self.number(DEPTH, args![queue], "depth").await
     }
 }
 
-/// The number that a new row was given.
-fn number(rows: &[Row]) -> Result<i64, StoreError> {
+/// The id that the database gave a new body.
+fn new_id(rows: &[Row]) -> Result<i64, StoreError> {
     let unnumbered = || StoreError::Corrupt { what: "a body was given no number".into() };
     rows.first().ok_or_else(unnumbered)?.int("id")
 }

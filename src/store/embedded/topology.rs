@@ -1,13 +1,12 @@
-//! What the embedded broker was told to hold.
+//! Topology of the embedded broker.
 
-use super::{LocalApplied, LocalError};
+use super::{Embedded, LocalError};
 use crate::{
     domain::{
         plan::Action,
         topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology},
     },
     store::{
-        Store,
         engine::{Arg, Sql, Tx, args, json, statements},
         error::StoreError,
         row::word,
@@ -16,7 +15,7 @@ use crate::{
 use serde_json::Value;
 
 statements! {
-    /// One statement, so that all of it comes from one snapshot.
+    /// One statement, so that the whole topology comes from one snapshot.
     OBSERVE = "SELECT 'exchange' AS part, definition, NULL AS source, NULL AS queue, NULL AS routing_key FROM local_exchange \
         UNION ALL SELECT 'queue', definition, NULL, NULL, NULL FROM local_queue \
         UNION ALL SELECT 'binding', arguments, source, queue, routing_key FROM local_binding";
@@ -30,12 +29,12 @@ statements! {
     DELETE_QUEUE = "DELETE FROM local_queue WHERE name = $1";
 }
 
-impl Store {
-    /// Everything the embedded broker holds.
+impl Embedded {
+    /// The exchanges, queues and bindings that the embedded broker holds.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn local_topology(&self) -> Result<Topology, StoreError> {
+    pub async fn topology(&self) -> Result<Topology, StoreError> {
         let mut topology = Topology::default();
         for row in self.inner.engine.read(OBSERVE, &[]).await? {
             match row.text("part")?.as_str() {
@@ -56,29 +55,29 @@ impl Store {
         Ok(topology)
     }
 
-    /// Makes one action true; succeeds when it already is. Deleting a queue deletes what waits in
-    /// it, and says how much that was.
+    /// Applies one action; succeeds when nothing is left to do. Returns how many deliveries were
+    /// destroyed, which only the deletion of a queue does.
     ///
     /// # Errors
-    /// [`LocalError`] names what is missing, differs, or cannot be done here.
-    pub async fn local_apply(&self, action: &Action) -> Result<LocalApplied, LocalError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
-        let mut applied = LocalApplied::default();
+    /// [`LocalError`] names the object that is missing or differs, or the unsupported action.
+    pub async fn apply(&self, action: &Action) -> Result<u64, LocalError> {
+        let mut tx = self.begin().await?;
+        let mut destroyed = 0;
         match action {
             Action::DeclareExchange(exchange) => declare_exchange(&mut tx, exchange).await?,
             Action::DeclareQueue(queue) => declare_queue(&mut tx, queue).await?,
             Action::Bind(binding) => bind(&mut tx, binding).await?,
             Action::Unbind(binding) => {
-                tx.execute(UNBIND, &parts(binding)).await?;
+                tx.execute(UNBIND, &identity(binding)).await?;
             }
             Action::DeleteQueue(name) => {
-                applied.destroyed = tx.execute(EMPTY, args![name.as_str()]).await?;
+                destroyed = tx.execute(EMPTY, args![name.as_str()]).await?;
                 tx.execute(DELETE_QUEUE, args![name.as_str()]).await?;
             }
-            Action::Report(_) => return Ok(applied),
+            Action::Report(_) => return Ok(destroyed),
         }
         tx.commit().await?;
-        Ok(applied)
+        Ok(destroyed)
     }
 }
 
@@ -107,9 +106,9 @@ async fn declare(
     if tx.execute(add, values).await? == 1 {
         return Ok(());
     }
-    let there = tx.fetch(look, args![name]).await?;
-    let same =
-        there.first().map(|row| row.json("definition")).transpose()?.as_ref() == Some(definition);
+    let existing = tx.fetch(look, args![name]).await?;
+    let same = existing.first().map(|row| row.json("definition")).transpose()?.as_ref()
+        == Some(definition);
     if same { Ok(()) } else { Err(LocalError::Differs { kind, name: name.to_owned() }) }
 }
 
@@ -123,12 +122,13 @@ async fn bind(tx: &mut Tx, binding: &Binding) -> Result<(), LocalError> {
     if tx.fetch(QUEUE, args![binding.destination.as_str()]).await?.is_empty() {
         return Err(LocalError::NoQueue(binding.destination.clone()));
     }
-    tx.execute(BIND, &parts(binding)).await?;
+    tx.execute(BIND, &identity(binding)).await?;
     Ok(())
 }
 
-/// A binding's identity. Arguments are ordered by name, so their JSON text is one.
-fn parts(binding: &Binding) -> [Arg; 4] {
+/// The columns that identify a binding. Arguments are ordered by name, so equal arguments have
+/// equal JSON text.
+fn identity(binding: &Binding) -> [Arg; 4] {
     [
         binding.source.as_str().into(),
         binding.destination.as_str().into(),
