@@ -5,7 +5,7 @@
 pub mod local;
 pub mod rabbitmq;
 
-use crate::domain::{plan::Action, topology::Topology};
+use crate::domain::{depth::Depth, plan::Action, topology::Topology};
 use async_trait::async_trait;
 use std::{error::Error, time::Duration};
 use uuid::Uuid;
@@ -54,17 +54,6 @@ pub enum Marker {
     Absent,
     /// It names a cluster, or nothing that can be read.
     Cluster(Option<Uuid>),
-}
-
-/// What a queue holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Depth {
-    /// Events that wait.
-    pub ready: u64,
-    /// Events that a consumer has in hand.
-    pub unacked: u64,
-    /// Consumers.
-    pub consumers: u64,
 }
 
 /// Other people's system, seen from the reconciler.

@@ -22,10 +22,14 @@ mod work;
 pub use driver::run;
 pub use handle::{Handle, Look};
 
+pub use crate::broker::BrokerError;
+
 use crate::{
-    broker::{Broker, BrokerError},
+    broker::Broker,
     bus::EventBus,
-    domain::{plan::Violation, repair::RepairMode, span::Span},
+    domain::{
+        breaker::Blockage, deletion::QueueRefusal, plan::Violation, repair::RepairMode, span::Span,
+    },
     metrics::Metrics,
     roster::RosterService,
     store::{Store, StoreError},
@@ -62,40 +66,20 @@ pub enum PassError {
     #[error("another node is reconciling")]
     Busy,
     /// Repair has stopped itself.
-    #[error("{0}")]
-    Blocked(String),
+    #[error(transparent)]
+    Blocked(#[from] Blockage),
     /// The broker did not do as asked.
     #[error("the broker could not be read or changed")]
     Broker(#[from] BrokerError),
     /// The database did not.
     #[error("the database could not be read or written")]
     Store(#[from] StoreError),
-    /// The queue is not ours.
-    #[error("queue {0} is not hearken's: it has no marker of this cluster")]
-    Foreign(String),
-    /// The queue holds events.
-    #[error(
-        "queue {queue} holds {ready} waiting and {unacked} unacknowledged events; add force=true to destroy them"
-    )]
-    NotEmpty {
-        /// The queue.
-        queue: String,
-        /// Events that wait.
-        ready: u64,
-        /// Events in a consumer's hand.
-        unacked: u64,
-    },
-    /// The broker has no such queue.
-    #[error("the broker has no queue {0}")]
-    NoSuchQueue(String),
-    /// A configured listener, or the layout, needs the queue.
-    #[error(
-        "queue {0} is in use: by the bus itself, by a node, or by a listener, which would have to be removed first"
-    )]
-    InUse(String),
+    /// The request about a queue is refused.
+    #[error(transparent)]
+    Refused(#[from] QueueRefusal),
     /// The plan would have done what no plan may. A defect of hearken's; nothing was applied.
     #[error("hearken made a plan that it must not apply: {0}")]
-    Defect(Violation),
+    Defect(#[from] Violation),
     /// The process is ending.
     #[error("this node is stopping")]
     Stopping,

@@ -6,12 +6,17 @@
 //!
 //! Read in this order: [`name`] and [`listener`] are the words, [`bus`] and [`dead_letter`] what events travel on and end in, [`command`], [`event`] and
 //! [`roster`] the aggregate (with [`admission`] as the node's own veto), [`topology`] and
-//! [`desired`] what RabbitMQ should hold, [`drift`] the difference and [`plan`] the remedy.
+//! [`desired`] what RabbitMQ should hold, [`drift`] the difference and [`plan`] the
+//! steps that repair it. [`repair`] decides what is repaired, [`breaker`] when nothing is, and
+//! [`deletion`] when a queue may be deleted.
 
 pub mod admission;
+pub mod breaker;
 pub mod bus;
 pub mod command;
 pub mod dead_letter;
+pub mod deletion;
+pub mod depth;
 pub mod desired;
 pub mod drift;
 pub mod event;

@@ -1,6 +1,7 @@
 //! The embedded broker: exchanges, queues and bindings are rows of the store.
 
-use super::{Broker, BrokerError, Depth, Marker};
+use super::{Broker, BrokerError, Marker};
+use crate::domain::depth::Depth;
 use crate::{
     bus::local::Occupancy,
     domain::{

@@ -5,7 +5,8 @@ mod history;
 mod management;
 mod observed;
 
-use super::{Broker, BrokerError, Depth, Marker};
+use super::{Broker, BrokerError, Marker};
+use crate::domain::depth::Depth;
 use crate::{
     amqp::{Amqp, AmqpError, AmqpUrl, ConfigError, Purpose},
     domain::{

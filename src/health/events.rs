@@ -3,9 +3,9 @@
 
 use super::{Health, Status, shown};
 use crate::{
-    broker::Depth,
     domain::{
         command::Pending,
+        depth::Depth,
         listener::Delivery,
         name::GroupName,
         report::{ListenerState, NodeState},

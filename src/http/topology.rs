@@ -189,7 +189,8 @@ pub(crate) async fn reconcile(
     let reconciler = app.reconciler.clone();
     let kind = if rebuild { "topology-rebuild" } else { "topology-reconcile" };
     submitted(&app, kind, &asking.actor, async move {
-        let steps = reconciler.reconcile(rebuild).await?;
+        let steps =
+            if rebuild { reconciler.rebuild().await? } else { reconciler.reconcile().await? };
         Ok(json!({ "steps": steps }))
     })
     .await

@@ -2,11 +2,15 @@
 
 use super::{
     Parts, PassError,
-    pass::{Ask, Ended, Passes},
+    pass::{Ended, Passes},
 };
 use crate::{
     clock,
-    domain::report::{StepRecord, TopologyState},
+    domain::{
+        deletion::QueueContents,
+        repair::Occasion,
+        report::{StepRecord, TopologyState},
+    },
     error_chain::error_chain,
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -28,9 +32,9 @@ type Reply<T> = oneshot::Sender<Result<T, PassError>>;
 /// What an administrator asks of the reconciler.
 pub(super) enum Request {
     /// A pass, now.
-    Pass { ask: Ask, reply: Reply<Vec<StepRecord>> },
+    Pass { occasion: Occasion, reply: Reply<Vec<StepRecord>> },
     /// A queue's end.
-    Delete { queue: String, force: bool, reply: Reply<u64> },
+    Delete { queue: String, contents: QueueContents, reply: Reply<u64> },
 }
 
 /// Runs the reconciler until told to stop.
@@ -64,7 +68,7 @@ pub async fn run(
             match request {
                 Some(request) => driver.answer(request).await,
                 None if timer && driver.seen_elsewhere().await => driver.interval(),
-                None => driver.turn(Ask::default()).await.1,
+                None => driver.turn(Occasion::Routine).await.1,
             }
         });
         // A pass may be dropped anywhere: the next one, here or elsewhere, starts from what is.
@@ -84,9 +88,9 @@ struct Driver {
 
 impl Driver {
     /// One pass and the pause after it.
-    async fn turn(&mut self, ask: Ask) -> (Result<Vec<StepRecord>, PassError>, Duration) {
+    async fn turn(&mut self, occasion: Occasion) -> (Result<Vec<StepRecord>, PassError>, Duration) {
         let began = Instant::now();
-        let result = self.passes.pass(ask).await;
+        let result = self.passes.pass(occasion).await;
         let outcome = match &result {
             Ok(ended) if ended.records.is_empty() => "clean",
             Ok(_) => "changed",
@@ -120,12 +124,12 @@ impl Driver {
         let deadline = Instant::now() + WAIT_FOR_LOCK;
         let again = || tokio::time::sleep(Duration::from_millis(100));
         match request {
-            Request::Pass { ask, reply } => loop {
+            Request::Pass { occasion, reply } => loop {
                 // Whoever asked may have gone away, or have cancelled.
                 if reply.is_closed() {
                     return Duration::ZERO;
                 }
-                let (result, pause) = self.turn(ask).await;
+                let (result, pause) = self.turn(occasion).await;
                 if matches!(result, Err(PassError::Busy)) && Instant::now() < deadline {
                     again().await;
                     continue;
@@ -133,11 +137,11 @@ impl Driver {
                 let _ = reply.send(result);
                 return pause;
             },
-            Request::Delete { queue, force, reply } => loop {
+            Request::Delete { queue, contents, reply } => loop {
                 if reply.is_closed() {
                     return Duration::ZERO;
                 }
-                let result = self.passes.delete_on_request(&queue, force).await;
+                let result = self.passes.delete_on_request(&queue, contents).await;
                 if matches!(result, Err(PassError::Busy)) && Instant::now() < deadline {
                     again().await;
                     continue;

@@ -10,15 +10,9 @@ use crate::store::HeldLock;
 use crate::{
     broker::BrokerError,
     bus::TopologyChanged,
-    domain::{
-        desired::desired,
-        layout::Layout,
-        plan::{self, Action},
-        report::StepRecord,
-        topology::Topology,
-    },
+    domain::{desired::desired, repair, report::StepRecord, topology::Topology},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// How often one pass follows a roster that changes while it looks.
 const ROUNDS: usize = 16;
@@ -37,16 +31,7 @@ impl Passes {
         let mut applied = work.baseline.clone();
         for _ in 0..ROUNDS {
             if let Some(foreign) = &self.foreign {
-                let mut plan = plan::between(&applied, &work.desired);
-                plan.steps.retain(|step| !touches(&step.action, foreign));
-                let plan = plan.without_stranding(&work.desired, &applied.topology.bindings);
-                plan::check(&plan, layout, &work.desired, &Topology::default()).or_else(
-                    |violation| match violation {
-                        // The binding leads from or to a foreign object: left out on purpose.
-                        plan::Violation::Unbound { .. } => Ok(()),
-                        violation => Err(PassError::Defect(violation)),
-                    },
-                )?;
+                let plan = repair::accelerate(layout, &applied, &work.desired, foreign)?;
                 hold(lock, &plan.steps).await?;
                 if !plan.steps.is_empty() {
                     let done = apply(&*parts.broker, &parts.metrics, &plan.steps).await;
@@ -61,7 +46,7 @@ impl Passes {
                 }
             }
             let observed = parts.broker.observe().await?;
-            self.foreign = Some(foreign_names(layout, &observed));
+            self.foreign = Some(repair::foreign_names(layout, &observed));
             let newer = parts.roster.current().await?;
             if newer.version() == work.roster.version() {
                 return Ok(observed);
@@ -102,19 +87,5 @@ impl Passes {
                 bus.announce(&TopologyChanged { bus: name.clone(), version, added, removed }).await;
             }
         }
-    }
-}
-
-fn foreign_names(layout: &Layout, observed: &Topology) -> BTreeSet<String> {
-    let exchanges = observed.exchanges.values().map(|e| (&e.name, &e.arguments));
-    let queues = observed.queues.values().map(|q| (&q.name, &q.arguments));
-    let foreign = exchanges.chain(queues).filter(|(name, arguments)| !layout.owns(name, arguments));
-    foreign.map(|(name, _)| name.clone()).collect()
-}
-
-fn touches(action: &Action, foreign: &BTreeSet<String>) -> bool {
-    match action {
-        Action::Bind(binding) | Action::Unbind(binding) => foreign.contains(&binding.destination),
-        action => foreign.contains(&action.name()),
     }
 }

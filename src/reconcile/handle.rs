@@ -1,14 +1,16 @@
 //! What the rest of the program asks of the reconciler.
 
-use super::{Parts, PassError, driver::Request, pass::Ask};
+use super::{Parts, PassError, driver::Request};
 use crate::{
-    broker::Depth,
     domain::{
+        deletion::{self, QueueContents, QueueRefusal},
+        depth::Depth,
         desired::{Desired, desired},
-        drift,
+        drift::{self, DriftKey},
         event::Version,
         name::GroupName,
-        plan::{self, Plan},
+        plan::Plan,
+        repair::{Comparison, Occasion, RepairChoice},
         report::{DriftReport, StepRecord, TopologyStatus},
         roster::Roster,
         topology::Topology,
@@ -78,7 +80,7 @@ impl Handle {
             Ok(observed) => drift::between(self.parts.roster.layout(), &desired, observed)
                 .iter()
                 .map(|drift| {
-                    let (kind, object, name) = drift.key();
+                    let DriftKey { kind, object, name } = drift.key();
                     let known = status.drift.iter().find(|known| {
                         known.kind == kind && known.object == object && known.name == name
                     });
@@ -89,41 +91,52 @@ impl Handle {
         Ok(Look { roster_version: roster.version(), desired, observed, drift, status })
     }
 
-    /// The plan that [`Handle::reconcile`] would apply now. Changes nothing.
+    /// The plan that a pass on request would apply now. Changes nothing. The breaker is not asked,
+    /// so that the plan of a rebuild can be seen.
     ///
     /// # Errors
     /// When the broker or the database cannot be read.
     pub async fn plan(&self) -> Result<Plan, PassError> {
         let (_, desired) = self.desired().await?;
         let observed = self.parts.broker.observe().await?;
-        let drift = drift::between(self.parts.roster.layout(), &desired, &observed);
-        Ok(plan::from_drift(&drift, &desired))
+        let comparison = Comparison::new(self.parts.roster.layout(), &desired, &observed);
+        Ok(comparison.repair(RepairChoice::Everything)?.plan)
     }
 
-    /// Makes a pass that repairs what is repaired without asking, at once and also in manual mode.
-    /// `rebuild` goes on although the marker or much of the topology is gone.
+    /// Makes a pass that repairs every repairable drift at once, also in manual mode.
     ///
     /// # Errors
     /// Why the pass ended early.
-    pub async fn reconcile(&self, rebuild: bool) -> Result<Vec<StepRecord>, PassError> {
-        let ask = Ask { explicit: true, rebuild };
-        self.ask(|reply| Request::Pass { ask, reply }).await
+    pub async fn reconcile(&self) -> Result<Vec<StepRecord>, PassError> {
+        self.ask(|reply| Request::Pass { occasion: Occasion::Reconcile, reply }).await
     }
 
-    /// Deletes a queue of ours that no listener works on. Without `force` it must be empty, twice,
-    /// six seconds apart. Returns how many events the broker destroyed.
+    /// Makes a pass like [`Handle::reconcile`], although the marker or much of the topology is gone.
+    ///
+    /// # Errors
+    /// Why the pass ended early.
+    pub async fn rebuild(&self) -> Result<Vec<StepRecord>, PassError> {
+        self.ask(|reply| Request::Pass { occasion: Occasion::Rebuild, reply }).await
+    }
+
+    /// Deletes a queue of ours that no listener works on. A queue whose contents are spared must be
+    /// empty twice, six seconds apart. Returns how many events the broker destroyed.
     ///
     /// # Errors
     /// Why it was not deleted.
-    pub async fn delete_queue(&self, queue: &str, force: bool) -> Result<u64, PassError> {
-        if !force {
+    pub async fn delete_queue(
+        &self,
+        queue: &str,
+        contents: QueueContents,
+    ) -> Result<u64, PassError> {
+        if contents == QueueContents::Spare {
             let depth = self.parts.broker.depth(queue).await?;
-            let depth = depth.ok_or_else(|| PassError::NoSuchQueue(queue.to_owned()))?;
-            not_empty(queue, depth)?;
+            let depth = depth.ok_or_else(|| QueueRefusal::Unknown(queue.to_owned()))?;
+            deletion::check_empty(queue, depth)?;
             tokio::time::sleep(BETWEEN_SAMPLES).await;
         }
         let queue = queue.to_owned();
-        self.ask(|reply| Request::Delete { queue, force, reply }).await
+        self.ask(|reply| Request::Delete { queue, contents, reply }).await
     }
 
     async fn ask<T>(
@@ -180,15 +193,4 @@ impl Handle {
         });
         found.map(|configured| configured.listener.group.clone())
     }
-}
-
-pub(super) fn not_empty(queue: &str, depth: Depth) -> Result<(), PassError> {
-    let Depth { ready, unacked, consumers } = depth;
-    if ready > 0 || unacked > 0 {
-        return Err(PassError::NotEmpty { queue: queue.to_owned(), ready, unacked });
-    }
-    if consumers > 0 {
-        return Err(PassError::InUse(queue.to_owned()));
-    }
-    Ok(())
 }

@@ -1,14 +1,16 @@
 //! One pass: compare, repair, read back, report.
 
-use super::{Parts, PassError, apply::apply, deletion::Evidence, sighting::Sightings, work::Work};
+use super::{Parts, PassError, apply::apply, sighting::Sightings, work::Work};
 use crate::{
     broker::{BrokerError, Marker},
     clock,
-    domain::repair::RepairMode,
     domain::{
+        breaker::{self, Blockage},
         command::Pending,
-        drift::{self, Drift, DriftKind, Object, Remedy},
-        plan::{self, Action, Step},
+        deletion::QuietQueues,
+        drift::{self, Drift},
+        plan::{Action, Step},
+        repair::{Comparison, Occasion, RepairChoice},
         report::{StepRecord, TopologyState},
         roster::Roster,
         topology::Topology,
@@ -29,15 +31,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// The pause while it is still worked on, which may be for ever where no node knows its class.
 const LOOK_LATER: Duration = Duration::from_secs(10);
 
-/// What an administrator asked of a pass; nothing, for one that a timer or the tail woke.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ask {
-    /// Somebody asked for this pass: what was seen once is enough, also in manual mode.
-    pub(super) explicit: bool,
-    /// Go on although so much is gone.
-    pub(super) rebuild: bool,
-}
-
 /// What a pass did.
 pub(super) struct Ended {
     /// The steps, with their outcomes.
@@ -55,7 +48,7 @@ type Seen = (Vec<Drift>, Option<BrokerError>, Option<Duration>);
 pub(super) struct Passes {
     pub(super) parts: Arc<Parts>,
     pub(super) sightings: Sightings,
-    pub(super) evidence: Evidence,
+    pub(super) quiet: QuietQueues,
     /// Names under our prefix that are not ours, as last seen. The accelerator does not look, so
     /// it needs to know where not to go; before the first observation it does nothing.
     pub(super) foreign: Option<BTreeSet<String>>,
@@ -68,21 +61,21 @@ impl Passes {
         Self {
             parts,
             sightings: Sightings::default(),
-            evidence: Evidence::default(),
+            quiet: QuietQueues::default(),
             foreign: None,
             applied: None,
         }
     }
 
     /// Makes one pass under the lock.
-    pub(super) async fn pass(&mut self, ask: Ask) -> Result<Ended, PassError> {
+    pub(super) async fn pass(&mut self, occasion: Occasion) -> Result<Ended, PassError> {
         let Some(mut lock) = self.parts.store.try_lock(Lock::Passes).await? else {
             return Err(PassError::Busy);
         };
         let started = clock::now();
-        let mut work = self.load(ask).await?;
+        let mut work = self.load(occasion).await?;
         let mut records = Vec::new();
-        let result = self.look_and_repair(&mut work, &mut lock, ask, &mut records).await;
+        let result = self.look_and_repair(&mut work, &mut lock, occasion, &mut records).await;
         // What was done is told whatever came after it.
         self.record(&work, started, &records).await?;
         match result {
@@ -105,30 +98,30 @@ impl Passes {
         &mut self,
         work: &mut Work,
         lock: &mut HeldLock,
-        ask: Ask,
+        occasion: Occasion,
         records: &mut Vec<StepRecord>,
     ) -> Result<Seen, PassError> {
-        self.check_marker(ask).await?;
-        let mut observed = self.follow(work, lock, records).await?;
+        self.check_marker(occasion).await?;
+        let observed = self.follow(work, lock, records).await?;
         let layout = self.parts.roster.layout().clone();
-        let mut drift = drift::between(&layout, &work.desired, &observed);
-        self.sightings.note(&drift, Instant::now(), clock::now());
-        check_loss(work, &drift, ask)?;
+        let comparison = Comparison::new(&layout, &work.desired, &observed);
+        self.sightings.note(comparison.drift(), Instant::now(), clock::now());
+        if occasion != Occasion::Rebuild {
+            breaker::check_losses(&work.desired, &work.baseline, comparison.drift())?;
+        }
         self.retire_absent(work, &observed).await?;
-
-        let chosen: Vec<Drift> =
-            drift.iter().filter(|drift| self.repairs(work, drift, ask)).cloned().collect();
-        let unsure = drift.iter().any(|d| d.is_wrong() && is_repairable(d) && !chosen.contains(d));
-        let mut again =
-            (unsure && self.parts.mode == RepairMode::Auto).then_some(super::sighting::CONFIRM);
-        let plan = plan::from_drift(&chosen, &work.desired)
-            .without_stranding(&work.desired, &observed.bindings);
-        plan::check(&plan, &layout, &work.desired, &observed).map_err(PassError::Defect)?;
-        let (deletes, steps): (Vec<Step>, Vec<Step>) = plan
-            .steps
-            .into_iter()
-            .filter(|step| !matches!(step.action, Action::Report(_)))
-            .partition(|step| matches!(step.action, Action::DeleteQueue(_)));
+        let believed = self.sightings.believed(Instant::now());
+        let repair = comparison.repair(match occasion {
+            Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
+            Occasion::Routine => RepairChoice::Routine {
+                mode: self.parts.mode,
+                baseline: &work.baseline,
+                believed: &believed,
+            },
+        })?;
+        let mut drift = comparison.into_drift();
+        let mut again = repair.unconfirmed.then_some(super::sighting::CONFIRM);
+        let (steps, deletes) = (repair.plan.changes(), repair.plan.deletions());
         hold(lock, &steps).await?;
         let applied = apply(&*self.parts.broker, &self.parts.metrics, &steps).await;
         let mut touched = applied.touched();
@@ -139,11 +132,11 @@ impl Passes {
             touched |= ended.touched();
             records.extend(ended.records);
             failure = ended.failure;
-            let pause = if self.evidence.any() { LOOK_AGAIN } else { LOOK_LATER };
+            let pause = if self.quiet.any() { LOOK_AGAIN } else { LOOK_LATER };
             again = again.or(Some(pause));
         }
         if touched {
-            observed = self.parts.broker.observe().await?;
+            let observed = self.parts.broker.observe().await?;
             drift = drift::between(&layout, &work.desired, &observed);
             self.sightings.note(&drift, Instant::now(), clock::now());
         }
@@ -151,22 +144,19 @@ impl Passes {
     }
 
     /// Is this the broker we think it is?
-    async fn check_marker(&self, ask: Ask) -> Result<(), PassError> {
+    async fn check_marker(&self, occasion: Occasion) -> Result<(), PassError> {
         let Parts { store, broker, roster, .. } = &*self.parts;
         let marker = roster.layout().marker();
         match broker.marker().await? {
             Marker::Cluster(Some(cluster)) if cluster == roster.layout().cluster => Ok(()),
-            Marker::Cluster(other) => Err(PassError::Blocked(format!(
-                "exchange {marker} belongs to {}, not to this cluster ({}): check the virtual host \
-                 in --amqp-url, or choose another --prefix",
-                other.map_or("somebody else".to_owned(), |other| format!("cluster {other}")),
-                roster.layout().cluster
-            ))),
-            Marker::Absent if ask.rebuild || !store.marker_made().await? => Ok(()),
-            Marker::Absent => Err(PassError::Blocked(format!(
-                "exchange {marker} is gone: this may be the wrong virtual host, or a wiped broker; \
-                 if it is the right one, POST /topology?action=rebuild goes on"
-            ))),
+            Marker::Cluster(found) => {
+                let ours = roster.layout().cluster;
+                Err(Blockage::AnotherCluster { marker, found, ours }.into())
+            }
+            Marker::Absent if occasion == Occasion::Rebuild || !store.marker_made().await? => {
+                Ok(())
+            }
+            Marker::Absent => Err(Blockage::MarkerGone(marker).into()),
         }
     }
 
@@ -176,22 +166,12 @@ impl Passes {
             let gone = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
             // A queue that cannot be asked about is left for a later pass.
             if gone && matches!(self.parts.broker.depth(queue).await, Ok(None)) {
-                self.evidence.forget(queue);
+                self.quiet.forget(queue);
                 self.parts.store.retire(&fate.id, 0).await?;
                 self.parts.bus.wake();
             }
         }
         Ok(())
-    }
-
-    fn repairs(&self, work: &Work, drift: &Drift, ask: Ask) -> bool {
-        if !is_repairable(drift) {
-            return false;
-        }
-        work.asked_for(drift)
-            || ask.explicit
-            || (self.parts.mode == RepairMode::Auto
-                && self.sightings.believed(drift, Instant::now()))
     }
 }
 
@@ -203,25 +183,4 @@ pub(super) async fn hold(lock: &mut HeldLock, steps: &[Step]) -> Result<(), Pass
         return Err(PassError::Busy);
     }
     Ok(())
-}
-
-/// Whether the reconciler mends it without a special request.
-pub(super) fn is_repairable(drift: &Drift) -> bool {
-    !matches!(drift.remedy, Remedy::Report | Remedy::Migrate)
-}
-
-/// Stops when so much is gone that this is more likely the wrong broker than drift.
-fn check_loss(work: &Work, drift: &[Drift], ask: Ask) -> Result<(), PassError> {
-    // The exchange of an attached bus is not ours to keep, and takes our bindings with it.
-    let attached = |drift: &Drift| matches!(drift.object(), Object::Binding(binding) if work.desired.is_attached(&binding.source));
-    let lost = drift.iter().filter(|d| d.kind == DriftKind::Missing && work.in_baseline(d));
-    let lost = lost.filter(|drift| !attached(drift)).count();
-    let owned = work.baseline.topology.len();
-    if ask.rebuild || !drift::is_mass_loss(owned, lost) {
-        return Ok(());
-    }
-    Err(PassError::Blocked(format!(
-        "{lost} of {owned} objects are gone: this may be the wrong virtual host, or a wiped or \
-         restored broker; if it is the right one, POST /topology?action=rebuild goes on"
-    )))
 }

@@ -1,14 +1,13 @@
 //! Deleting a queue because an administrator asked for it by name.
 
-use super::{PassError, apply::apply, handle::not_empty, pass::Passes};
+use super::{PassError, apply::apply, pass::Passes};
 use crate::{
     clock,
     domain::{
         command::Pending,
+        deletion::{self, QueueContents},
         desired::desired,
-        plan::{Action, Step, StepClass},
         report::{PassRecord, StepOutcome},
-        topology::Destination,
     },
     store::Lock,
 };
@@ -18,7 +17,7 @@ impl Passes {
     pub(super) async fn delete_on_request(
         &mut self,
         queue: &str,
-        force: bool,
+        contents: QueueContents,
     ) -> Result<u64, PassError> {
         let parts = std::sync::Arc::clone(&self.parts);
         let Some(mut lock) = parts.store.try_lock(Lock::Passes).await? else {
@@ -29,29 +28,13 @@ impl Passes {
         let retired = parts.store.retired().await?;
         let layout = parts.roster.layout();
         let desired = desired(layout, &*parts.roster.read_buses().await?, &roster, &retired);
-        if !layout.has_prefix(queue) {
-            return Err(PassError::Foreign(queue.to_owned()));
-        }
         let observed = parts.broker.observe().await?;
-        let found =
-            observed.queues.get(queue).ok_or_else(|| PassError::NoSuchQueue(queue.to_owned()))?;
-        if !layout.owns(queue, &found.arguments) {
-            return Err(PassError::Foreign(queue.to_owned()));
-        }
-        if desired.topology.queues.contains_key(queue) || layout.is_node_queue(found) {
-            return Err(PassError::InUse(queue.to_owned()));
-        }
-        if !force {
+        deletion::check_request(layout, &desired, &observed, queue)?;
+        if contents == QueueContents::Spare {
             let depth = parts.broker.depth(queue).await?;
-            not_empty(queue, depth.unwrap_or_default())?;
+            deletion::check_empty(queue, depth.unwrap_or_default())?;
         }
-        let reason = "an administrator asked for it".to_owned();
-        let step = |action, class| Step { action, class, reason: reason.clone() };
-        let mut steps: Vec<Step> = (observed.bindings.iter())
-            .filter(|b| b.destination_kind == Destination::Queue && b.destination == queue)
-            .map(|binding| step(Action::Unbind(binding.clone()), StepClass::Safe))
-            .collect();
-        steps.push(step(Action::DeleteQueue(queue.to_owned()), StepClass::Destructive));
+        let steps = deletion::plan_request(&observed, queue).steps;
         if !lock.still_held().await {
             return Err(PassError::Busy);
         }

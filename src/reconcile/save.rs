@@ -1,15 +1,11 @@
 //! What a pass leaves behind: the status that every node serves, and the record of its steps.
 
-use super::{
-    Parts, PassError,
-    pass::{Passes, is_repairable},
-    work::Work,
-};
+use super::{Parts, PassError, pass::Passes, work::Work};
 use crate::{
     clock,
     domain::{
         desired::desired,
-        drift::{Drift, DriftKind, Object, Remedy},
+        drift::{Drift, DriftKind, Remedy},
         report::{
             DriftReport, PassFailure, PassRecord, StepOutcome, StepRecord, TopologyState,
             TopologyStatus,
@@ -31,7 +27,7 @@ impl Passes {
     ) -> Result<TopologyState, PassError> {
         let now = clock::now();
         let undone = |drift: &Drift| {
-            let repairable = is_repairable(drift) && drift.remedy != Remedy::Delete;
+            let repairable = drift.is_repairable() && drift.remedy != Remedy::Delete;
             repairable && work.asked_for(drift)
         };
         let behind = drift.iter().any(undone);
@@ -78,16 +74,8 @@ impl Passes {
             return Ok(());
         }
         let base = desired(roster.layout(), &work.buses, &Roster::default(), &BTreeSet::new());
-        let lacks = |drift: &Drift| {
-            drift.kind == DriftKind::Missing
-                && match drift.object() {
-                    Object::Exchange(exchange) => {
-                        base.topology.exchanges.contains_key(&exchange.name)
-                    }
-                    Object::Queue(queue) => base.topology.queues.contains_key(&queue.name),
-                    Object::Binding(binding) => base.topology.bindings.contains(binding),
-                }
-        };
+        let lacks =
+            |drift: &Drift| drift.kind == DriftKind::Missing && base.contains(drift.object());
         if !drift.iter().any(lacks) {
             store.set_marker_made().await?;
         }
@@ -145,7 +133,7 @@ impl Passes {
 
 fn grade(work: &Work, drift: &[Drift], behind: bool) -> TopologyState {
     let lost =
-        |drift: &Drift| drift.is_wrong() && (!work.asked_for(drift) || !is_repairable(drift));
+        |drift: &Drift| drift.is_wrong() && (!work.asked_for(drift) || !drift.is_repairable());
     if drift.iter().any(lost) {
         TopologyState::Drifted
     } else if behind || drift.iter().any(|drift| drift.remedy == Remedy::Delete) {

@@ -6,7 +6,7 @@
 
 use crate::domain::drift::{Drift, DriftKey};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
@@ -30,9 +30,11 @@ impl Sightings {
         self.0 = seen;
     }
 
-    /// Whether a drift has been seen for long enough.
-    pub(super) fn believed(&self, drift: &Drift, now: Instant) -> bool {
-        self.0.get(&drift.key()).is_some_and(|(first, _)| now.duration_since(*first) >= CONFIRM)
+    /// Drift that has been seen for long enough to be repaired.
+    pub(super) fn believed(&self, now: Instant) -> BTreeSet<DriftKey> {
+        let long_enough = |first: &Instant| now.duration_since(*first) >= CONFIRM;
+        let believed = self.0.iter().filter(|(_, (first, _))| long_enough(first));
+        believed.map(|(key, _)| key.clone()).collect()
     }
 
     /// Since when a drift has been seen.
@@ -64,11 +66,11 @@ mod tests {
         let (mut sightings, start) = (Sightings::default(), Instant::now());
         let at = OffsetDateTime::UNIX_EPOCH;
         sightings.note(&[drift("a")], start, at);
-        assert!(!sightings.believed(&drift("a"), start));
+        assert!(!sightings.believed(start).contains(&drift("a").key()));
         let later = start + CONFIRM;
         sightings.note(&[drift("a"), drift("b")], later, at);
-        assert!(sightings.believed(&drift("a"), later));
-        assert!(!sightings.believed(&drift("b"), later));
+        assert!(sightings.believed(later).contains(&drift("a").key()));
+        assert!(!sightings.believed(later).contains(&drift("b").key()));
     }
 
     #[test]
@@ -79,6 +81,6 @@ mod tests {
         sightings.note(&[], start + CONFIRM, at);
         let later = start + 2 * CONFIRM;
         sightings.note(&[drift("a")], later, at);
-        assert!(!sightings.believed(&drift("a"), later));
+        assert!(!sightings.believed(later).contains(&drift("a").key()));
     }
 }

@@ -1,14 +1,12 @@
 //! What a pass compares: the roster, what it asks for, and what the broker was last seen to follow.
 
-use super::{
-    PassError,
-    pass::{Ask, Passes},
-};
+use super::{PassError, pass::Passes};
 use crate::domain::{
     bus::Buses,
     desired::{Desired, desired},
-    drift::{Drift, Object, Remedy},
+    drift::Drift,
     event::Version,
+    repair::{Occasion, is_asked_for},
     report::TopologyStatus,
     roster::Roster,
 };
@@ -26,33 +24,19 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Whether the object was desired when the broker was last seen to follow.
-    pub(super) fn in_baseline(&self, drift: &Drift) -> bool {
-        let baseline = &self.baseline.topology;
-        match drift.object() {
-            Object::Exchange(exchange) => baseline.exchanges.contains_key(&exchange.name),
-            Object::Queue(queue) => baseline.queues.contains_key(&queue.name),
-            Object::Binding(binding) => baseline.bindings.contains(binding),
-        }
-    }
-
-    /// Whether mending it is work that the roster asks for, and not the repair of a loss.
+    /// Whether repairing the drift makes a change that the roster asks for.
     pub(super) fn asked_for(&self, drift: &Drift) -> bool {
-        match drift.remedy {
-            Remedy::Delete => true,
-            Remedy::Unbind => self.in_baseline(drift),
-            _ => !self.in_baseline(drift),
-        }
+        is_asked_for(drift, &self.baseline)
     }
 }
 
 impl Passes {
-    pub(super) async fn load(&mut self, ask: Ask) -> Result<Work, PassError> {
+    pub(super) async fn load(&mut self, occasion: Occasion) -> Result<Work, PassError> {
         let parts = Arc::clone(&self.parts);
         let (store, service) = (&parts.store, &parts.roster);
         let before = store.topology_status().await?;
         let roster = service.current().await?;
-        let applied = if ask.rebuild || !store.marker_made().await? {
+        let applied = if occasion == Occasion::Rebuild || !store.marker_made().await? {
             None
         } else {
             Some(self.roster_at(before.reconciled_version, &roster).await?)

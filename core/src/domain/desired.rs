@@ -1,8 +1,9 @@
-//! The topology that a roster adds up to.
+//! Topology that a roster asks for.
 
 use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
+    drift::Object,
     layout::{Flavor, Layout, wait_levels},
     listener::{Delivery, ListenerSpec},
     name::BusName,
@@ -16,24 +17,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// API's counters lag by up to five seconds, so one sample proves nothing.
 const QUIET: Span = Span::from_secs(6);
 
-/// What becomes of a removed listener's queue.
+/// Future of a removed listener's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fate {
-    /// Which queue, as the roster knows it.
+    /// Identity of the queue in the roster.
     pub id: QueueId,
-    /// What the administrator said.
+    /// Decision of the administrator who removed the listener.
     pub pending: Pending,
-    /// How long it must have been without events and consumers before it is deleted: long enough
+    /// Time without events and consumers that must pass before the queue is deleted: long enough
     /// for an event in the longest wait level to come back.
     pub quiet: Span,
 }
 
-/// What the broker should hold.
+/// Topology that the broker should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Desired {
-    /// What must be there.
+    /// Objects that must exist.
     pub topology: Topology,
-    /// Bindings that may be there: a removed group's way back for events that still wait.
+    /// Bindings that may exist: they lead retried events back to the queue of a removed group.
     pub permitted: BTreeSet<Binding>,
     /// The queues of removed listeners, by name, as long as they have work left.
     pub fates: BTreeMap<String, Fate>,
@@ -42,9 +43,9 @@ pub struct Desired {
     attached: BTreeSet<String>,
 }
 
-/// Computes what the broker should hold.
+/// Computes the topology that the broker should hold.
 ///
-/// `retired` names the queues whose tombstone is done: they are gone and stay gone.
+/// `retired` names the removed queues that were deleted. They stay deleted.
 #[must_use]
 pub fn desired(
     layout: &Layout,
@@ -78,7 +79,7 @@ pub fn desired(
         let longest = wait_levels(&listener.retry).max().unwrap_or(0);
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
-        // A group that is configured again has its way back: to its current queue.
+        // A group that was added again has a return binding to its current queue.
         if tombstone.pending != Pending::Discard && !roster.listeners().contains_key(&id.group) {
             let back = layout.returns(&listener.bus);
             desired.permitted.insert(Binding::of_queue(&back, &queue, id.group.as_str()));
@@ -89,14 +90,24 @@ pub fn desired(
 }
 
 impl Desired {
-    /// Whether a wait level that is not desired may stay.
+    /// Whether the object is desired.
+    #[must_use]
+    pub fn contains(&self, object: &Object) -> bool {
+        match object {
+            Object::Exchange(exchange) => self.topology.exchanges.contains_key(&exchange.name),
+            Object::Queue(queue) => self.topology.queues.contains_key(&queue.name),
+            Object::Binding(binding) => self.topology.bindings.contains(binding),
+        }
+    }
+
+    /// Whether the name is that of a wait level that may stay although no listener uses it.
     #[must_use]
     pub fn is_idle_wait(&self, layout: &Layout, name: &str) -> bool {
         self.buses.iter().any(|bus| layout.is_wait(bus, name))
     }
 
-    /// Whether an exchange is that of an attached bus: our queues are bound to it, and nothing else
-    /// of it is any business of ours.
+    /// Whether the exchange belongs to an attached bus. Our queues are bound to it; hearken changes
+    /// nothing else about it.
     #[must_use]
     pub fn is_attached(&self, exchange: &str) -> bool {
         self.attached.contains(exchange)
@@ -104,7 +115,7 @@ impl Desired {
 
     fn add_bus(&mut self, layout: &Layout, definition: &BusDefinition) {
         let (topology, bus) = (&mut self.topology, &definition.name);
-        // The exchange of an attached bus is somebody else's.
+        // The exchange of an attached bus belongs to another program.
         if !definition.attached {
             topology.add_exchange(layout.exchange(layout.main(bus), ExchangeKind::Direct));
         }
@@ -116,7 +127,7 @@ impl Desired {
         topology.add_exchange(layout.exchange(parked.clone(), ExchangeKind::Fanout));
         topology.add_queue(layout.parked_queue(bus));
         topology.bindings.insert(Binding::of_queue(&parked, &parked, ""));
-        // Without the alternate exchange, one vanished group wedges every retry of the bus.
+        // Without the alternate exchange, a group that vanished blocks every retry of the bus.
         let mut returns = layout.exchange(layout.returns(bus), ExchangeKind::Direct);
         returns.arguments.insert("alternate-exchange".into(), parked.into());
         topology.add_exchange(returns);
@@ -129,7 +140,7 @@ impl Desired {
         generation: u32,
         events: &str,
     ) {
-        // An every-node listener works on a queue of each node's own connection.
+        // An every-node listener consumes a queue that belongs to the connection of each node.
         if listener.delivery == Delivery::EveryNode {
             return;
         }

@@ -3,7 +3,7 @@
 //! These are plain records. They are stored by one node and shown by all.
 
 use super::{
-    drift::{Drift, DriftKind, ObjectKind, Remedy},
+    drift::{Drift, DriftKey, DriftKind, ObjectKind, Remedy},
     event::{NodeRef, Version},
     name::{BusName, ClassName, GroupName},
     plan::{Step, StepClass},
@@ -140,7 +140,7 @@ impl DriftReport {
     /// Never: names and arguments are always representable in JSON.
     #[must_use]
     pub fn new(drift: &Drift, since: OffsetDateTime) -> Self {
-        let (kind, object, name) = drift.key();
+        let DriftKey { kind, object, name } = drift.key();
         let json = |object| serde_json::to_value(object).expect("objects are plain JSON");
         let expected = drift.expected.as_ref().map(json);
         let found = drift.found.as_ref().map(json);

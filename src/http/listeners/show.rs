@@ -2,8 +2,8 @@
 
 use super::view::{Backlog, ListenerView, work_queue};
 use crate::{
-    broker::Depth,
     domain::{
+        depth::Depth,
         event::Version,
         name::{BusName, ClassName, GroupName},
         report::{ListenerState, NodeState},

@@ -2,16 +2,15 @@
 
 use super::{Problem, kinds};
 use crate::{
-    broker::BrokerError,
     bus::{
         DispatchError,
         codec::{DecodeError, EncodeError},
     },
     dispatch::BatchError,
-    domain::{admission::NotAdmitted, name::NameError, roster::Refusal},
+    domain::{admission::NotAdmitted, deletion::QueueRefusal, name::NameError, roster::Refusal},
     error_chain::error_chain,
     http::{body, events},
-    reconcile::PassError,
+    reconcile::{BrokerError, PassError},
     roster::ExecuteError,
     store::StoreError,
 };
@@ -116,14 +115,25 @@ impl From<PassError> for Problem {
             PassError::Blocked(_) => Self::new(&kinds::BLOCKED, detail),
             PassError::Broker(error) => error.into(),
             PassError::Store(error) => error.into(),
-            PassError::Foreign(name) => Self::new(&kinds::FOREIGN, detail).with("name", name),
-            PassError::NotEmpty { queue, ready, unacked } => Self::new(&kinds::NOT_EMPTY, detail)
-                .with("queue", queue)
-                .with("ready", ready)
-                .with("unacked", unacked),
-            PassError::NoSuchQueue(_) => Self::new(&kinds::NOT_FOUND, detail),
-            PassError::InUse(queue) => Self::new(&kinds::IN_USE, detail).with("queue", queue),
+            PassError::Refused(refusal) => refusal.into(),
             PassError::Defect(_) => Self::internal(detail),
+        }
+    }
+}
+
+impl From<QueueRefusal> for Problem {
+    fn from(refusal: QueueRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            QueueRefusal::Unknown(_) => Self::new(&kinds::NOT_FOUND, detail),
+            QueueRefusal::Foreign(name) => Self::new(&kinds::FOREIGN, detail).with("name", name),
+            QueueRefusal::InUse(queue) => Self::new(&kinds::IN_USE, detail).with("queue", queue),
+            QueueRefusal::NotEmpty { queue, ready, unacked } => {
+                Self::new(&kinds::NOT_EMPTY, detail)
+                    .with("queue", queue)
+                    .with("ready", ready)
+                    .with("unacked", unacked)
+            }
         }
     }
 }
@@ -204,7 +214,7 @@ mod tests {
         );
         let stale = Problem::from(ExecuteError::StaleVersion { expected: 3, found: 5 });
         assert_eq!((stale.kind().status, &stale.body("r")["found"]), (412, &5.into()));
-        let queue = PassError::NotEmpty { queue: "q".into(), ready: 2, unacked: 1 };
+        let queue = QueueRefusal::NotEmpty { queue: "q".into(), ready: 2, unacked: 1 };
         assert_eq!(Problem::from(queue).body("r")["ready"], 2);
     }
 

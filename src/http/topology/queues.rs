@@ -3,8 +3,10 @@
 //! What can be refused is refused at once; the work itself is a task, and checks again.
 
 use crate::{
-    broker::Depth,
-    domain::{command::Command, topology::Queue},
+    domain::{
+        command::Command,
+        deletion::{self, QueueContents, QueueRefusal},
+    },
     http::{
         App,
         body::Body,
@@ -13,7 +15,6 @@ use crate::{
         problem::{Problem, kinds},
         tasks::{Submitted, action, submitted},
     },
-    reconcile::PassError,
 };
 use axum::{extract::State, response::Response};
 use serde_json::json;
@@ -47,12 +48,15 @@ pub(crate) async fn migrate_queue(
     let audited = asking.audited(&body, asking.reason()?)?;
     app.roster.current().await?;
     let Some(group) = app.reconciler.queue_group(&name) else {
-        let foreign = app.reconciler.look().await?.observed.is_ok_and(|observed| {
-            observed.queues.get(&name).is_some_and(|queue| !is_ours(&app, queue))
+        let look = app.reconciler.look().await?;
+        let foreign = look.observed.is_ok_and(|observed| {
+            let check =
+                deletion::check_request(app.roster.layout(), &look.desired, &observed, &name);
+            matches!(check, Err(QueueRefusal::Foreign(_)))
         });
         let detail = format!("no listener works on a queue {name}; GET /topology lists the queues");
         return Err(if foreign {
-            PassError::Foreign(name).into()
+            QueueRefusal::Foreign(name).into()
         } else {
             Problem::new(&kinds::NOT_FOUND, detail)
         });
@@ -92,33 +96,23 @@ pub(crate) async fn delete_queue(
     Segment(name): Segment<String>,
     asking: Asking,
 ) -> Result<Response, Problem> {
-    let force = asking.query.flag("force")?;
+    let contents =
+        if asking.query.flag("force")? { QueueContents::Destroy } else { QueueContents::Spare };
     let look = app.reconciler.look().await?;
     let observed = look.observed.map_err(|cause| {
         let detail = "the broker cannot be read, so it is not known what the queue is";
         Problem::new(&kinds::BROKER_UNAVAILABLE, detail).with("cause", cause).retry_after(5)
     })?;
-    let queue = observed.queues.get(&name).ok_or_else(|| PassError::NoSuchQueue(name.clone()))?;
-    if !is_ours(&app, queue) {
-        return Err(PassError::Foreign(name).into());
-    }
-    if look.desired.topology.queues.contains_key(&name) || app.roster.layout().is_node_queue(queue)
+    deletion::check_request(app.roster.layout(), &look.desired, &observed, &name)?;
+    if contents == QueueContents::Spare
+        && let Some(depth) = app.reconciler.depth(&name).await
     {
-        return Err(PassError::InUse(name).into());
-    }
-    let depth = if force { None } else { app.reconciler.depth(&name).await };
-    let Depth { ready, unacked, .. } = depth.unwrap_or_default();
-    if ready > 0 || unacked > 0 {
-        return Err(PassError::NotEmpty { queue: name, ready, unacked }.into());
+        deletion::check_empty(&name, depth)?;
     }
     let reconciler = app.reconciler.clone();
     submitted(&app, "queue-delete", &asking.actor, async move {
-        let destroyed = reconciler.delete_queue(&name, force).await?;
+        let destroyed = reconciler.delete_queue(&name, contents).await?;
         Ok(json!({ "queue": name, "destroyed": destroyed }))
     })
     .await
-}
-
-fn is_ours(app: &App, queue: &Queue) -> bool {
-    app.roster.layout().owns(&queue.name, &queue.arguments)
 }

@@ -4,7 +4,7 @@
 use crate::support::bus::only;
 use crate::support::wait;
 use hearken::{
-    broker::{Broker, BrokerError, Depth, Marker},
+    broker::{Broker, BrokerError, Marker},
     domain::{
         desired::{Desired, desired},
         drift,

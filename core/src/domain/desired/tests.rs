@@ -1,4 +1,4 @@
-//! An attached bus: its exchange is somebody else's, everything behind it is ours.
+//! Attached bus: its exchange belongs to another program, the queues behind it are ours.
 
 use super::*;
 use crate::domain::{
@@ -45,7 +45,7 @@ fn an_attached_exchange_is_bound_to_and_never_declared() {
 }
 
 #[test]
-fn a_lost_binding_to_an_attached_exchange_is_bound_again_and_that_of_a_removed_group_unbound() {
+fn a_queue_is_bound_again_to_an_attached_exchange_and_unbound_when_removed() {
     let desired = attached(&[added("a", 1)]);
     let mut observed = desired.topology.clone();
     assert_eq!(drift::between(&layout(), &desired, &observed), vec![]);
@@ -59,7 +59,7 @@ fn a_lost_binding_to_an_attached_exchange_is_bound_again_and_that_of_a_removed_g
 }
 
 #[test]
-fn what_somebody_else_binds_to_an_attached_exchange_is_not_seen_and_by_hand_to_ours_only_told() {
+fn foreign_bindings_of_an_attached_exchange_are_ignored_and_manual_ones_reported() {
     let desired = attached(&[added("a", 1)]);
     let mut observed = desired.topology.clone();
     observed.bindings.insert(Binding::of_queue(FOREIGN, "mailboxEvent-workQueue-x", ""));
@@ -95,7 +95,7 @@ fn a_plan_may_bind_our_queues_to_an_attached_exchange_and_nothing_else() {
 }
 
 #[test]
-fn a_group_that_is_added_or_removed_is_bound_or_unbound_without_looking() {
+fn an_added_or_removed_group_is_bound_or_unbound_before_observing() {
     let (with, without) =
         (attached(&[added("a", 1)]), attached(&[added("a", 1), removed("a", Pending::Keep)]));
     let binding = Binding::of_queue(FOREIGN, WORK, "");

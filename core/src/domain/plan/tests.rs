@@ -4,30 +4,31 @@
 use super::*;
 use crate::domain::bus::{BusDefinition, Buses};
 use crate::domain::{
+    command::Pending,
     desired::{Desired, desired},
-    drift,
+    drift::{self, DriftKind, Remedy},
     event::RosterEvent,
     layout::Layout,
     name::BusName,
     roster::tests::{added, given, history, removed},
-    topology::{Arguments, ExchangeKind},
+    topology::{Arguments, ExchangeKind, Topology},
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-fn layout() -> Layout {
+pub(crate) fn layout() -> Layout {
     Layout { prefix: "hearken".into(), cluster: Uuid::from_u128(1), ..Layout::default() }
 }
 
-fn desired_of(events: &[RosterEvent]) -> Desired {
+pub(crate) fn desired_of(events: &[RosterEvent]) -> Desired {
     let bus = BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
     let buses = Buses::from([(bus.name.clone(), bus)]);
     desired(&layout(), &buses, &given(events), &BTreeSet::new())
 }
 
 /// What a broker would hold after the action.
-fn apply(topology: &mut Topology, action: &Action) {
+pub(crate) fn apply(topology: &mut Topology, action: &Action) {
     match action {
         Action::DeclareExchange(exchange) => topology.add_exchange(exchange.clone()),
         Action::DeclareQueue(queue) => topology.add_queue(queue.clone()),
@@ -41,7 +42,7 @@ fn apply(topology: &mut Topology, action: &Action) {
     }
 }
 
-fn foreign_queue(name: &str) -> Queue {
+pub(crate) fn foreign_queue(name: &str) -> Queue {
     let arguments = Arguments::from([("x-queue-type".to_owned(), "classic".into())]);
     Queue {
         name: name.to_owned(),
@@ -54,7 +55,7 @@ fn foreign_queue(name: &str) -> Queue {
 }
 
 /// A desired topology, and one that was right for an earlier roster and was damaged since.
-fn damaged() -> impl Strategy<Value = (Desired, Topology)> {
+pub(crate) fn damaged() -> impl Strategy<Value = (Desired, Topology)> {
     let asks = prop::collection::vec((0..5u8, 0..4u8), 0..30);
     (asks, 0..30usize, any::<u64>()).prop_map(|(asks, cut, damage)| {
         let events = history(&asks);
@@ -157,12 +158,12 @@ fn plan_for_a_deleted_queue_brings_back_all_its_bindings() {
 
 #[test]
 fn plan_for_a_kept_queue_only_unbinds_it() {
-    insta::assert_snapshot!(plan_for(&[added("a", 1), removed("a", super::Pending::Keep)], |_| ()), @"unbind Binding hearken.mailboxEvent -> hearken.mailboxEvent.work.a.v1 [] (Safe): the binding leads to a queue of a listener that is not configured");
+    insta::assert_snapshot!(plan_for(&[added("a", 1), removed("a", Pending::Keep)], |_| ()), @"unbind Binding hearken.mailboxEvent -> hearken.mailboxEvent.work.a.v1 [] (Safe): the binding leads to a queue of a listener that is not configured");
 }
 
 #[test]
 fn plan_for_a_discarded_queue_unbinds_and_deletes_it() {
-    insta::assert_snapshot!(plan_for(&[added("a", 1), removed("a", super::Pending::Discard)], |_| ()), @r"
+    insta::assert_snapshot!(plan_for(&[added("a", 1), removed("a", Pending::Discard)], |_| ()), @r"
     unbind Binding hearken.mailboxEvent -> hearken.mailboxEvent.work.a.v1 [] (Safe): the binding leads to a queue of a listener that is not configured
     unbind Binding hearken.mailboxEvent.return -> hearken.mailboxEvent.work.a.v1 [a] (Safe): the binding leads to a queue of a listener that is not configured
     delete Queue hearken.mailboxEvent.work.a.v1 (Destructive): its listener was removed with pending=discard
@@ -207,7 +208,11 @@ fn a_group_whose_new_queue_cannot_be_bound_keeps_its_old_one() {
 fn a_plan_that_deletes_what_no_tombstone_gives_up_is_a_violation() {
     let desired = desired_of(&[added("a", 1)]);
     let plan = Plan {
-        steps: vec![step(Action::DeleteQueue(WORK.into()), StepClass::Destructive, "a defect")],
+        steps: vec![Step::new(
+            Action::DeleteQueue(WORK.into()),
+            StepClass::Destructive,
+            "a defect",
+        )],
     };
     assert_eq!(
         check(&plan, &layout(), &desired, &desired.topology),
@@ -221,7 +226,7 @@ fn a_plan_that_binds_to_a_foreign_queue_is_a_violation() {
     let mut observed = desired.topology.clone();
     observed.add_queue(foreign_queue("hearken.x"));
     let binding = Binding::of_queue("hearken.mailboxEvent", "hearken.x", "");
-    let plan = Plan { steps: vec![step(Action::Bind(binding), StepClass::Safe, "a defect")] };
+    let plan = Plan { steps: vec![Step::new(Action::Bind(binding), StepClass::Safe, "a defect")] };
     let violation = check(&plan, &layout(), &desired, &observed).unwrap_err();
     assert!(matches!(violation, Violation::Foreign { step: "bind", .. }));
 }
@@ -232,8 +237,8 @@ fn a_plan_that_unbinds_before_it_binds_is_a_violation() {
     let binding = Binding::of_queue("hearken.mailboxEvent", WORK, "");
     let plan = Plan {
         steps: vec![
-            step(Action::Unbind(binding.clone()), StepClass::Safe, "a defect"),
-            step(Action::Bind(binding), StepClass::Safe, "a defect"),
+            Step::new(Action::Unbind(binding.clone()), StepClass::Safe, "a defect"),
+            Step::new(Action::Bind(binding), StepClass::Safe, "a defect"),
         ],
     };
     let violation = check(&plan, &layout(), &desired, &desired.topology).unwrap_err();

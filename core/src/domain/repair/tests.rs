@@ -1,0 +1,141 @@
+//! Laws of a repair, over random histories and random damage.
+
+use super::*;
+use crate::domain::{
+    drift::DriftKind,
+    event::RosterEvent,
+    plan::tests::{apply, damaged, desired_of, foreign_queue, layout},
+    roster::tests::{added, given},
+    topology::Binding,
+};
+use proptest::prelude::*;
+
+const WORK: &str = "hearken.mailboxEvent.work.a.v1";
+
+fn routine<'a>(
+    mode: RepairMode,
+    baseline: &'a Desired,
+    believed: &'a BTreeSet<DriftKey>,
+) -> RepairChoice<'a> {
+    RepairChoice::Routine { mode, baseline, believed }
+}
+
+fn shown(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|step| format!("{} {}", step.action.verb(), step.action.name())).collect()
+}
+
+fn migrated() -> Vec<RosterEvent> {
+    let group = crate::domain::name::GroupName::parse("a").unwrap();
+    let migrate = crate::domain::command::Command::MigrateListener { group };
+    let mut events = vec![added("a", 1)];
+    events.extend(crate::domain::roster::decide(&given(&events), &migrate).unwrap());
+    events
+}
+
+proptest! {
+    #[test]
+    fn a_repair_by_an_administrator_leaves_only_what_it_reports((desired, observed) in damaged()) {
+        let layout = layout();
+        let comparison = Comparison::new(&layout, &desired, &observed);
+        let repair = comparison.repair(RepairChoice::Everything).unwrap();
+        prop_assert!(!repair.unconfirmed);
+        let mut repaired = observed.clone();
+        for step in &repair.plan.steps {
+            apply(&mut repaired, &step.action);
+        }
+        let left = Comparison::new(&layout, &desired, &repaired);
+        prop_assert!(left.drift().iter().all(|drift| !drift.is_repairable()), "{:?}", left);
+    }
+
+    /// A pass accelerates before it repairs; a dry run does not. Both lead to one topology.
+    #[test]
+    fn a_dry_run_leads_to_the_same_topology_as_a_pass(
+        (desired, observed) in damaged(),
+        asks in prop::collection::vec((0..5u8, 0..4u8), 0..10),
+    ) {
+        let layout = layout();
+        let baseline = desired_of(&crate::domain::roster::tests::history(&asks));
+        let dry = Comparison::new(&layout, &desired, &observed);
+        let dry = dry.repair(RepairChoice::Everything).unwrap();
+        let mut predicted = observed.clone();
+        dry.plan.steps.iter().for_each(|step| apply(&mut predicted, &step.action));
+
+        let mut made = observed.clone();
+        let foreign = foreign_names(&layout, &observed);
+        let first = accelerate(&layout, &baseline, &desired, &foreign).unwrap();
+        first.steps.iter().for_each(|step| apply(&mut made, &step.action));
+        let seen = made.clone();
+        let then = Comparison::new(&layout, &desired, &seen);
+        let then = then.repair(RepairChoice::Everything).unwrap();
+        then.plan.steps.iter().for_each(|step| apply(&mut made, &step.action));
+        prop_assert_eq!(made, predicted);
+    }
+
+    #[test]
+    fn manual_mode_changes_nothing_that_the_roster_does_not_ask_for((desired, observed) in damaged()) {
+        let layout = layout();
+        let comparison = Comparison::new(&layout, &desired, &observed);
+        let believed = comparison.drift().iter().map(Drift::key).collect();
+        let choice = routine(RepairMode::Manual, &desired, &believed);
+        let plan = comparison.repair(choice).unwrap().plan;
+        let declares = |step: &&plan::Step| matches!(step.action.verb(), "declare" | "bind");
+        prop_assert_eq!(plan.steps.iter().filter(declares).count(), 0, "{:?}", plan);
+    }
+}
+
+#[test]
+fn a_dry_run_shows_no_unbinding_that_a_pass_would_withhold() {
+    let desired = desired_of(&migrated());
+    let mut observed = desired_of(&[added("a", 1)]).topology;
+    observed.add_queue(foreign_queue("hearken.mailboxEvent.work.a.v2"));
+    let layout = layout();
+    let comparison = Comparison::new(&layout, &desired, &observed);
+    let unbinds = |drift: &Drift| drift.remedy == Remedy::Unbind;
+    assert!(comparison.drift().iter().any(unbinds), "the old queue is bound");
+    let repair = comparison.repair(RepairChoice::Everything).unwrap();
+    let shown = shown(&repair.plan);
+    assert!(!shown.iter().any(|step| step.starts_with("unbind")), "{shown:?}");
+    assert!(shown.contains(&"report hearken.mailboxEvent.work.a.v2".to_owned()), "{shown:?}");
+}
+
+#[test]
+fn the_accelerator_leaves_foreign_names_and_their_predecessors_alone() {
+    let (before, after) = (desired_of(&[added("a", 1)]), desired_of(&migrated()));
+    let free = accelerate(&layout(), &before, &after, &BTreeSet::new()).unwrap();
+    assert!(shown(&free).iter().any(|step| step.starts_with("unbind")));
+    let taken = BTreeSet::from(["hearken.mailboxEvent.work.a.v2".to_owned()]);
+    let plan = accelerate(&layout(), &before, &after, &taken).unwrap();
+    assert_eq!(shown(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn a_lost_queue_is_repaired_when_it_is_believed_and_a_new_queue_at_once() {
+    let (nothing, desired) = (Desired::default(), desired_of(&[added("a", 1)]));
+    let mut observed = desired.topology.clone();
+    apply(&mut observed, &Action::DeleteQueue(WORK.into()));
+    let layout = layout();
+    let comparison = Comparison::new(&layout, &desired, &observed);
+    let unseen = BTreeSet::new();
+    let lost = comparison.repair(routine(RepairMode::Auto, &desired, &unseen)).unwrap();
+    assert_eq!((lost.plan.steps.len(), lost.unconfirmed), (0, true));
+    let new = comparison.repair(routine(RepairMode::Manual, &nothing, &unseen)).unwrap();
+    assert_eq!((new.plan.steps.len(), new.unconfirmed), (3, false));
+    let believed = comparison.drift().iter().map(Drift::key).collect();
+    let seen = comparison.repair(routine(RepairMode::Auto, &desired, &believed)).unwrap();
+    assert_eq!((seen.plan, seen.unconfirmed), (new.plan, false));
+    let manual = comparison.repair(routine(RepairMode::Manual, &desired, &believed)).unwrap();
+    assert_eq!((manual.plan.steps.len(), manual.unconfirmed), (0, false));
+}
+
+#[test]
+fn foreign_names_are_those_without_our_marker() {
+    let mut observed = desired_of(&[added("a", 1)]).topology;
+    assert_eq!(foreign_names(&layout(), &observed), BTreeSet::new());
+    observed.add_queue(foreign_queue("hearken.x"));
+    observed.bindings.insert(Binding::of_queue("hearken.mailboxEvent", "hearken.x", ""));
+    assert_eq!(foreign_names(&layout(), &observed), BTreeSet::from(["hearken.x".to_owned()]));
+    let desired = desired_of(&[added("a", 1)]);
+    let layout = layout();
+    let comparison = Comparison::new(&layout, &desired, &observed);
+    assert_eq!(comparison.drift()[0].kind, DriftKind::Foreign);
+}
