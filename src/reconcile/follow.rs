@@ -39,7 +39,8 @@ impl Passes {
             if let Some(foreign) = &self.foreign {
                 let mut plan = plan::between(&applied, &work.desired);
                 plan.steps.retain(|step| !touches(&step.action, foreign));
-                let plan = plan.without_stranding(&work.desired, &applied.topology.bindings);
+                let plan =
+                    plan.without_stranding(layout, &work.desired, &applied.topology.bindings);
                 plan::check(&plan, layout, &work.desired, &Topology::default()).or_else(
                     |violation| match violation {
                         // The binding leads from or to a foreign object: left out on purpose.

@@ -7,6 +7,7 @@ use crate::{
         desired::{Desired, desired},
         drift,
         event::Version,
+        layout::ObjectName,
         name::GroupName,
         plan::{self, Plan},
         report::{DriftReport, StepRecord, TopologyStatus},
@@ -174,11 +175,10 @@ impl Handle {
     pub fn queue_group(&self, queue: &str) -> Option<GroupName> {
         let layout = self.parts.roster.layout();
         let roster = self.parts.roster.known();
-        let found = roster.listeners().values().find(|configured| {
-            let listener = &configured.listener;
-            layout.work(&listener.bus, &listener.group, configured.generation) == queue
-        });
-        found.map(|configured| configured.listener.group.clone())
+        let Some(ObjectName::Work { bus, queue }) = layout.read(queue) else { return None };
+        let configured = roster.listeners().get(&queue.group)?;
+        let current = configured.generation == queue.generation && configured.listener.bus == bus;
+        current.then_some(queue.group)
     }
 }
 

@@ -121,8 +121,11 @@ impl Passes {
         let unsure = drift.iter().any(|d| d.is_wrong() && is_repairable(d) && !chosen.contains(d));
         let mut again =
             (unsure && self.parts.mode == RepairMode::Auto).then_some(super::sighting::CONFIRM);
-        let plan = plan::from_drift(&chosen, &work.desired)
-            .without_stranding(&work.desired, &observed.bindings);
+        let plan = plan::from_drift(&chosen, &work.desired).without_stranding(
+            &layout,
+            &work.desired,
+            &observed.bindings,
+        );
         plan::check(&plan, &layout, &work.desired, &observed).map_err(PassError::Defect)?;
         let (deletes, steps): (Vec<Step>, Vec<Step>) = plan
             .steps

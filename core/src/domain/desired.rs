@@ -3,7 +3,7 @@
 use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
-    layout::{Flavor, Layout, wait_levels},
+    layout::{Flavor, Layout},
     listener::{Delivery, ListenerSpec},
     name::BusName,
     roster::{QueueId, Roster},
@@ -75,7 +75,7 @@ pub fn desired(
             continue;
         }
         let queue = layout.work(&listener.bus, &id.group, id.generation);
-        let longest = wait_levels(&listener.retry).max().unwrap_or(0);
+        let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
         // A group that is configured again has its way back: to its current queue.
@@ -143,7 +143,7 @@ impl Desired {
         }
         let group = listener.group.as_str();
         self.topology.bindings.insert(Binding::of_queue(&layout.returns(bus), &name, group));
-        for level in wait_levels(&listener.retry) {
+        for level in listener.retry.levels() {
             let wait = layout.wait(bus, level);
             self.topology.add_exchange(layout.exchange(wait.clone(), ExchangeKind::Fanout));
             self.topology.add_queue(layout.wait_queue(bus, level));

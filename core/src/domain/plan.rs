@@ -7,7 +7,7 @@ use super::{
     command::Pending,
     desired::Desired,
     drift::{Drift, DriftKind, Object, ObjectKind, Remedy},
-    layout::Layout,
+    layout::{Layout, ObjectName},
     topology::{Binding, Destination, Exchange, Queue, Topology},
 };
 use serde::{Deserialize, Serialize};
@@ -268,7 +268,12 @@ impl Plan {
     /// that takes its place is neither bound, as far as is known, nor bound by this plan. That
     /// happens where the new queue's name is taken by somebody else.
     #[must_use]
-    pub fn without_stranding(mut self, desired: &Desired, bound: &BTreeSet<Binding>) -> Self {
+    pub fn without_stranding(
+        mut self,
+        layout: &Layout,
+        desired: &Desired,
+        bound: &BTreeSet<Binding>,
+    ) -> Self {
         let binds: BTreeSet<Binding> = (self.steps.iter())
             .filter_map(|step| match &step.action {
                 Action::Bind(binding) => Some(binding.clone()),
@@ -277,7 +282,8 @@ impl Plan {
             .collect();
         let replaced = |old: &Binding| {
             let mut successors = desired.topology.bindings.iter().filter(|new| {
-                new.source == old.source && stem(&new.destination) == stem(&old.destination)
+                new.source == old.source
+                    && serve_one_group(layout, &new.destination, &old.destination)
             });
             successors.all(|new| bound.contains(new) || binds.contains(new))
         };
@@ -289,9 +295,13 @@ impl Plan {
     }
 }
 
-/// A queue's name without its generation: the same for all queues of a group on a bus.
-fn stem(queue: &str) -> &str {
-    queue.rsplit_once(".v").map_or(queue, |(stem, _)| stem)
+/// Whether two queues are one, or are work queues of one group on one bus.
+fn serve_one_group(layout: &Layout, one: &str, other: &str) -> bool {
+    let group = |name| match layout.read(name)? {
+        ObjectName::Work { bus, queue } => Some((bus, queue.group)),
+        _ => None,
+    };
+    one == other || group(one).is_some_and(|served| group(other) == Some(served))
 }
 
 /// Checks what no plan may do.
