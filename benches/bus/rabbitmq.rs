@@ -8,13 +8,10 @@ use crate::{
     time,
 };
 use futures_util::{StreamExt, stream};
-use hearken::{
-    bus::{
-        EventBus, Redelivery,
-        codec::{CLOUDEVENTS_JSON, encode_cloudevent},
-        rabbitmq::RabbitMqBus,
-    },
-    domain::layout::level_after,
+use hearken::bus::{
+    EventBus, Redelivery,
+    codec::{CLOUDEVENTS_JSON, encode_cloudevent},
+    rabbitmq::RabbitMqBus,
 };
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -101,7 +98,7 @@ pub(crate) async fn half_failing() {
     let (mut ours, mut same, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     let (definition, group) = (bus(), host.listeners[0].group.clone());
     let waits: Vec<String> = (0..host.listeners[0].retry.attempts)
-        .map(|attempt| level_after(&host.listeners[0].retry, attempt))
+        .map(|attempt| host.listeners[0].retry.level_after(attempt))
         .map(|level| host.layout.wait(&definition.name, level))
         .collect();
     let odd = |event: &hearken::bus::event::Event| event.id.ends_with(['1', '3', '5', '7', '9']);

@@ -26,6 +26,7 @@ pub mod name;
 pub mod plan;
 pub mod repair;
 pub mod report;
+pub mod retry;
 pub mod roster;
 pub mod span;
 pub mod topology;

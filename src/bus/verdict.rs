@@ -3,16 +3,13 @@
 //! # Jitter
 //! A pause lasts `first` × 2ⁿ, at most `max`, and a share of that longer, at random between none
 //! and `jitter`. A bus that can wait for exactly so long takes [`Verdict::Retry`]'s `pause`.
-//! RabbitMQ waits for the time-to-live of a queue, and only the levels of [`wait_levels`] exist:
+//! RabbitMQ waits for the time-to-live of a queue, and only the levels of [`Retry::levels`] exist:
 //! there an event takes the level of twice the pause with the probability that makes the mean pause
 //! that of the formula. Where the shortest level that holds the pause is longer than that mean, or
 //! the listener has no level of twice the pause, nothing is left to chance.
 
 use super::Failure;
-use crate::domain::{
-    layout::{level_after, wait_levels},
-    listener::Retry,
-};
+use crate::domain::retry::Retry;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -50,7 +47,7 @@ pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> V
         (retry.first.as_millis()).saturating_mul(1 << attempt.min(40)).min(retry.max.as_millis());
     let jitter = f64::from(retry.jitter);
     let pause = Duration::from_millis(plain).mul_f64(1.0 + jitter * random);
-    let own = jittered(retry, level_after(retry, attempt), plain, random);
+    let own = jittered(retry, retry.level_after(attempt), plain, random);
     let level = asked.map_or(own, |asked| own.max(level_for(retry, asked)));
     let not_before = asked.filter(|asked| Duration::from_millis(level) < *asked);
     Verdict::Retry { pause: asked.map_or(pause, |asked| asked.max(pause)), level, not_before }
@@ -61,13 +58,13 @@ pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> V
 #[must_use]
 pub fn level_for(retry: &Retry, pause: Duration) -> u64 {
     let fits = |level: &u64| Duration::from_millis(*level) >= pause;
-    wait_levels(retry).filter(fits).min().unwrap_or_else(|| longest_level(retry))
+    retry.levels().filter(fits).min().unwrap_or_else(|| longest_level(retry))
 }
 
 /// A listener's longest wait level, in milliseconds.
 #[must_use]
 pub fn longest_level(retry: &Retry) -> u64 {
-    wait_levels(retry).max().unwrap_or_default()
+    retry.levels().max().unwrap_or_default()
 }
 
 /// A number from 0 to 1 for [`verdict`].
@@ -81,7 +78,7 @@ pub fn random() -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "pauses are far below 2^52 milliseconds")]
 fn jittered(retry: &Retry, base: u64, plain: u64, random: f64) -> u64 {
     let longer = base * 2;
-    if !wait_levels(retry).any(|level| level == longer) {
+    if !retry.levels().any(|level| level == longer) {
         return base;
     }
     let mean = plain as f64 * (1.0 + f64::from(retry.jitter) / 2.0);
@@ -92,7 +89,7 @@ fn jittered(retry: &Retry, base: u64, plain: u64, random: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{listener::Jitter, span::Span};
+    use crate::domain::{retry::Jitter, span::Span};
 
     fn retry(attempts: u32, first: u64, max: u64, jitter: f64) -> Retry {
         Retry {

@@ -8,6 +8,7 @@ use crate::{
         desired::{Desired, desired},
         drift::{self, DriftKey},
         event::Version,
+        layout::ObjectName,
         name::GroupName,
         plan::Plan,
         repair::{Comparison, Occasion, RepairChoice},
@@ -187,10 +188,9 @@ impl Handle {
     pub fn queue_group(&self, queue: &str) -> Option<GroupName> {
         let layout = self.parts.roster.layout();
         let roster = self.parts.roster.known();
-        let found = roster.listeners().values().find(|configured| {
-            let listener = &configured.listener;
-            layout.work(&listener.bus, &listener.group, configured.generation) == queue
-        });
-        found.map(|configured| configured.listener.group.clone())
+        let Some(ObjectName::Work { bus, queue }) = layout.read(queue) else { return None };
+        let configured = roster.listeners().get(&queue.group)?;
+        let current = configured.generation == queue.generation && configured.listener.bus == bus;
+        current.then_some(queue.group)
     }
 }

@@ -89,7 +89,8 @@ fn read<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, DecodeError> 
 mod tests {
     use super::*;
     use crate::domain::{
-        listener::{Delivery, Mode, Retry},
+        listener::{Delivery, Mode},
+        retry::Retry,
         span::Span,
     };
     use serde_json::json;

@@ -4,7 +4,7 @@ use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
     drift::Object,
-    layout::{Flavor, Layout, wait_levels},
+    layout::{Flavor, Layout},
     listener::{Delivery, ListenerSpec},
     name::BusName,
     roster::{QueueId, Roster},
@@ -76,7 +76,7 @@ pub fn desired(
             continue;
         }
         let queue = layout.work(&listener.bus, &id.group, id.generation);
-        let longest = wait_levels(&listener.retry).max().unwrap_or(0);
+        let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
         // A group that was added again has a return binding to its current queue.
@@ -154,7 +154,7 @@ impl Desired {
         }
         let group = listener.group.as_str();
         self.topology.bindings.insert(Binding::of_queue(&layout.returns(bus), &name, group));
-        for level in wait_levels(&listener.retry) {
+        for level in listener.retry.levels() {
             let wait = layout.wait(bus, level);
             self.topology.add_exchange(layout.exchange(wait.clone(), ExchangeKind::Fanout));
             self.topology.add_queue(layout.wait_queue(bus, level));

@@ -4,10 +4,15 @@
 //! is the name prefix **and** the marker argument, which RabbitMQ stores, returns and never
 //! compares; either alone proves nothing.
 
+mod object_name;
+
+pub use object_name::ObjectName;
+pub(crate) use object_name::{CLUSTER_WORDS, OBJECT_WORDS};
+
 use super::{
     bus::BusDefinition,
     event::Generation,
-    listener::{ListenerSpec, Retry},
+    listener::ListenerSpec,
     name::{BusName, GroupName},
     topology::{Argument, Arguments, Exchange, ExchangeKind, Queue},
 };
@@ -22,8 +27,6 @@ pub const LAYOUT: &str = "x-hearken-layout";
 pub const LAYOUT_VERSION: i64 = 1;
 /// AMQP's limit on names, in bytes (AMQP 0-9-1, short strings).
 pub const MAX_QUEUE_NAME: usize = 255;
-/// The shortest wait level, in milliseconds; each next one is twice as long.
-pub const FIRST_WAIT: u64 = 100;
 
 /// How often RabbitMQ hands an event out again before it parks it. Only a consumer that dies
 /// with the event in hand counts here: a failed event travels through the wait queues instead.
@@ -171,14 +174,15 @@ impl Layout {
     /// Whether a name is one of a bus's wait levels.
     #[must_use]
     pub fn is_wait(&self, bus: &BusName, name: &str) -> bool {
-        name.strip_prefix(&format!("{}.{bus}.wait.", self.prefix))
-            .is_some_and(|level| level.parse::<u64>().is_ok())
+        matches!(self.read(name), Some(ObjectName::Wait { bus: found, .. }) if found == *bus)
     }
 
     /// Whether a queue is a node's own, which comes and goes with its connection.
     #[must_use]
     pub fn is_node_queue(&self, queue: &Queue) -> bool {
-        queue.exclusive && self.owns(&queue.name, &queue.arguments) && queue.name.contains(".node.")
+        queue.exclusive
+            && self.owns(&queue.name, &queue.arguments)
+            && matches!(self.read(&queue.name), Some(ObjectName::Node { .. }))
     }
 
     /// Checks that a listener's queue name fits.
@@ -279,35 +283,10 @@ impl Layout {
     }
 }
 
-/// The wait level, in milliseconds, for the pause before retry `attempt` (the first is 0): the
-/// smallest level that is not shorter than the pause.
-#[must_use]
-fn wait_level(retry: &Retry, attempt: u32) -> u64 {
-    let pause =
-        retry.first.as_millis().saturating_mul(1 << attempt.min(40)).min(retry.max.as_millis());
-    let mut level = FIRST_WAIT;
-    while level < pause {
-        level *= 2;
-    }
-    level
-}
-
-/// The wait level after an execution that failed: that of the retry's pause, and the listener's
-/// longest when its attempts are used up.
-#[must_use]
-pub fn level_after(retry: &Retry, attempt: u32) -> u64 {
-    wait_level(retry, if attempt < retry.attempts { attempt } else { u32::MAX })
-}
-
-/// The wait levels a listener can use.
-pub fn wait_levels(retry: &Retry) -> impl Iterator<Item = u64> {
-    (0..=retry.attempts).map(|attempt| level_after(retry, attempt))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{listener::tests::listener, span::Span};
+    use crate::domain::listener::tests::listener;
 
     fn layout() -> Layout {
         Layout { prefix: "hearken".into(), ..Layout::default() }
@@ -329,20 +308,6 @@ mod tests {
         assert_eq!(layout().fits(&long), Ok(()));
         long.bus = BusName::parse("b".repeat(60)).unwrap();
         assert_eq!(layout().fits(&long).unwrap_err().bytes, 7 + 1 + 60 + 6 + 200 + 2 + 10);
-    }
-
-    #[test]
-    fn wait_levels_double_and_stop_at_the_longest_pause() {
-        let retry = Retry {
-            attempts: 5,
-            first: Span::from_millis(150),
-            max: Span::from_millis(500),
-            ..Retry::default()
-        };
-        assert_eq!(wait_levels(&retry).collect::<Vec<_>>(), [200, 400, 800, 800, 800, 800]);
-        let short = Retry { attempts: 1, ..retry };
-        assert_eq!(wait_levels(&short).collect::<Vec<_>>(), [200, 800]);
-        assert_eq!(level_after(&Retry::default(), 8), 12_800);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     dead_letter::is_reserved,
     name::{BusName, ClassName, GroupName},
+    retry::Retry,
     span::Span,
 };
 use serde::{Deserialize, Serialize};
@@ -39,72 +40,6 @@ pub enum Mode {
     /// Dispatch does not wait.
     #[default]
     Async,
-}
-
-/// The largest share of a pause that is added to it at random, so that events that failed together
-/// do not all come back together. Written as a number from 0 to 1, with two digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Jitter {
-    percent: u8,
-}
-
-/// A share of a pause that is none.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("{0} is not between 0 and 1")]
-pub struct JitterError(f64);
-
-impl Default for Jitter {
-    fn default() -> Self {
-        Self { percent: 50 }
-    }
-}
-
-impl TryFrom<f64> for Jitter {
-    type Error = JitterError;
-    fn try_from(share: f64) -> Result<Self, JitterError> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(JitterError(share));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 100"
-        )]
-        Ok(Self { percent: (share * 100.0).round() as u8 })
-    }
-}
-
-impl From<Jitter> for f64 {
-    fn from(jitter: Jitter) -> Self {
-        Self::from(jitter.percent) / 100.0
-    }
-}
-
-/// When a failed event is tried again: `first`, then twice as long each time, never above `max`,
-/// and up to `jitter` of that longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retry {
-    /// Retries after the first execution.
-    pub attempts: u32,
-    /// The pause before the first retry.
-    pub first: Span,
-    /// The longest pause, before the jitter.
-    pub max: Span,
-    /// How much longer a pause may be.
-    pub jitter: Jitter,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            attempts: 8,
-            first: Span::from_millis(100),
-            max: Span::from_secs(10),
-            jitter: Jitter::default(),
-        }
-    }
 }
 
 /// A configured consumer of a bus. Never changed in place: remove it, then add it (ADR 35).
@@ -248,15 +183,6 @@ pub(crate) mod tests {
         assert_eq!(wrong.check().unwrap_err().field, "timeout");
         for group in ["history", "parked", "dispatch-failure"] {
             assert_eq!(listener(group).check().unwrap_err().field, "group");
-        }
-    }
-
-    #[test]
-    fn jitter_is_a_share_of_the_pause() {
-        let retry: Retry = serde_json::from_str(r#"{"jitter":0.25}"#).unwrap();
-        assert_eq!(f64::from(retry.jitter).to_string(), "0.25");
-        for wrong in [-0.1, 1.1, f64::NAN] {
-            assert!(Jitter::try_from(wrong).is_err());
         }
     }
 

@@ -4,6 +4,7 @@
 //! purpose: a name that is safe in a shell, a URL path and a RabbitMQ pattern at the same time
 //! never needs escaping anywhere.
 
+use super::layout::{CLUSTER_WORDS, OBJECT_WORDS};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,21 +12,53 @@ use std::fmt;
 /// (AMQP 0-9-1, section 4.2.5.3, short strings); [`super::layout::Layout::fits`] checks that sum.
 pub const MAX_NAME: usize = 200;
 
-/// Why a text is not a name.
+/// A text that is not a name, with the reason and a description of a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{kind} name {value:?} is not valid: {problem}; a name has 1 to {MAX_NAME} characters, starts with a letter or a digit, and goes on with letters, digits, '.', '_', '$' or '-'"
-)]
+#[error("{kind} name {value:?} is not valid: {problem}")]
 pub struct NameError {
     /// What was being named: `group`, `bus`, `class`.
     pub kind: &'static str,
     /// The refused text, shortened to what a log line can hold.
     pub value: String,
-    /// What is wrong with it.
-    pub problem: &'static str,
+    /// The reason.
+    pub problem: NameProblem,
 }
 
-fn check(kind: &'static str, text: &str) -> Result<(), NameError> {
+/// The reason why a text is not a name. Displayed with a description of what would be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameProblem {
+    /// The text does not have the form of a name.
+    #[error(
+        "{0}; a name has 1 to {MAX_NAME} characters, starts with a letter or a digit, and goes on with letters, digits, '.', '_', '$' or '-'"
+    )]
+    Form(&'static str),
+    /// A part of a bus name is a word that stands after the bus in the names of queues and
+    /// exchanges.
+    #[error(
+        "{0:?} between its dots is reserved: it stands after the bus in the names of queues and exchanges, so two buses could get the same queue; choose a name without the parts {words}",
+        words = OBJECT_WORDS.join(", ")
+    )]
+    ObjectWord(&'static str),
+    /// A bus name begins with a word that stands in the place of a bus in the names of queues and
+    /// exchanges.
+    #[error(
+        "{0:?} at its beginning is reserved: it stands in the place of the bus in the names of hearken's own exchanges and queues; choose a name that begins with another word than {words}",
+        words = CLUSTER_WORDS.join(" or ")
+    )]
+    ClusterWord(&'static str),
+}
+
+fn check(
+    kind: &'static str,
+    text: &str,
+    rules: &[fn(&str) -> Option<NameProblem>],
+) -> Result<(), NameError> {
+    let Some(problem) = rules.iter().find_map(|rule| rule(text)) else { return Ok(()) };
+    let value = text.chars().take(80).collect();
+    Err(NameError { kind, value, problem })
+}
+
+fn wrong_form(text: &str) -> Option<NameProblem> {
     let bytes = text.as_bytes();
     let problem = if bytes.is_empty() {
         "it is empty"
@@ -38,14 +71,20 @@ fn check(kind: &'static str, text: &str) -> Result<(), NameError> {
     } else if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._$-".contains(b)) {
         "it has a character that names cannot have"
     } else {
-        return Ok(());
+        return None;
     };
-    let value = text.chars().take(80).collect();
-    Err(NameError { kind, value, problem })
+    Some(NameProblem::Form(problem))
+}
+
+/// A word in a bus name that would give two objects the same name on the broker.
+fn reserved_word(text: &str) -> Option<NameProblem> {
+    let cluster = CLUSTER_WORDS.into_iter().find(|word| text.split('.').next() == Some(word));
+    let object = || OBJECT_WORDS.into_iter().find(|word| text.split('.').any(|part| part == *word));
+    cluster.map(NameProblem::ClusterWord).or_else(|| object().map(NameProblem::ObjectWord))
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $kind:literal) => {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, [$($rule:ident),+]) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -58,7 +97,7 @@ macro_rules! name {
             /// [`NameError`] names the text, what is wrong with it, and what a name looks like.
             pub fn parse(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
-                check($kind, &text)?;
+                check($kind, &text, &[$($rule),+])?;
                 Ok(Self(text))
             }
 
@@ -100,17 +139,21 @@ macro_rules! name {
 name!(
     /// A listener's identity: unique in the roster, part of its work queue's name.
     GroupName,
-    "group"
+    "group",
+    [wrong_form]
 );
 name!(
-    /// A named event bus. Buses share nothing.
+    /// A named event bus. Buses share nothing. The name has none of the words that stand around it
+    /// in the names of queues and exchanges, so [`super::layout::Layout::read`] finds where it ends.
     BusName,
-    "bus"
+    "bus",
+    [wrong_form, reserved_word]
 );
 name!(
     /// What a node instantiates a listener from.
     ClassName,
-    "class"
+    "class",
+    [wrong_form]
 );
 
 /// Names an entity that somebody follows: a mailbox, an account. It is a routing key, so it has 1
@@ -204,7 +247,35 @@ mod tests {
             ("with space", "it has a character that names cannot have"),
             ("naïve", "it has a character that names cannot have"),
         ] {
-            assert_eq!(BusName::parse(text).unwrap_err().problem, problem, "{text:?}");
+            let error = BusName::parse(text).unwrap_err();
+            assert_eq!(error.problem, NameProblem::Form(problem), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_bus_name_that_would_share_a_name_on_the_broker_is_refused() {
+        for (text, word) in [
+            ("x.keys", "keys"),
+            ("return", "return"),
+            ("a.parked.b", "parked"),
+            ("a.wait.100", "wait"),
+            ("a.work.x", "work"),
+            ("a.node", "node"),
+            ("shared", "shared"),
+        ] {
+            let error = BusName::parse(text).unwrap_err();
+            assert_eq!(error.problem, NameProblem::ObjectWord(word), "{text:?}");
+            assert!(error.to_string().contains(&format!("{word:?} between its dots is reserved")));
+        }
+        for (text, word) in [("meta", "meta"), ("push.stream", "push")] {
+            let error = BusName::parse(text).unwrap_err();
+            assert_eq!(error.problem, NameProblem::ClusterWord(word), "{text:?}");
+        }
+        for text in ["working", "a.keysx", "Meta", "metadata", "a.meta", "mail.push", "a.v1"] {
+            assert_eq!(BusName::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["x.work.y", "keys", "meta"] {
+            assert_eq!(GroupName::parse(text).unwrap().as_str(), text);
         }
     }
 

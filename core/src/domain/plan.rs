@@ -14,6 +14,7 @@ pub use remedy::from_drift;
 use super::{
     desired::Desired,
     drift::{Object, ObjectKind},
+    layout::{Layout, ObjectName},
     topology::{Argument, Binding, Exchange, Queue},
 };
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,12 @@ impl Plan {
     /// that replaces the unbound queue is neither in `bound` nor bound by this plan. This happens
     /// when a foreign queue has the name of the new queue.
     #[must_use]
-    pub fn without_stranding(mut self, desired: &Desired, bound: &BTreeSet<Binding>) -> Self {
+    pub fn without_stranding(
+        mut self,
+        layout: &Layout,
+        desired: &Desired,
+        bound: &BTreeSet<Binding>,
+    ) -> Self {
         let binds: BTreeSet<Binding> = (self.steps.iter())
             .filter_map(|step| match &step.action {
                 Action::Bind(binding) => Some(binding.clone()),
@@ -182,7 +188,8 @@ impl Plan {
             .collect();
         let replaced = |old: &Binding| {
             let mut successors = desired.topology.bindings.iter().filter(|new| {
-                new.source == old.source && stem(&new.destination) == stem(&old.destination)
+                new.source == old.source
+                    && serve_one_group(layout, &new.destination, &old.destination)
             });
             successors.all(|new| bound.contains(new) || binds.contains(new))
         };
@@ -194,9 +201,13 @@ impl Plan {
     }
 }
 
-/// Name of a queue without its generation. It is the same for all queues of a group on a bus.
-fn stem(queue: &str) -> &str {
-    queue.rsplit_once(".v").map_or(queue, |(stem, _)| stem)
+/// Whether two queues are the same queue, or work queues of one group on one bus.
+fn serve_one_group(layout: &Layout, one: &str, other: &str) -> bool {
+    let group = |name| match layout.read(name)? {
+        ObjectName::Work { bus, queue } => Some((bus, queue.group)),
+        _ => None,
+    };
+    one == other || group(one).is_some_and(|served| group(other) == Some(served))
 }
 
 #[cfg(test)]

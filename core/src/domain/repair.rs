@@ -135,7 +135,7 @@ impl<'a> Comparison<'a> {
         let (planned, left): (Vec<_>, Vec<_>) = (self.drift.iter().cloned())
             .partition(|drift| !drift.is_repairable() || choice.chooses(drift));
         let plan = plan::from_drift(&planned, self.desired)
-            .without_stranding(self.desired, &self.observed.bindings);
+            .without_stranding(self.layout, self.desired, &self.observed.bindings);
         plan::check(&plan, self.layout, self.desired, self.observed)?;
         let unconfirmed = choice.waits_for_belief() && left.iter().any(Drift::is_wrong);
         Ok(Repair { plan, unconfirmed })
@@ -155,7 +155,7 @@ pub fn accelerate(
 ) -> Result<Plan, Violation> {
     let mut plan = plan::between(applied, desired);
     plan.steps.retain(|step| !touches(&step.action, foreign));
-    let plan = plan.without_stranding(desired, &applied.topology.bindings);
+    let plan = plan.without_stranding(layout, desired, &applied.topology.bindings);
     match plan::check(&plan, layout, desired, &Topology::default()) {
         // A binding that leads to a foreign queue was left out on purpose.
         Ok(()) | Err(Violation::Unbound { .. }) => Ok(plan),

@@ -4,8 +4,9 @@ use super::view::{ListenerView, configured_by};
 use crate::{
     domain::{
         command::Command,
-        listener::{ListenerSpec, Retry, default_concurrency, default_timeout},
+        listener::{ListenerSpec, default_concurrency, default_timeout},
         name::{BusName, ClassName, GroupName},
+        retry::Retry,
     },
     http::{
         App,

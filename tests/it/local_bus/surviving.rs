@@ -93,7 +93,7 @@ fn a_process_that_dies_while_events_are_given_up_loses_none_and_keeps_none_twice
     const EVENTS: usize = 60;
     let folder = tempfile::tempdir().unwrap();
     let listener = ListenerSpec {
-        retry: hearken::domain::listener::Retry {
+        retry: hearken::domain::retry::Retry {
             attempts: 1,
             first: Span::from_millis(100),
             max: Span::from_millis(100),

@@ -4,7 +4,7 @@ use super::{Drift, DriftKind, Object, Remedy};
 use crate::domain::{
     command::Pending,
     desired::Desired,
-    layout::Layout,
+    layout::{Layout, ObjectName},
     topology::{Argument, Arguments, Destination, Exchange, Queue, Topology},
 };
 
@@ -69,7 +69,7 @@ fn queues(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut V
                 let (kind, remedy) = if !layout.owns(name, &present.arguments) {
                     (DriftKind::Foreign, Remedy::Report)
                 } else if !same_queue(expected, present) {
-                    let works = name.contains(".work.");
+                    let works = matches!(layout.read(name), Some(ObjectName::Work { .. }));
                     (DriftKind::Divergent, if works { Remedy::Migrate } else { Remedy::Report })
                 } else if present.policy.is_some() {
                     (DriftKind::Divergent, Remedy::Report)

@@ -196,7 +196,8 @@ fn a_group_whose_new_queue_cannot_be_bound_keeps_its_old_one() {
     let mut observed = desired_of(&events[..1]).topology;
     let unbinds = |observed: &Topology| {
         let drift = drift::between(&layout(), &desired, observed);
-        let plan = from_drift(&drift, &desired).without_stranding(&desired, &observed.bindings);
+        let plan =
+            from_drift(&drift, &desired).without_stranding(&layout(), &desired, &observed.bindings);
         plan.steps.iter().filter(|step| step.action.verb() == "unbind").count()
     };
     assert_eq!(unbinds(&observed), 2, "the old queue gives way to the new one");

@@ -7,7 +7,7 @@
 
 use super::super::headers::{self, ERROR, GROUP};
 use crate::domain::{
-    layout::{DELIVERY_LIMIT, Layout},
+    layout::{DELIVERY_LIMIT, Layout, ObjectName},
     name::{BusName, GroupName},
 };
 use lapin::{
@@ -87,10 +87,10 @@ fn text(table: &FieldTable, name: &str) -> Option<String> {
 
 /// The group whose work queue it is.
 fn worked(layout: &Layout, bus: &BusName, queue: &str) -> Option<GroupName> {
-    let rest = queue.strip_prefix(&format!("{}.{bus}.work.", layout.prefix))?;
-    let (group, generation) = rest.rsplit_once(".v")?;
-    generation.parse::<u32>().ok()?;
-    GroupName::parse(group).ok()
+    match layout.read(queue)? {
+        ObjectName::Work { bus: of, queue } if of == *bus => Some(queue.group),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
