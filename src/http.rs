@@ -1,8 +1,9 @@
-//! The REST interface. This page is its map; each resource has a file.
+//! The REST interface. This file lists all routes; each resource has a file of its own.
 //!
-//! A request changes intent and may wait for its effect; nothing in here talks to the broker. What
-//! a call takes and answers is written beside its handler, becomes `openapi.yaml`, and is held
-//! against a running server by the contract test.
+//! A request changes the roster and may wait until the broker follows. A request changes nothing on
+//! the broker, and reads the broker through the reconciler only. The parameters and answers of a
+//! call are documented beside its handler. `openapi.yaml` is generated from this documentation, and
+//! the contract test compares it with a running server.
 
 pub mod auth;
 pub mod body;
@@ -29,48 +30,52 @@ pub use auth::{TokenError, Tokens};
 pub use serve::serve;
 
 use crate::{
-    bus::EventBus, dispatch::Dispatcher, health::Health, listeners::Catalog, metrics::Metrics,
-    node, reconcile, roster::RosterService, store::Store, tasks::Tasks,
+    bus::EventBus, clock::Clock, dispatch::Dispatcher, health::Health, listeners::Catalog,
+    metrics::Metrics, node, reconcile, roster::RosterService, store::Store, tasks::Tasks,
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
-use parameters::Known;
+use document::Access;
+use envelope::Meter;
+use parameters::KnownParameters;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What the handlers work with.
+/// Services that the handlers call.
 pub struct App {
-    /// The database.
+    /// Database of the node.
     pub store: Store,
-    /// The roster.
+    /// Roster of the cluster.
     pub roster: Arc<RosterService>,
-    /// The way to the reconciler.
+    /// Handle of the reconciler, the only way to the broker.
     pub reconciler: reconcile::Handle,
-    /// Where events go.
+    /// Event bus on which clients of notification streams are registered.
     pub bus: Arc<dyn EventBus>,
-    /// Takes events.
+    /// Dispatcher that publishes events.
     pub dispatcher: Dispatcher,
-    /// The classes this node knows.
+    /// Classes that this node knows.
     pub catalog: Catalog,
-    /// Longer work.
+    /// Tasks that run beside requests.
     pub tasks: Tasks,
-    /// The components' state.
+    /// Health checks of the components.
     pub health: Health,
-    /// This node.
+    /// State of this node.
     pub node: node::Handle,
-    /// Counters.
+    /// Metrics of this node.
     pub metrics: Arc<Metrics>,
-    /// Who may ask.
+    /// Bearer tokens that are accepted.
     pub tokens: Tokens,
-    /// Ends streams and waits when the node stops.
+    /// Source of time.
+    pub clock: Clock,
+    /// Ends streams and waiting requests when the node stops.
     pub stop: CancellationToken,
 }
 
 type Routes = OpenApiRouter<Arc<App>>;
 
-/// What everybody may call.
-fn open() -> Routes {
+/// Calls that need no token.
+fn open_routes() -> Routes {
     OpenApiRouter::with_openapi(document::start())
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
@@ -82,8 +87,8 @@ fn open() -> Routes {
         .routes(routes!(document::explain))
 }
 
-/// What needs a token.
-fn guarded() -> Routes {
+/// Calls that need a token.
+fn guarded_routes() -> Routes {
     OpenApiRouter::with_openapi(document::start())
         .routes(routes!(listeners::list, listeners::add))
         .routes(routes!(listeners::show, listeners::remove))
@@ -111,20 +116,28 @@ fn guarded() -> Routes {
         .routes(routes!(tasks::wait))
 }
 
-/// The routes without and with a token, and the document of both.
-fn parts() -> (Router<Arc<App>>, Router<Arc<App>>, OpenApi) {
-    let (open, mut document) = open().split_for_parts();
-    let (guarded, mut rest) = guarded().split_for_parts();
-    document::complete(&mut document, false);
-    document::complete(&mut rest, true);
-    document.merge(rest);
-    (open, guarded, document)
+/// Routes of the interface, and the document that describes them.
+struct Interface {
+    open: Router<Arc<App>>,
+    guarded: Router<Arc<App>>,
+    document: OpenApi,
 }
 
-/// The whole interface.
+impl Interface {
+    fn assemble() -> Self {
+        let (open, mut document) = open_routes().split_for_parts();
+        let (guarded, mut guarded_document) = guarded_routes().split_for_parts();
+        document::complete(&mut document, Access::Open);
+        document::complete(&mut guarded_document, Access::Guarded);
+        document.merge(guarded_document);
+        Self { open, guarded, document }
+    }
+}
+
+/// Router of the whole interface.
 pub fn router(app: Arc<App>) -> Router {
-    let (open, guarded, document) = parts();
-    let known = Arc::new(Known::of(&document));
+    let Interface { open, guarded, document } = Interface::assemble();
+    let known = Arc::new(KnownParameters::from_document(&document));
     let guard = from_fn_with_state(app.tokens.clone(), auth::guard);
     let check = from_fn_with_state(known, parameters::check);
     open.route_layer(check.clone())
@@ -132,17 +145,17 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(envelope::not_found)
         .method_not_allowed_fallback(envelope::method_not_allowed)
         .layer(DefaultBodyLimit::max(body::LIMIT))
-        .layer(from_fn_with_state(Arc::clone(&app.metrics), envelope::wrap))
+        .layer(from_fn_with_state(Meter::new(&app), envelope::wrap))
         .with_state(app)
 }
 
-/// The contract.
+/// The contract document.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    parts().2
+    Interface::assemble().document
 }
 
-/// The contract as `openapi.yaml` has it.
+/// The contract document as YAML: the content of `openapi.yaml`.
 ///
 /// # Panics
 /// Never: the document is plain data.

@@ -12,6 +12,7 @@ use crate::{
         local::{LocalBus, Occupancy},
         rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
+    clock::Clock,
     config::{self, Cluster},
     dispatch::Dispatcher,
     domain::{
@@ -196,6 +197,7 @@ impl Node {
             node: handle.clone(),
             metrics: Arc::clone(metrics),
             tokens,
+            clock: Clock::system(),
             stop: stops.http.clone(),
         });
         let running = TaskTracker::new();

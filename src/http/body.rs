@@ -75,7 +75,7 @@ impl Fields {
     ///
     /// # Errors
     /// When the content type is another, or the body is not a JSON object.
-    pub fn of(headers: &HeaderMap, body: &Body) -> Result<Self, Problem> {
+    pub fn from_body(headers: &HeaderMap, body: &Body) -> Result<Self, Problem> {
         let content_type = content_type(headers)?.unwrap_or("application/json");
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
@@ -231,7 +231,7 @@ mod tests {
     use serde_json::json;
 
     fn fields(body: &'static str) -> Result<Fields, Problem> {
-        Fields::of(&HeaderMap::new(), &Body(Bytes::from_static(body.as_bytes())))
+        Fields::from_body(&HeaderMap::new(), &Body(Bytes::from_static(body.as_bytes())))
     }
 
     fn member(problem: &Problem, name: &str) -> Value {
@@ -280,8 +280,11 @@ mod tests {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=utf-8"),
         );
-        assert!(Fields::of(&headers, &body).is_ok());
+        assert!(Fields::from_body(&headers, &body).is_ok());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        assert_eq!(Fields::of(&headers, &body).unwrap_err().kind(), &kinds::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(
+            Fields::from_body(&headers, &body).unwrap_err().kind(),
+            &kinds::UNSUPPORTED_MEDIA_TYPE
+        );
     }
 }

@@ -23,7 +23,7 @@ pub struct ClassView {
     #[schema(value_type = String, example = "log")]
     class: ClassName,
     /// Where it comes from.
-    #[schema(value_type = schema::ClassSource)]
+    #[schema(value_type = schema::ClassSourceSchema)]
     source: Source,
     /// What it does.
     description: String,

@@ -25,7 +25,7 @@ use axum::{
     http::header,
     response::{AppendHeaders, IntoResponse, Response},
 };
-use filter::{Group, InsertionId};
+use filter::{GroupSegment, InsertionIdSegment};
 use serde::Serialize;
 use std::sync::Arc;
 use url::form_urlencoded;
@@ -91,7 +91,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    Segment(InsertionId(id)): Segment<InsertionId>,
+    Segment(InsertionIdSegment(id)): Segment<InsertionIdSegment>,
 ) -> Result<Json<DeadLetterView>, Problem> {
     let (letter, _) = app.store.dead_letter(id).await?.ok_or_else(|| unknown(id))?;
     Ok(Json(letter.into()))
@@ -133,7 +133,7 @@ pub(crate) async fn groups(State(app): State<Arc<App>>) -> Result<Json<Vec<Strin
 )]
 pub(crate) async fn ids(
     State(app): State<Arc<App>>,
-    Segment(Group(group)): Segment<Group>,
+    Segment(GroupSegment(group)): Segment<GroupSegment>,
     query: Query,
 ) -> Result<Response, Problem> {
     let mut filter = filter::read(&query)?;
@@ -175,7 +175,10 @@ pub(crate) async fn ids(
 )]
 pub(crate) async fn event(
     State(app): State<Arc<App>>,
-    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
+    Segments(GroupSegment(group), InsertionIdSegment(id)): Segments<
+        GroupSegment,
+        InsertionIdSegment,
+    >,
 ) -> Result<Response, Problem> {
     let (letter, body) = entry(&app, &group, id).await?;
     let (content_type, body) = own_form(letter.content_type.as_deref(), body);
@@ -194,7 +197,10 @@ pub(crate) async fn event(
 )]
 pub(crate) async fn details(
     State(app): State<Arc<App>>,
-    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
+    Segments(GroupSegment(group), InsertionIdSegment(id)): Segments<
+        GroupSegment,
+        InsertionIdSegment,
+    >,
 ) -> Result<Json<DeadLetterView>, Problem> {
     Ok(Json(entry(&app, &group, id).await?.0.into()))
 }

@@ -4,7 +4,7 @@ use super::{
     parameters::Segment,
     problem::{
         PROBLEM_JSON, Problem,
-        kinds::{self, Kind},
+        kinds::{self, ProblemKind},
     },
 };
 use axum::{http::header, response::IntoResponse};
@@ -86,8 +86,19 @@ pub fn start() -> OpenApi {
     OpenApiBuilder::new().info(info.build()).tags(Some(tags)).components(Some(components)).build()
 }
 
-/// Completes the operations of a router: what every call may answer, and whether it needs a token.
-pub fn complete(document: &mut OpenApi, guarded: bool) {
+/// Whether a call needs a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The call needs no token.
+    Open,
+    /// The call needs a token.
+    Guarded,
+}
+
+/// Completes the operations of a router: adds the problems that every call may answer, and whether
+/// a call needs a token.
+pub fn complete(document: &mut OpenApi, access: Access) {
+    let guarded = access == Access::Guarded;
     for item in document.paths.paths.values_mut() {
         let PathItem { get, post, delete, .. } = item;
         for (operation, writes) in [(get, false), (post, true), (delete, true)] {
@@ -101,7 +112,7 @@ pub fn complete(document: &mut OpenApi, guarded: bool) {
             kinds.extend(guarded.then_some(&kinds::UNAUTHORIZED));
             kinds.extend((guarded && writes).then_some(&kinds::FORBIDDEN));
             kinds.extend(listed(operation));
-            let mut by_status: BTreeMap<u16, Vec<&Kind>> = BTreeMap::new();
+            let mut by_status: BTreeMap<u16, Vec<&ProblemKind>> = BTreeMap::new();
             for kind in kinds {
                 by_status.entry(kind.status).or_default().push(kind);
             }
@@ -113,7 +124,7 @@ pub fn complete(document: &mut OpenApi, guarded: bool) {
 }
 
 /// The problems that an operation lists.
-fn listed(operation: &mut Operation) -> Vec<&'static Kind> {
+fn listed(operation: &mut Operation) -> Vec<&'static ProblemKind> {
     let Some(mut extensions) = operation.extensions.take() else { return Vec::new() };
     let slugs = extensions.remove(PROBLEMS).unwrap_or_default();
     let find = |slug: &Value| kinds::ALL.iter().copied().find(|kind| *slug == kind.slug);
@@ -125,7 +136,7 @@ fn listed(operation: &mut Operation) -> Vec<&'static Kind> {
 }
 
 /// Documents that an operation may answer these problems, beside what it answers else.
-fn answer(operation: &mut Operation, status: u16, kinds: &[&Kind]) {
+fn answer(operation: &mut Operation, status: u16, kinds: &[&ProblemKind]) {
     let entry = operation.responses.responses.entry(status.to_string());
     match (entry, kinds) {
         (Entry::Vacant(free), [kind]) => {
@@ -140,7 +151,7 @@ fn answer(operation: &mut Operation, status: u16, kinds: &[&Kind]) {
     }
 }
 
-fn describe(response: &mut Response, kinds: &[&Kind]) {
+fn describe(response: &mut Response, kinds: &[&ProblemKind]) {
     let mut content = Content::new(Some(Ref::from_schema_name("Problem")));
     for kind in kinds {
         if !response.description.is_empty() {
@@ -154,7 +165,7 @@ fn describe(response: &mut Response, kinds: &[&Kind]) {
 }
 
 /// What a client sees of a kind of problem.
-fn example(kind: &'static Kind) -> Example {
+fn example(kind: &'static ProblemKind) -> Example {
     let body = Problem::new(kind, kind.meaning).body("0199c0de-0000-7000-8000-000000000000");
     ExampleBuilder::new().summary(kind.title).value(Some(body)).build()
 }

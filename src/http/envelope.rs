@@ -1,10 +1,10 @@
-//! What every request goes through: an id, a span, and a last line of defence.
+//! The outermost layer of every request: request id, log span, metrics and the writing of problems.
 //!
-//! The outermost layer. Whatever happens inside, the answer has an `X-Request-Id`; a panic and a
-//! [`Problem`] become problem+json; a failure of ours is logged once, with the id.
+//! Every answer has an `X-Request-Id`. A [`Problem`] and a panic of a handler are written as
+//! problem+json. A failure of hearken itself is logged once, with the request id.
 
-use super::problem::Problem;
-use crate::metrics::Metrics;
+use super::{App, problem::Problem};
+use crate::{clock::Clock, metrics::Metrics};
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
@@ -12,24 +12,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 use tracing::Instrument;
 use uuid::Uuid;
 
-/// The header that names a request.
+/// Header with the id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest request id taken from a client.
+/// Length of the longest request id that is accepted from a client, in bytes.
 const LONGEST_ID: usize = 100;
 
-/// A request's id, as the log and the roster's history have it.
+/// Id of a request, as the log and the roster's history record it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
 impl RequestId {
-    /// The client's own id where it is short and plain enough for a URN and a log line, else a
-    /// new one.
-    fn of(headers: &HeaderMap) -> Self {
+    /// The client's id if it is short and plain enough for a URN and a log line, otherwise a new
+    /// id.
+    fn from_headers(headers: &HeaderMap) -> Self {
         let plain = |id: &&str| {
             (1..=LONGEST_ID).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:-".contains(&b))
@@ -39,50 +39,60 @@ impl RequestId {
     }
 }
 
-/// Wraps a request.
-pub(crate) async fn wrap(
-    State(metrics): State<Arc<Metrics>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let began = Instant::now();
-    let id = RequestId::of(request.headers());
+/// What the envelope measures requests with.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Meter {
+    pub(crate) fn new(app: &App) -> Self {
+        Self { metrics: Arc::clone(&app.metrics), clock: app.clock.clone() }
+    }
+}
+
+/// Runs a request inside the envelope.
+pub(crate) async fn wrap(State(meter): State<Meter>, mut request: Request, next: Next) -> Response {
+    let began = meter.clock.monotonic();
+    let id = RequestId::from_headers(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", id = %id.0, %method, path = request.uri().path());
     request.extensions_mut().insert(id.clone());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
-    let inner = answered.await.unwrap_or_else(|panic| panicked(&*panic).into_response());
-    let mut response = span.in_scope(|| written(inner, &id));
+    let inner = answered.await.unwrap_or_else(|panic| problem_of_panic(&*panic).into_response());
+    let mut response = span.in_scope(|| write_problem(inner, &id));
     let value = HeaderValue::from_str(&id.0).expect("an id is plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
-    metrics.http(route, metered(&method), status, began.elapsed());
+    meter.metrics.http(route, method_label(&method), status, meter.clock.elapsed(began));
     response
 }
 
-/// A method as a metric's label: any other than those in use is one, so that nobody can make labels.
-fn metered(method: &Method) -> &str {
+/// Label of a method in the metrics. All methods that no call takes share one label, so that a
+/// client cannot create labels.
+fn method_label(method: &Method) -> &str {
     let used = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
     if used.contains(method) { method.as_str() } else { "other" }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Problem {
+fn problem_of_panic(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     Problem::internal(format!("panicked: {}", text.as_deref().unwrap_or("without a message")))
 }
 
-/// Writes the problem that a handler left, keeping the headers the router added (`Allow`).
-fn written(inner: Response, id: &RequestId) -> Response {
+/// Writes the problem that a handler returned. Keeps the headers that the router added (`Allow`).
+fn write_problem(inner: Response, id: &RequestId) -> Response {
     let Some(problem) = inner.extensions().get::<Problem>() else { return inner };
     let kind = problem.kind();
     match (kind.status, problem.cause()) {
         (500, cause) => tracing::error!(
             problem = kind.slug,
             cause,
-            "a request failed inside: {}",
+            "a request failed inside hearken: {}",
             cause.unwrap_or(problem.detail())
         ),
         (501.., Some(cause)) => {
@@ -99,12 +109,12 @@ fn written(inner: Response, id: &RequestId) -> Response {
     answer
 }
 
-/// The answer where no route matches; the detail is James's.
+/// Answer when no route matches. The detail has James's wording.
 pub(crate) async fn not_found(method: Method, uri: Uri) -> Problem {
     Problem::new(&super::problem::kinds::NOT_FOUND, format!("{method} {uri} can not be found"))
 }
 
-/// The answer where a route matches and its method does not. The router adds `Allow`.
+/// Answer when a route matches but not with this method. The router adds `Allow`.
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     let detail = format!(
         "{} does not take {method}; the Allow header names the methods it takes",
@@ -123,7 +133,7 @@ mod tests {
     fn id_of(value: &str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_str(value).unwrap());
-        RequestId::of(&headers).0
+        RequestId::from_headers(&headers).0
     }
 
     async fn boom() -> &'static str {
@@ -134,13 +144,14 @@ mod tests {
         Problem::new(&kinds::NOT_CONFIGURED, "no listener a").with("group", "a")
     }
 
-    async fn asked(method: Method, path: &str) -> (Response, serde_json::Value) {
+    async fn answer_to(method: Method, path: &str) -> (Response, serde_json::Value) {
+        let meter = Meter { metrics: Arc::new(Metrics::default()), clock: Clock::system() };
         let router: Router = Router::new()
             .route("/boom", get(boom))
             .route("/refuse", get(refuse))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
-            .layer(from_fn_with_state(Arc::new(Metrics::default()), wrap));
+            .layer(from_fn_with_state(meter, wrap));
         let request = Request::builder().method(method).uri(path).header(REQUEST_ID, "r1");
         let answer =
             router.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
@@ -151,8 +162,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_problem_that_does_not_tell_it() {
-        let (answer, body) = asked(Method::GET, "/boom").await;
+    async fn a_panic_is_answered_as_a_problem_without_its_message() {
+        let (answer, body) = answer_to(Method::GET, "/boom").await;
         assert_eq!((answer.status().as_u16(), &body["type"]), (500, &"/problems/internal".into()));
         assert_eq!(body["instance"], "urn:request:r1");
         assert!(!body.to_string().contains("secret"), "{body}");
@@ -160,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_answer_has_the_requests_id_and_every_problem_names_it() {
-        let (answer, body) = asked(Method::GET, "/refuse").await;
+        let (answer, body) = answer_to(Method::GET, "/refuse").await;
         assert_eq!(answer.headers()[REQUEST_ID], "r1");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         assert_eq!((&body["group"], &body["instance"]), (&"a".into(), &"urn:request:r1".into()));
@@ -168,13 +179,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_and_a_method_that_are_none_are_problems_too() {
-        let (answer, body) = asked(Method::GET, "/nowhere?x=1").await;
+    async fn an_unknown_path_and_an_unsupported_method_are_problems() {
+        let (answer, body) = answer_to(Method::GET, "/nowhere?x=1").await;
         assert_eq!(
             (answer.status().as_u16(), &body["detail"]),
             (404, &"GET /nowhere?x=1 can not be found".into())
         );
-        let (answer, body) = asked(Method::PUT, "/refuse").await;
+        let (answer, body) = answer_to(Method::PUT, "/refuse").await;
         assert_eq!(
             (answer.status().as_u16(), &body["type"]),
             (405, &"/problems/method-not-allowed".into())

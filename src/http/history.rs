@@ -48,7 +48,7 @@ pub struct HistoryEvent {
     group: GroupName,
     /// The listener, where one was added.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::Settings>, nullable = false)]
+    #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
     listener: Option<ListenerSpec>,
     /// Which of the group's queues it works on, where one was added.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,12 +56,12 @@ pub struct HistoryEvent {
     generation: Option<Generation>,
     /// What becomes of its waiting events, where one was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::Pending>, nullable = false)]
+    #[schema(value_type = Option<schema::PendingSchema>, nullable = false)]
     pending: Option<Pending>,
     /// Who asked; `node:<id>` for what a node does by itself.
     actor: String,
     /// The node that took the command.
-    #[schema(value_type = schema::NodeRef)]
+    #[schema(value_type = schema::NodeRefSchema)]
     node: NodeRef,
     /// Why.
     #[schema(required = true)]

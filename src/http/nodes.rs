@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Nodes {
     /// By id.
-    #[schema(value_type = Vec<schema::Node>)]
+    #[schema(value_type = Vec<schema::NodeSchema>)]
     nodes: Vec<NodeStatus>,
 }
 

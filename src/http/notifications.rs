@@ -95,7 +95,7 @@ pub(crate) async fn follow(
     let listener = Arc::clone(&client);
     let registration = app.bus.register(bus, keys, listener);
     let established = timeout(ESTABLISHING, registration.established()).await.is_ok();
-    let follower = Follower { app, client, waiting, registration, established };
+    let follower = KeyFollower { app, client, waiting, registration, established };
     let stream = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(([(header::CACHE_CONTROL, "no-store")], stream).into_response())
 }
@@ -153,7 +153,7 @@ impl KeyListener for Client {
 }
 
 /// One client's stream.
-struct Follower {
+struct KeyFollower {
     app: Arc<App>,
     client: Arc<Client>,
     waiting: mpsc::Receiver<String>,
@@ -161,7 +161,7 @@ struct Follower {
     established: bool,
 }
 
-impl Follower {
+impl KeyFollower {
     fn stream(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
         stream::unfold(self, |mut follower| async move {
             let event = follower.next().await?;

@@ -22,12 +22,12 @@ use utoipa::openapi::{
 
 /// The query parameters of each call: its method and path, then name and whether it may repeat.
 #[derive(Debug, Default)]
-pub struct Known(HashMap<(Method, String), BTreeMap<String, bool>>);
+pub struct KnownParameters(HashMap<(Method, String), BTreeMap<String, bool>>);
 
-impl Known {
+impl KnownParameters {
     /// Reads them from the document.
     #[must_use]
-    pub fn of(document: &OpenApi) -> Self {
+    pub fn from_document(document: &OpenApi) -> Self {
         let mut known = HashMap::new();
         for (path, item) in &document.paths.paths {
             let operations = [
@@ -59,7 +59,7 @@ fn repeats(schema: Option<&RefOr<Schema>>) -> bool {
 /// Refuses a request whose query is not what its call takes, and keeps the parameters of one that
 /// is for [`Query`].
 pub(crate) async fn check(
-    State(known): State<Arc<Known>>,
+    State(known): State<Arc<KnownParameters>>,
     route: MatchedPath,
     mut request: Request,
     next: Next,

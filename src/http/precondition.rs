@@ -53,7 +53,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
 
 /// A request that changes something: who asks, and under which conditions.
 #[derive(Debug)]
-pub struct Asking {
+pub struct CommandRequest {
     /// Who.
     pub actor: Actor,
     /// Under which id the log has it.
@@ -66,7 +66,7 @@ pub struct Asking {
     path: String,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asking {
+impl<S: Send + Sync> FromRequestParts<S> for CommandRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -85,7 +85,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
     }
 }
 
-impl Asking {
+impl CommandRequest {
     /// Everything that the roster records of a command and checks before it.
     ///
     /// # Errors

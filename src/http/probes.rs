@@ -28,10 +28,10 @@ pub struct Liveness {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// How the node is.
-    #[schema(value_type = schema::NodeState)]
+    #[schema(value_type = schema::NodeStateSchema)]
     state: NodeState,
     /// The listeners that do not run here, each with its cause.
-    #[schema(value_type = Vec<schema::ListenerStatus>)]
+    #[schema(value_type = Vec<schema::ListenerStatusSchema>)]
     listeners: Vec<ListenerStatus>,
 }
 

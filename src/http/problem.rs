@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kinds::Kind;
+use kinds::ProblemKind;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -23,7 +23,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// One refusal or failure.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    kind: &'static Kind,
+    kind: &'static ProblemKind,
     detail: String,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -33,7 +33,7 @@ pub struct Problem {
 impl Problem {
     /// A problem whose detail says what was wrong with this request and what would be right.
     #[must_use]
-    pub fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: &'static ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
@@ -78,7 +78,7 @@ impl Problem {
 
     /// Its kind.
     #[must_use]
-    pub fn kind(&self) -> &'static Kind {
+    pub fn kind(&self) -> &'static ProblemKind {
         self.kind
     }
 

@@ -1,19 +1,25 @@
-//! The shapes of the domain's records, for the document.
+//! Shapes of the domain's records, for the contract document.
 //!
-//! The domain's types write themselves as JSON and name no crate for documents, so their shapes
-//! are described here. The contract test holds every answer of a running server against these
-//! descriptions, and finds a member that is missing on either side.
+//! The domain's types write themselves as JSON and do not depend on a crate for API documents, so
+//! their shapes are described here. Each type ends in `Schema`; in the document it has the name of
+//! the domain's type. The contract test holds every answer of a running server against these
+//! descriptions and reports a member that is missing on either side.
 
 mod passes;
 mod roster;
 mod topology;
 
-pub use passes::{Pass, Step, StepClass, StepOutcome, StepRecord, TopologyChanged};
+pub use passes::{
+    PassSchema, StepClassSchema, StepOutcomeSchema, StepRecordSchema, StepSchema,
+    TopologyChangedSchema,
+};
 pub use roster::{
-    ClassSource, Delivery, ListenerState, ListenerStatus, Mode, Node, NodeRef, NodeState, Pending,
-    Retry, Settings,
+    ClassSourceSchema, DeliverySchema, ListenerSpecSchema, ListenerStateSchema,
+    ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema, NodeStateSchema, PendingSchema,
+    RetrySchema,
 };
 pub use topology::{
-    Argument, Binding, Destination, Drift, DriftKind, DriftObject, Exchange, Failure, ObjectKind,
-    Policy, Queue, Remedy, TopologyState,
+    ArgumentSchema, BindingSchema, DestinationSchema, DriftKindSchema, DriftObjectSchema,
+    DriftSchema, ExchangeSchema, ObjectKindSchema, PassFailureSchema, PolicySchema, QueueSchema,
+    RemedySchema, TopologyStateSchema,
 };

@@ -10,7 +10,7 @@ pub(crate) use queues::{__path_delete_queue, __path_migrate_queue, delete_queue,
 
 use super::{
     App,
-    precondition::Asking,
+    precondition::CommandRequest,
     problem::{Problem, kinds},
     schema,
     tasks::{Submitted, action, submitted},
@@ -50,11 +50,11 @@ pub struct StatusView {
     #[schema(required = true)]
     observed_at: Option<OffsetDateTime>,
     /// In a word.
-    #[schema(value_type = schema::TopologyState)]
+    #[schema(value_type = schema::TopologyStateSchema)]
     state: TopologyState,
     /// Why passes fail, while they do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::Failure>, nullable = false)]
+    #[schema(value_type = Option<schema::PassFailureSchema>, nullable = false)]
     failure: Option<PassFailure>,
 }
 
@@ -79,13 +79,13 @@ impl StatusView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Objects {
     /// Exchanges, by name.
-    #[schema(value_type = Vec<schema::Exchange>)]
+    #[schema(value_type = Vec<schema::ExchangeSchema>)]
     exchanges: Vec<Exchange>,
     /// Queues, by name.
-    #[schema(value_type = Vec<schema::Queue>)]
+    #[schema(value_type = Vec<schema::QueueSchema>)]
     queues: Vec<Queue>,
     /// Bindings, by source and destination.
-    #[schema(value_type = Vec<schema::Binding>)]
+    #[schema(value_type = Vec<schema::BindingSchema>)]
     bindings: Vec<Binding>,
 }
 
@@ -110,7 +110,7 @@ pub struct TopologyView {
     /// What the broker holds under our prefix, read now.
     observed: Objects,
     /// What differs.
-    #[schema(value_type = Vec<schema::Drift>)]
+    #[schema(value_type = Vec<schema::DriftSchema>)]
     drift: Vec<DriftReport>,
 }
 
@@ -119,7 +119,7 @@ pub struct TopologyView {
 #[schema(as = Plan)]
 pub struct PlanView {
     /// Its steps, in the order in which they would be applied.
-    #[schema(value_type = Vec<schema::Step>)]
+    #[schema(value_type = Vec<schema::StepSchema>)]
     steps: Vec<StepReport>,
 }
 
@@ -174,10 +174,10 @@ pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<Topolog
 )]
 pub(crate) async fn reconcile(
     State(app): State<Arc<App>>,
-    asking: Asking,
+    request: CommandRequest,
 ) -> Result<Response, Problem> {
-    let rebuild = action(&asking.query, &["reconcile", "rebuild"])? == "rebuild";
-    if asking.query.flag("dryRun")? {
+    let rebuild = action(&request.query, &["reconcile", "rebuild"])? == "rebuild";
+    if request.query.flag("dryRun")? {
         if rebuild {
             let detail = "query parameter dryRun goes with action=reconcile; the plan of a rebuild is the same";
             return Err(super::parameters::invalid("dryRun", detail.into()));
@@ -188,7 +188,7 @@ pub(crate) async fn reconcile(
     }
     let reconciler = app.reconciler.clone();
     let kind = if rebuild { "topology-rebuild" } else { "topology-reconcile" };
-    submitted(&app, kind, &asking.actor, async move {
+    submitted(&app, kind, &request.actor, async move {
         let steps =
             if rebuild { reconciler.rebuild().await? } else { reconciler.reconcile().await? };
         Ok(json!({ "steps": steps }))

@@ -134,8 +134,11 @@ impl<'a> Comparison<'a> {
     pub fn repair(&self, choice: RepairChoice<'_>) -> Result<Repair, Violation> {
         let (planned, left): (Vec<_>, Vec<_>) = (self.drift.iter().cloned())
             .partition(|drift| !drift.is_repairable() || choice.chooses(drift));
-        let plan = plan::from_drift(&planned, self.desired)
-            .without_stranding(self.layout, self.desired, &self.observed.bindings);
+        let plan = plan::from_drift(&planned, self.desired).without_stranding(
+            self.layout,
+            self.desired,
+            &self.observed.bindings,
+        );
         plan::check(&plan, self.layout, self.desired, self.observed)?;
         let unconfirmed = choice.waits_for_belief() && left.iter().any(Drift::is_wrong);
         Ok(Repair { plan, unconfirmed })

@@ -1,7 +1,7 @@
 //! What of the dead letters a request is about. Refusals have James's words where it has some.
 
 use crate::{
-    clock,
+    clock::Clock,
     domain::{
         name::{BusName, GroupName},
         span::Span,
@@ -18,9 +18,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// A group in the path.
-pub(crate) struct Group(pub(super) GroupName);
+pub(crate) struct GroupSegment(pub(super) GroupName);
 
-impl FromStr for Group {
+impl FromStr for GroupSegment {
     type Err = SegmentError;
 
     fn from_str(text: &str) -> Result<Self, SegmentError> {
@@ -33,9 +33,9 @@ impl FromStr for Group {
 }
 
 /// An entry's id in the path.
-pub(crate) struct InsertionId(pub(super) Uuid);
+pub(crate) struct InsertionIdSegment(pub(super) Uuid);
 
-impl FromStr for InsertionId {
+impl FromStr for InsertionIdSegment {
     type Err = SegmentError;
 
     fn from_str(text: &str) -> Result<Self, SegmentError> {
@@ -75,13 +75,13 @@ pub(super) fn place(after: u64) -> i64 {
     i64::try_from(after).unwrap_or(i64::MAX)
 }
 
-/// The time that something must be older than, where the query says.
-pub(super) fn older_than(query: &Query) -> Result<Option<OffsetDateTime>, Problem> {
+/// The latest time of a last failure that `olderThan` selects, if the query has the parameter.
+pub(super) fn older_than(query: &Query, clock: &Clock) -> Result<Option<OffsetDateTime>, Problem> {
     let Some(text) = query.text("olderThan") else { return Ok(None) };
     let age = age(text).filter(|age| age.as_millis() > 0);
     let before = age.and_then(|age| {
         let age = time::Duration::try_from(age.duration()).ok()?;
-        clock::now().checked_sub(age)
+        clock.now().checked_sub(age)
     });
     before.map(Some).ok_or_else(|| {
         let detail =

@@ -1,11 +1,11 @@
 //! Putting dead letters back. Each call starts a task, as in James.
 
-use super::filter::{self, Group, InsertionId};
+use super::filter::{self, GroupSegment, InsertionIdSegment};
 use crate::{
     http::{
         App,
         parameters::{Segment, Segments},
-        precondition::Asking,
+        precondition::CommandRequest,
         problem::Problem,
         tasks::{Submitted, action, started},
     },
@@ -36,10 +36,10 @@ use std::sync::Arc;
 )]
 pub(crate) async fn redeliver_all(
     State(app): State<Arc<App>>,
-    asking: Asking,
+    request: CommandRequest,
 ) -> Result<Response, Problem> {
-    let group = filter::read(&asking.query)?.group;
-    start(&app, &asking, group.map_or(Scope::All, Scope::Group)).await
+    let group = filter::read(&request.query)?.group;
+    start(&app, &request, group.map_or(Scope::All, Scope::Group)).await
 }
 
 /// Redeliver the dead letters of a group
@@ -63,10 +63,10 @@ pub(crate) async fn redeliver_all(
 )]
 pub(crate) async fn redeliver_group(
     State(app): State<Arc<App>>,
-    Segment(Group(group)): Segment<Group>,
-    asking: Asking,
+    Segment(GroupSegment(group)): Segment<GroupSegment>,
+    request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &asking, Scope::Group(group)).await
+    start(&app, &request, Scope::Group(group)).await
 }
 
 /// Redeliver a dead letter
@@ -86,18 +86,21 @@ pub(crate) async fn redeliver_group(
 )]
 pub(crate) async fn redeliver_one(
     State(app): State<Arc<App>>,
-    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
-    asking: Asking,
+    Segments(GroupSegment(group), InsertionIdSegment(id)): Segments<
+        GroupSegment,
+        InsertionIdSegment,
+    >,
+    request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &asking, Scope::One(group, id)).await
+    start(&app, &request, Scope::One(group, id)).await
 }
 
-async fn start(app: &App, asking: &Asking, scope: Scope) -> Result<Response, Problem> {
-    action(&asking.query, &["reDeliver"])?;
-    let filter = filter::read(&asking.query)?;
-    let redelivery = Redelivery { scope, filter, limit: filter::limit(&asking.query)? };
+async fn start(app: &App, request: &CommandRequest, scope: Scope) -> Result<Response, Problem> {
+    action(&request.query, &["reDeliver"])?;
+    let filter = filter::read(&request.query)?;
+    let redelivery = Redelivery { scope, filter, limit: filter::limit(&request.query)? };
     let (store, dispatcher) = (app.store.clone(), app.dispatcher.clone());
     let kind = redelivery.kind();
     let begin = |progress| redelivery.run(store, dispatcher, progress);
-    started(app, kind, &asking.actor, begin).await
+    started(app, kind, &request.actor, begin).await
 }

@@ -1,12 +1,12 @@
 //! Deleting dead letters. What is not there is deleted already, as in James.
 
-use super::filter::{self, Group, InsertionId};
+use super::filter::{self, GroupSegment, InsertionIdSegment};
 use crate::{
     domain::name::{BusName, GroupName},
     http::{
         App,
         parameters::{Query, Segment, Segments, invalid},
-        precondition::Asking,
+        precondition::CommandRequest,
         problem::Problem,
     },
     store::dead_letters::DeadLetterFilter,
@@ -29,15 +29,15 @@ use std::sync::Arc;
 )]
 pub(crate) async fn purge(
     State(app): State<Arc<App>>,
-    asking: Asking,
+    request: CommandRequest,
 ) -> Result<StatusCode, Problem> {
-    let before = filter::older_than(&asking.query)?;
+    let before = filter::older_than(&request.query, &app.clock)?;
     if before.is_none() {
         let detail = "'olderThan' query parameter is compulsory: it is a length of time, such as 30day; to delete all of a group, name it in the path";
         return Err(invalid("olderThan", detail.into()));
     }
-    let group = asking.query.text("group").map(GroupName::parse).transpose()?;
-    delete(&app, &asking, DeadLetterFilter { group, before, ..DeadLetterFilter::default() }).await
+    let group = request.query.text("group").map(GroupName::parse).transpose()?;
+    delete(&app, &request, DeadLetterFilter { group, before, ..DeadLetterFilter::default() }).await
 }
 
 /// Delete the dead letters of a group
@@ -55,12 +55,12 @@ pub(crate) async fn purge(
 )]
 pub(crate) async fn remove_group(
     State(app): State<Arc<App>>,
-    Segment(Group(group)): Segment<Group>,
-    asking: Asking,
+    Segment(GroupSegment(group)): Segment<GroupSegment>,
+    request: CommandRequest,
 ) -> Result<StatusCode, Problem> {
-    let before = filter::older_than(&asking.query)?;
+    let before = filter::older_than(&request.query, &app.clock)?;
     let filter = DeadLetterFilter { group: Some(group), before, ..DeadLetterFilter::default() };
-    delete(&app, &asking, filter).await
+    delete(&app, &request, filter).await
 }
 
 /// Delete a dead letter
@@ -77,14 +77,17 @@ pub(crate) async fn remove_group(
 )]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
-    Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
-    asking: Asking,
+    Segments(GroupSegment(group), InsertionIdSegment(id)): Segments<
+        GroupSegment,
+        InsertionIdSegment,
+    >,
+    request: CommandRequest,
 ) -> Result<StatusCode, Problem> {
     let found = app.store.dead_letter(id).await?;
     if found.is_some_and(|(letter, _)| letter.group == group)
         && app.store.remove_dead_letter(id).await?
     {
-        let actor = &asking.actor.0;
+        let actor = &request.actor.0;
         tracing::info!(%group, %id, %actor, "{actor} deleted dead letter {id} of group {group}");
     }
     Ok(StatusCode::NO_CONTENT)
@@ -92,14 +95,14 @@ pub(crate) async fn remove(
 
 async fn delete(
     app: &App,
-    asking: &Asking,
+    request: &CommandRequest,
     filter: DeadLetterFilter,
 ) -> Result<StatusCode, Problem> {
-    let query: &Query = &asking.query;
+    let query: &Query = &request.query;
     let bus = query.text("bus").map(BusName::parse).transpose()?;
     let filter = DeadLetterFilter { bus, ..filter };
     let deleted = app.store.purge_dead_letters(&filter).await?;
-    let actor = &asking.actor.0;
+    let actor = &request.actor.0;
     tracing::info!(deleted, %actor, ?filter, "{actor} deleted {deleted} dead letters");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,7 @@ use crate::{
     http::{
         App,
         body::{Body, Fields},
-        precondition::{Asking, check_reason, etag},
+        precondition::{CommandRequest, check_reason, etag},
         problem::{Problem, kinds},
         schema,
     },
@@ -45,9 +45,9 @@ pub struct NewListener {
     /// The bus it listens to; `mailboxEvent` where it is not given.
     pub bus: Option<String>,
     /// Once in the cluster (the default), or on every node.
-    pub delivery: Option<schema::Delivery>,
+    pub delivery: Option<schema::DeliverySchema>,
     /// Whether a local dispatch waits for it; `async` where it is not given.
-    pub mode: Option<schema::Mode>,
+    pub mode: Option<schema::ModeSchema>,
     /// Executions at the same time on one node; 10 where it is not given.
     #[schema(minimum = 1, maximum = 1000)]
     pub concurrency: Option<u16>,
@@ -100,12 +100,12 @@ pub struct NewRetry {
 )]
 pub(crate) async fn add(
     State(app): State<Arc<App>>,
-    asking: Asking,
+    request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (listener, reason) = read(Fields::of(&asking.headers, &body)?)?;
-    let wait = asking.wait()?;
-    let audited = asking.audited(&body, reason)?;
+    let (listener, reason) = read(Fields::from_body(&request.headers, &body)?)?;
+    let wait = request.wait()?;
+    let audited = request.audited(&body, reason)?;
     let outcome = app.roster.execute(Command::AddListener(listener), audited).await?;
     let added = outcome.events.iter().find_map(configured_by);
     let added = added.ok_or_else(|| Problem::internal("an addition led to no addition"))?;
@@ -168,7 +168,7 @@ mod tests {
 
     fn parsed(body: &Value) -> Result<(ListenerSpec, Option<String>), Problem> {
         let body = Body(Bytes::from(body.to_string()));
-        read(Fields::of(&HeaderMap::new(), &body).unwrap())
+        read(Fields::from_body(&HeaderMap::new(), &body).unwrap())
     }
 
     #[test]

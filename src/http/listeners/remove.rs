@@ -9,7 +9,7 @@ use crate::{
         App,
         body::Body,
         parameters::{Segment, invalid},
-        precondition::{Asking, etag},
+        precondition::{CommandRequest, etag},
         problem::Problem,
         schema,
     },
@@ -28,7 +28,7 @@ use std::sync::Arc;
     delete, path = "/listeners/{group}", tag = "listeners", operation_id = "removeListener",
     params(
         ("group" = String, Path, description = "The listener's group."),
-        ("pending" = Option<schema::Pending>, Query, description = "What becomes of the events that wait for it; `keep` where it is not given."),
+        ("pending" = Option<schema::PendingSchema>, Query, description = "What becomes of the events that wait for it; `keep` where it is not given."),
         ("reason" = Option<String>, Query, description = "Why it is removed; kept in the history."),
         ("wait" = Option<String>, Query, description = "Wait for the broker to follow, at most so long (up to 60s).", example = "5s"),
         ("If-Match" = Option<String>, Header, description = "Only when the roster has this version, as its ETag has it.", nullable = false),
@@ -42,10 +42,10 @@ use std::sync::Arc;
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     Segment(group): Segment<GroupName>,
-    asking: Asking,
+    request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    let pending = match asking.query.text("pending") {
+    let pending = match request.query.text("pending") {
         None | Some("keep") => Pending::Keep,
         Some("drain") => Pending::Drain,
         Some("discard") => Pending::Discard,
@@ -54,8 +54,8 @@ pub(crate) async fn remove(
             return Err(invalid("pending", detail.into()));
         }
     };
-    let wait = asking.wait()?;
-    let audited = asking.audited(&body, asking.reason()?)?;
+    let wait = request.wait()?;
+    let audited = request.audited(&body, request.reason()?)?;
     let outcome = app.roster.execute(Command::RemoveListener { group, pending }, audited).await?;
     let last = outcome.events.last();
     let version = last.ok_or_else(|| Problem::internal("a removal led to no event"))?.version;

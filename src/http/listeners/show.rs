@@ -46,12 +46,11 @@ pub struct RosterView {
 /// A listener with how it does.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = ListenerDetail)]
-pub struct Detail {
+pub struct ListenerDetail {
     #[serde(flatten)]
     listener: ListenerView,
     /// How it does on each node that is up.
-    nodes: Vec<OnNode>,
+    nodes: Vec<ListenerOnNode>,
     /// What its work queue holds; null where there is none or the broker does not say.
     #[schema(required = true)]
     backlog: Option<Backlog>,
@@ -61,12 +60,11 @@ pub struct Detail {
 
 /// A listener on a node.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ListenerOnNode)]
-pub struct OnNode {
+pub struct ListenerOnNode {
     /// The node.
     id: String,
     /// How the listener is there.
-    #[schema(value_type = schema::ListenerState)]
+    #[schema(value_type = schema::ListenerStateSchema)]
     state: ListenerState,
     /// Why it is not running.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +124,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Re
 #[utoipa::path(
     get, path = "/listeners/{group}", tag = "listeners", operation_id = "getListener",
     params(("group" = String, Path, description = "The listener's group.")),
-    responses((status = 200, description = "The listener.", body = Detail,
+    responses((status = 200, description = "The listener.", body = ListenerDetail,
         headers(("ETag" = String, description = "The roster's version, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "not-configured", "store-unavailable"]))),
 )]
@@ -141,7 +139,12 @@ pub(crate) async fn show(
     let up = nodes.into_iter().filter(|node| node.state != NodeState::Gone);
     let nodes = up.filter_map(|node| {
         let here = node.listeners.into_iter().find(|here| here.group == group)?;
-        Some(OnNode { id: node.id, state: here.state, cause: here.cause, since: here.since })
+        Some(ListenerOnNode {
+            id: node.id,
+            state: here.state,
+            cause: here.cause,
+            since: here.since,
+        })
     });
     let backlog = match work_queue(app.roster.layout(), configured) {
         None => None,
@@ -150,7 +153,7 @@ pub(crate) async fn show(
     let filter = DeadLetterFilter { group: Some(group.clone()), ..DeadLetterFilter::default() };
     let dead_letters = app.store.count_dead_letters(&filter).await?;
     let listener = ListenerView::new(&app, configured, &status);
-    let detail = Detail { listener, nodes: nodes.collect(), backlog, dead_letters };
+    let detail = ListenerDetail { listener, nodes: nodes.collect(), backlog, dead_letters };
     Ok(([(header::ETAG, etag(roster.version()))], Json(detail)).into_response())
 }
 

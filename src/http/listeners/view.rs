@@ -33,10 +33,10 @@ pub struct ListenerView {
     #[schema(value_type = String, example = "mailboxEvent")]
     pub bus: BusName,
     /// Once in the cluster, or on every node.
-    #[schema(value_type = schema::Delivery)]
+    #[schema(value_type = schema::DeliverySchema)]
     pub delivery: Delivery,
     /// Whether a local dispatch waits for it.
-    #[schema(value_type = schema::Mode)]
+    #[schema(value_type = schema::ModeSchema)]
     pub mode: Mode,
     /// Executions at the same time on one node.
     pub concurrency: u16,
@@ -44,7 +44,7 @@ pub struct ListenerView {
     #[schema(value_type = String, example = "10m")]
     pub timeout: Span,
     /// When a failed event is tried again.
-    #[schema(value_type = schema::Retry)]
+    #[schema(value_type = schema::RetrySchema)]
     pub retry: Retry,
     /// What the class is told.
     #[schema(value_type = Object, example = json!({"url": "http://indexer.internal/events"}))]
@@ -61,7 +61,7 @@ pub struct ListenerView {
     #[schema(example = "admin")]
     pub added_by: String,
     /// The node that took the command.
-    #[schema(value_type = schema::NodeRef)]
+    #[schema(value_type = schema::NodeRefSchema)]
     pub added_on: NodeRef,
     /// Why, where its administrator said.
     #[schema(required = true)]

@@ -2,7 +2,7 @@
 
 /// A kind of problem.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct ProblemKind {
     /// The last part of its URI.
     pub slug: &'static str,
     /// The status of the answer.
@@ -15,7 +15,7 @@ pub struct Kind {
     pub members: &'static [(&'static str, &'static str)],
 }
 
-impl Kind {
+impl ProblemKind {
     /// Its URI reference (RFC 9457 `type`), which answers an explanation.
     #[must_use]
     pub fn uri(&self) -> String {
@@ -41,7 +41,7 @@ macro_rules! kinds {
         [$($member:ident $says:literal),*];)*) => {
         $(
             #[doc = $meaning]
-            pub const $name: Kind = Kind {
+            pub const $name: ProblemKind = ProblemKind {
                 slug: $slug,
                 status: $status,
                 title: $title,
@@ -51,7 +51,7 @@ macro_rules! kinds {
         )*
 
         /// All of them.
-        pub const ALL: &[&Kind] = &[$(&$name),*];
+        pub const ALL: &[&ProblemKind] = &[$(&$name),*];
     };
 }
 

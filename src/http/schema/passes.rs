@@ -1,99 +1,102 @@
-//! What was done to a broker.
+//! What hearken did to the broker.
 
-use super::{NodeRef, ObjectKind};
+use super::{NodeRefSchema, ObjectKindSchema};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// A step of a plan.
+/// Step of a repair plan.
 #[derive(ToSchema)]
-pub struct Step {
-    /// What is done.
+#[schema(as = Step)]
+pub struct StepSchema {
+    /// What the step does.
     #[schema(example = "declare")]
     pub action: String,
-    /// To what kind of object.
-    pub object: ObjectKind,
-    /// Its name.
+    /// Kind of the object that the step changes.
+    pub object: ObjectKindSchema,
+    /// Name of the object.
     pub name: String,
-    /// What it may cost.
-    pub class: StepClass,
-    /// Why.
+    /// Risk of the step.
+    pub class: StepClassSchema,
+    /// Why the step is needed.
     pub reason: String,
 }
 
-/// How much a step may cost.
+/// Risk of a step.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum StepClass {
-    /// Loses nothing and is repeated without harm.
+#[schema(as = StepClass, rename_all = "lowercase")]
+pub enum StepClassSchema {
+    /// Loses nothing and may be repeated without harm.
     Safe,
-    /// Needs a new generation of the queue; on request.
+    /// Needs a new generation of the queue; done on request only.
     Migrate,
-    /// Takes something away.
+    /// Deletes an object or a binding.
     Destructive,
-    /// Only said.
+    /// Changes nothing; the difference is only reported.
     Report,
 }
 
-/// A step and what became of it.
+/// Step of a pass, with its outcome.
 #[derive(ToSchema)]
-pub struct StepRecord {
-    /// What was done.
+#[schema(as = StepRecord)]
+pub struct StepRecordSchema {
+    /// What the step does.
     #[schema(example = "declare")]
     pub action: String,
-    /// To what kind of object.
-    pub object: ObjectKind,
-    /// Its name.
+    /// Kind of the object that the step changes.
+    pub object: ObjectKindSchema,
+    /// Name of the object.
     pub name: String,
-    /// What it may cost.
-    pub class: StepClass,
-    /// Why.
+    /// Risk of the step.
+    pub class: StepClassSchema,
+    /// Why the step is needed.
     pub reason: String,
-    /// What became of it.
-    pub outcome: StepOutcome,
-    /// Events it destroyed, by the broker's count, where it destroyed some.
+    /// Outcome of the step.
+    pub outcome: StepOutcomeSchema,
+    /// Number of events that the step destroyed, by the broker's count; absent when it is zero.
     #[schema(nullable = false)]
     pub destroyed: Option<u64>,
-    /// The broker's words, or what a skipped step waits for.
+    /// The broker's error message, or what a skipped step waits for.
     #[schema(nullable = false)]
     pub error: Option<String>,
 }
 
-/// What became of a step.
+/// Outcome of a step.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum StepOutcome {
-    /// It was done.
+#[schema(as = StepOutcome, rename_all = "lowercase")]
+pub enum StepOutcomeSchema {
+    /// The step was done.
     Done,
-    /// The broker refused it, or its outcome is not known.
+    /// The broker refused the step, or its outcome is unknown.
     Failed,
-    /// An earlier step that it needs failed, or it waits for its time.
+    /// The step waits for its time, or an earlier step that it needs failed.
     Skipped,
 }
 
-/// A pass that changed something.
+/// Reconciliation pass that changed something.
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub struct Pass {
-    /// Its number; later passes have larger ones.
+#[schema(as = Pass, rename_all = "camelCase")]
+pub struct PassSchema {
+    /// Number of the pass; later passes have larger numbers.
     pub id: u64,
-    /// The node that made it.
-    pub node: NodeRef,
-    /// When it began.
+    /// Node that made the pass.
+    pub node: NodeRefSchema,
+    /// When the pass began.
     pub started_at: OffsetDateTime,
-    /// When it ended.
+    /// When the pass ended.
     pub finished_at: OffsetDateTime,
-    /// The roster's version it worked by.
+    /// Version of the roster that the pass worked from.
     pub version: u64,
-    /// Its steps, in order.
-    pub steps: Vec<StepRecord>,
+    /// Steps of the pass, in order.
+    pub steps: Vec<StepRecordSchema>,
 }
 
-/// A change of the topology, the data of a server-sent event `TopologyChanged`.
+/// Change of the topology: the data of a server-sent event `TopologyChanged`.
 #[derive(ToSchema)]
-pub struct TopologyChanged {
-    /// The bus.
+#[schema(as = TopologyChanged)]
+pub struct TopologyChangedSchema {
+    /// Bus of the listener.
     pub bus: String,
-    /// The roster's version that the topology now follows.
+    /// Version of the roster that the broker now follows.
     pub version: u64,
     /// Groups whose listener was added.
     pub added: Vec<String>,

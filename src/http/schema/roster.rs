@@ -4,163 +4,167 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// How often an event runs in the cluster: once through a work queue, or once on every node.
+/// How many nodes execute an event: one of the cluster, or every node.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub enum Delivery {
-    /// One execution in the cluster, at least once.
+#[schema(as = Delivery, rename_all = "kebab-case")]
+pub enum DeliverySchema {
+    /// One node of the cluster executes the event, at least once.
     Once,
-    /// One execution on each node that is up, at most once.
+    /// Every node that is up executes the event, at most once.
     EveryNode,
 }
 
-/// Whether dispatching waits for the listener when it runs in the same process.
+/// Whether a dispatch waits for the listener when both run in the same process.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Dispatch waits.
+#[schema(as = Mode, rename_all = "kebab-case")]
+pub enum ModeSchema {
+    /// The dispatch waits for the listener.
     Sync,
-    /// Dispatch does not wait.
+    /// The dispatch does not wait.
     Async,
 }
 
-/// What becomes of the events that wait for a removed listener.
+/// What happens to the events that wait for a removed listener.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub enum Pending {
-    /// The queue is unbound and kept; adding the group again consumes it.
+#[schema(as = Pending, rename_all = "kebab-case")]
+pub enum PendingSchema {
+    /// The queue is unbound and kept. A listener that is added for the same group consumes it.
     Keep,
     /// The queue is unbound, consumed until it is empty, then deleted.
     Drain,
-    /// The queue is unbound and deleted with its content.
+    /// The queue is unbound and deleted with its events.
     Discard,
 }
 
-/// When a failed event is tried again: after `first`, then twice as long each time, never above
+/// When a failed event is tried again: after `first`, then after twice as long each time, up to
 /// `max`.
 #[derive(ToSchema)]
-pub struct Retry {
-    /// Retries after the first execution.
+#[schema(as = Retry)]
+pub struct RetrySchema {
+    /// Number of retries after the first execution.
     #[schema(maximum = 100)]
     pub attempts: u32,
-    /// The pause before the first retry.
+    /// Pause before the first retry.
     #[schema(example = "100ms")]
     pub first: String,
-    /// The longest pause, before the jitter.
+    /// Longest pause, before jitter is added.
     #[schema(example = "10s")]
     pub max: String,
-    /// The share of a pause that may be added to it at random.
+    /// Largest share of a pause that is added to it at random.
     #[schema(minimum = 0, maximum = 1, example = 0.5)]
     pub jitter: f64,
 }
 
-/// A listener as it was asked for.
+/// Settings of a listener.
 #[derive(ToSchema)]
-pub struct Settings {
-    /// Its identity in the roster.
+#[schema(as = Settings)]
+pub struct ListenerSpecSchema {
+    /// Group: the identity of the listener in the roster.
     pub group: String,
-    /// What nodes instantiate it from.
+    /// Class that nodes instantiate the listener from.
     pub class: String,
-    /// The bus it listens to.
+    /// Bus whose events the listener receives.
     pub bus: String,
-    /// Once in the cluster, or on every node.
-    pub delivery: Delivery,
-    /// Whether a local dispatch waits for it.
-    pub mode: Mode,
-    /// Executions at the same time on one node.
+    /// Whether one node or every node executes an event.
+    pub delivery: DeliverySchema,
+    /// Whether a dispatch in the same process waits for the listener.
+    pub mode: ModeSchema,
+    /// Largest number of concurrent executions on one node.
     pub concurrency: u16,
-    /// How long one execution may take.
+    /// Longest time that one execution may take.
     #[schema(example = "10m")]
     pub timeout: String,
     /// When a failed event is tried again.
-    pub retry: Retry,
-    /// What the class is told.
+    pub retry: RetrySchema,
+    /// Configuration that is passed to the class.
     pub configuration: Map<String, Value>,
 }
 
-/// A node, as it signs what it does.
+/// Node, as the history names it.
 #[derive(ToSchema)]
-pub struct NodeRef {
-    /// Its configured id.
+#[schema(as = NodeRef)]
+pub struct NodeRefSchema {
+    /// Configured id of the node.
     pub id: String,
-    /// The host it runs on.
+    /// Host that the node runs on.
     pub host: String,
 }
 
-/// How a node is.
+/// State of a node.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum NodeState {
-    /// It has not finished starting.
+#[schema(as = NodeState, rename_all = "lowercase")]
+pub enum NodeStateSchema {
+    /// The node has not finished starting.
     Starting,
-    /// It runs every listener of the roster.
+    /// The node runs every listener of the roster.
     Ready,
-    /// It runs all but some, which it names.
+    /// The node does not run some listeners; it lists them with their causes.
     Degraded,
-    /// It is on its way out.
+    /// The node is shutting down.
     Stopping,
-    /// It has not been heard of for a while.
+    /// The node has sent no heartbeat for a while.
     Gone,
 }
 
-/// How a listener is on a node.
+/// State of a listener on a node.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub enum ListenerState {
-    /// It consumes.
+#[schema(as = ListenerState, rename_all = "kebab-case")]
+pub enum ListenerStateSchema {
+    /// The listener consumes events.
     Running,
-    /// It is about to; the cause says what it waits for.
+    /// The listener is about to consume; the cause says what it waits for.
     Starting,
-    /// The node does not know its class.
+    /// The node does not know the listener's class.
     UnknownClass,
-    /// Its class could not make it.
+    /// The class could not instantiate the listener.
     Failed,
 }
 
-/// A listener on a node.
+/// Listener on a node.
 #[derive(ToSchema)]
-pub struct ListenerStatus {
-    /// Its group.
+#[schema(as = ListenerStatus)]
+pub struct ListenerStatusSchema {
+    /// Group of the listener.
     pub group: String,
-    /// Its class.
+    /// Class of the listener.
     pub class: String,
-    /// How it is.
-    pub state: ListenerState,
-    /// Why it is not running.
+    /// State of the listener on this node.
+    pub state: ListenerStateSchema,
+    /// Why the listener does not run.
     #[schema(nullable = false)]
     pub cause: Option<String>,
-    /// Since when it is in that state.
+    /// When the listener entered this state.
     pub since: OffsetDateTime,
 }
 
-/// A node of the cluster.
+/// Node of the cluster.
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub struct Node {
-    /// Its configured id.
+#[schema(as = Node, rename_all = "camelCase")]
+pub struct NodeSchema {
+    /// Configured id of the node.
     pub id: String,
-    /// The host it runs on.
+    /// Host that the node runs on.
     pub host: String,
-    /// The version of hearken it runs.
+    /// Version of hearken that the node runs.
     pub version: String,
-    /// How it is.
-    pub state: NodeState,
-    /// When it started.
+    /// State of the node.
+    pub state: NodeStateSchema,
+    /// When the node started.
     pub started_at: OffsetDateTime,
-    /// When it was last heard of.
+    /// When the node last sent a heartbeat.
     pub last_seen: OffsetDateTime,
-    /// The version of the roster it works by.
+    /// Version of the roster that the node works from.
     pub roster_version: u64,
-    /// Its listeners.
-    pub listeners: Vec<ListenerStatus>,
+    /// Listeners on the node.
+    pub listeners: Vec<ListenerStatusSchema>,
 }
 
-/// Where a class comes from.
+/// Origin of a class.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
-pub enum ClassSource {
-    /// hearken brings it.
+#[schema(as = ClassSource, rename_all = "kebab-case")]
+pub enum ClassSourceSchema {
+    /// Part of hearken.
     BuiltIn,
-    /// Compiled in by a program that uses the library.
+    /// Compiled in by a program that uses hearken as a library.
     Library,
 }

@@ -1,53 +1,55 @@
-//! What a broker holds, and how that differs from what it should.
+//! What a broker holds, and how this differs from what it should hold.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// How the topology is, in a word.
+/// State of the topology.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum TopologyState {
+#[schema(as = TopologyState, rename_all = "lowercase")]
+pub enum TopologyStateSchema {
     /// The broker was seen to hold what the roster asks for.
     Converged,
-    /// Work that somebody asked for is not done.
+    /// A requested change has not reached the broker yet.
     Pending,
-    /// The broker was seen to differ.
+    /// The broker was seen to differ from what the roster asks for.
     Drifted,
-    /// So much is gone that nothing is repaired before an administrator says so.
+    /// So much is missing on the broker that hearken repairs nothing until an administrator
+    /// confirms it.
     Blocked,
     /// The broker could not be read.
     Unknown,
 }
 
-/// Why passes fail, and since when.
+/// Failure of the recent passes.
 #[derive(ToSchema)]
-pub struct Failure {
-    /// Since when.
+#[schema(as = Failure)]
+pub struct PassFailureSchema {
+    /// When passes began to fail.
     pub since: OffsetDateTime,
-    /// The broker's or the database's own words.
+    /// Error message of the broker or of the database.
     pub cause: String,
 }
 
-/// How desired and observed disagree.
+/// How an object on the broker differs from the desired topology.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum DriftKind {
-    /// Desired and not there.
+#[schema(as = DriftKind, rename_all = "lowercase")]
+pub enum DriftKindSchema {
+    /// Desired, but not on the broker.
     Missing,
-    /// There, ours, and not desired.
+    /// On the broker and hearken's own, but not desired.
     Surplus,
-    /// There, ours, and not as desired.
+    /// On the broker and hearken's own, but with other properties than desired.
     Divergent,
-    /// There under our prefix and not ours. Never touched.
+    /// On the broker under hearken's name prefix, but not hearken's own. hearken never changes it.
     Foreign,
 }
 
-/// A kind of object.
+/// Kind of a broker object.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum ObjectKind {
+#[schema(as = ObjectKind, rename_all = "lowercase")]
+pub enum ObjectKindSchema {
     /// An exchange.
     Exchange,
     /// A queue.
@@ -56,136 +58,143 @@ pub enum ObjectKind {
     Binding,
 }
 
-/// What mends a drift.
+/// What removes a difference.
 #[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Remedy {
-    /// Declare it. Done without asking.
+#[schema(as = Remedy, rename_all = "lowercase")]
+pub enum RemedySchema {
+    /// hearken declares the object by itself.
     Declare,
-    /// Bind it. Done without asking.
+    /// hearken adds the binding by itself.
     Bind,
-    /// Unbind it. Done without asking.
+    /// hearken removes the binding by itself.
     Unbind,
-    /// Delete the queue, as its listener's removal asked.
+    /// hearken deletes the queue, as the removal of its listener asked.
     Delete,
-    /// A new generation of the queue. Done on request.
+    /// A new generation of the queue, on request.
     Migrate,
     /// An administrator decides.
     Report,
 }
 
-/// One disagreement between the desired and the observed topology.
+/// One difference between the desired and the observed topology.
 #[derive(ToSchema)]
-pub struct Drift {
-    /// How they disagree.
-    pub kind: DriftKind,
-    /// The kind of object.
-    pub object: ObjectKind,
-    /// Its name; a binding's is `source -> destination [key]`.
+#[schema(as = Drift)]
+pub struct DriftSchema {
+    /// How the object differs.
+    pub kind: DriftKindSchema,
+    /// Kind of the object.
+    pub object: ObjectKindSchema,
+    /// Name of the object; of a binding, `source -> destination [key]`.
     pub name: String,
-    /// What should be there.
+    /// Object that should be on the broker.
     #[schema(nullable = false)]
-    pub expected: Option<DriftObject>,
-    /// What is there.
+    pub expected: Option<DriftObjectSchema>,
+    /// Object that is on the broker.
     #[schema(nullable = false)]
-    pub found: Option<DriftObject>,
-    /// When it was first seen.
+    pub found: Option<DriftObjectSchema>,
+    /// When the difference was first seen.
     pub since: OffsetDateTime,
-    /// What mends it.
-    pub remedy: Remedy,
+    /// What removes the difference.
+    pub remedy: RemedySchema,
 }
 
 /// An exchange, a queue or a binding.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum DriftObject {
+#[schema(as = DriftObject)]
+pub enum DriftObjectSchema {
     /// An exchange.
-    Exchange(Exchange),
+    Exchange(ExchangeSchema),
     /// A queue.
-    Queue(Queue),
+    Queue(QueueSchema),
     /// A binding.
-    Binding(Binding),
+    Binding(BindingSchema),
 }
 
-/// The value of an AMQP argument.
+/// Value of an AMQP argument.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Argument {
+#[schema(as = Argument)]
+pub enum ArgumentSchema {
     /// A boolean.
     Bool(bool),
     /// An integer.
     Int(i64),
-    /// A text, or anything else as its JSON text.
+    /// A text, or any other value as its JSON text.
     Text(String),
 }
 
-/// An exchange.
+/// Exchange of the broker.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Exchange {
-    /// Its name.
+#[schema(as = Exchange)]
+pub struct ExchangeSchema {
+    /// Name of the exchange.
     pub name: String,
-    /// How it routes.
+    /// Type of the exchange: how it routes messages.
     #[schema(example = "direct")]
     pub kind: String,
-    /// Whether it outlives the broker.
+    /// Whether the exchange survives a restart of the broker.
     pub durable: bool,
-    /// Whether it goes with its last binding.
+    /// Whether the broker deletes the exchange with its last binding.
     pub auto_delete: bool,
-    /// Whether clients cannot publish to it.
+    /// Whether clients are kept from publishing to the exchange.
     pub internal: bool,
-    /// Its arguments.
-    pub arguments: BTreeMap<String, Argument>,
+    /// AMQP arguments of the exchange.
+    pub arguments: BTreeMap<String, ArgumentSchema>,
 }
 
-/// A queue.
+/// Queue of the broker.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Queue {
-    /// Its name.
+#[schema(as = Queue)]
+pub struct QueueSchema {
+    /// Name of the queue.
     pub name: String,
-    /// Whether it outlives the broker.
+    /// Whether the queue survives a restart of the broker.
     pub durable: bool,
-    /// Whether it belongs to one connection.
+    /// Whether the queue belongs to one connection.
     pub exclusive: bool,
-    /// Whether it goes with its last consumer.
+    /// Whether the broker deletes the queue with its last consumer.
     pub auto_delete: bool,
-    /// Its arguments.
-    pub arguments: BTreeMap<String, Argument>,
-    /// A policy over it that changes how events are kept.
+    /// AMQP arguments of the queue.
+    pub arguments: BTreeMap<String, ArgumentSchema>,
+    /// Policy on the queue that changes which events it keeps.
     #[schema(nullable = false)]
-    pub policy: Option<Policy>,
+    pub policy: Option<PolicySchema>,
 }
 
-/// A policy somebody put over a queue.
+/// Policy that an operator of the broker put on a queue.
 #[derive(Serialize, ToSchema)]
-pub struct Policy {
-    /// Its name.
+#[schema(as = Policy)]
+pub struct PolicySchema {
+    /// Name of the policy.
     pub name: String,
-    /// Its keys that decide which events are kept, and for how long.
+    /// Keys of the policy that decide which events the queue keeps, and for how long.
     pub keys: Vec<String>,
 }
 
-/// A binding.
+/// Binding of the broker.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Binding {
-    /// The exchange it starts from.
+#[schema(as = Binding)]
+pub struct BindingSchema {
+    /// Exchange that messages come from.
     pub source: String,
-    /// Whether it leads to a queue or an exchange.
-    pub destination_kind: Destination,
-    /// What it leads to.
+    /// Whether messages go to a queue or to an exchange.
+    pub destination_kind: DestinationSchema,
+    /// Name of the queue or exchange that messages go to.
     pub destination: String,
-    /// Its routing key.
+    /// Routing key of the binding.
     pub routing_key: String,
-    /// Its arguments.
-    pub arguments: BTreeMap<String, Argument>,
+    /// AMQP arguments of the binding.
+    pub arguments: BTreeMap<String, ArgumentSchema>,
 }
 
-/// What a binding leads to.
+/// Kind of a binding's destination.
 #[derive(Serialize, ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Destination {
+#[schema(as = Destination, rename_all = "lowercase")]
+pub enum DestinationSchema {
     /// A queue.
     Queue,
     /// Another exchange.

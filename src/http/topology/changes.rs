@@ -55,7 +55,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen.", nullable = false),
     ),
     responses((status = 200, description = "The stream, whose data are `TopologyChanged`.",
-        body = crate::http::schema::TopologyChanged, content_type = "text/event-stream")),
+        body = crate::http::schema::TopologyChangedSchema, content_type = "text/event-stream")),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
 pub(crate) async fn changes(
@@ -70,7 +70,7 @@ pub(crate) async fn changes(
     // What the client names must lie in this history.
     let known =
         asked.filter(|(of, version)| of.is_none_or(|of| of == log) && *version <= roster.version());
-    let mut follower = Follower {
+    let mut follower = ChangeFollower {
         cursor: known.map_or(present, |(_, version)| version),
         app,
         log,
@@ -99,7 +99,7 @@ fn start(headers: &HeaderMap, query: &Query) -> Result<Option<(Option<Uuid>, Ver
     })
 }
 
-struct Follower {
+struct ChangeFollower {
     app: Arc<App>,
     log: Uuid,
     /// Versions up to this one were sent.
@@ -107,7 +107,7 @@ struct Follower {
     waiting: VecDeque<Event>,
 }
 
-impl Follower {
+impl ChangeFollower {
     fn id(&self, version: Version) -> String {
         format!("{}:{version}", self.log)
     }

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 /// A page of passes.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Passes {
+#[schema(as = Passes)]
+pub struct PassPage {
     /// Passes that changed something, oldest first.
-    #[schema(value_type = Vec<schema::Pass>)]
+    #[schema(value_type = Vec<schema::PassSchema>)]
     passes: Vec<PassRecord>,
     /// The `after` of the next page, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,15 +29,15 @@ pub struct Passes {
         ("after" = Option<u64>, Query, description = "Only passes after this one."),
         ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000; 100 where it is not given.", minimum = 1, maximum = 1000),
     ),
-    responses((status = 200, description = "A page of passes.", body = Passes)),
+    responses((status = 200, description = "A page of passes.", body = PassPage)),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
 pub(crate) async fn passes(
     State(app): State<Arc<App>>,
     query: Query,
-) -> Result<Json<Passes>, Problem> {
+) -> Result<Json<PassPage>, Problem> {
     let page = query.page()?;
     let mut passes = app.store.passes(page.after, page.with_one_more()).await?;
     let next = page.cut(&mut passes, |pass| pass.id);
-    Ok(Json(Passes { passes, next }))
+    Ok(Json(PassPage { passes, next }))
 }

@@ -11,7 +11,7 @@ use crate::{
         App,
         body::Body,
         parameters::Segment,
-        precondition::Asking,
+        precondition::CommandRequest,
         problem::{Problem, kinds},
         tasks::{Submitted, action, submitted},
     },
@@ -41,11 +41,11 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(crate) async fn migrate_queue(
     State(app): State<Arc<App>>,
     Segment(name): Segment<String>,
-    asking: Asking,
+    request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    action(&asking.query, &["migrate"])?;
-    let audited = asking.audited(&body, asking.reason()?)?;
+    action(&request.query, &["migrate"])?;
+    let audited = request.audited(&body, request.reason()?)?;
     app.roster.current().await?;
     let Some(group) = app.reconciler.queue_group(&name) else {
         let look = app.reconciler.look().await?;
@@ -62,7 +62,7 @@ pub(crate) async fn migrate_queue(
         });
     };
     let (roster, reconciler) = (Arc::clone(&app.roster), app.reconciler.clone());
-    submitted(&app, "queue-migrate", &asking.actor, Box::pin(async move {
+    submitted(&app, "queue-migrate", &request.actor, Box::pin(async move {
         let outcome = roster.execute(Command::MigrateListener { group: group.clone() }, audited).await?;
         let version = outcome.events.last().map_or(0, |event| event.version);
         if !reconciler.wait_for(version, PATIENCE).await {
@@ -94,10 +94,10 @@ pub(crate) async fn migrate_queue(
 pub(crate) async fn delete_queue(
     State(app): State<Arc<App>>,
     Segment(name): Segment<String>,
-    asking: Asking,
+    request: CommandRequest,
 ) -> Result<Response, Problem> {
     let contents =
-        if asking.query.flag("force")? { QueueContents::Destroy } else { QueueContents::Spare };
+        if request.query.flag("force")? { QueueContents::Destroy } else { QueueContents::Spare };
     let look = app.reconciler.look().await?;
     let observed = look.observed.map_err(|cause| {
         let detail = "the broker cannot be read, so it is not known what the queue is";
@@ -110,7 +110,7 @@ pub(crate) async fn delete_queue(
         deletion::check_empty(&name, depth)?;
     }
     let reconciler = app.reconciler.clone();
-    submitted(&app, "queue-delete", &asking.actor, async move {
+    submitted(&app, "queue-delete", &request.actor, async move {
         let destroyed = reconciler.delete_queue(&name, contents).await?;
         Ok(json!({ "queue": name, "destroyed": destroyed }))
     })

@@ -58,7 +58,7 @@ impl Answer {
 }
 
 /// A request that is being put together.
-pub(crate) struct Asking<'a> {
+pub(crate) struct RestRequest<'a> {
     rest: &'a Rest,
     method: Method,
     path: String,
@@ -74,10 +74,10 @@ impl Rest {
     }
 
     /// A request with the administrator's token.
-    pub(crate) fn ask(&self, method: &str, path: &str) -> Asking<'_> {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> RestRequest<'_> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let (path, token) = (path.to_owned(), Some(TOKEN.to_owned()));
-        Asking { rest: self, method, path, token, headers: Vec::new(), body: Vec::new() }
+        RestRequest { rest: self, method, path, token, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Reads a path; fails unless it answers 200.
@@ -102,7 +102,7 @@ impl Rest {
     }
 }
 
-impl Asking<'_> {
+impl RestRequest<'_> {
     pub(crate) fn token(mut self, token: Option<&str>) -> Self {
         self.token = token.map(str::to_owned);
         self
