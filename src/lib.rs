@@ -30,6 +30,7 @@ pub mod http;
 pub mod listeners;
 pub mod metrics;
 pub mod node;
+pub mod outage;
 pub mod reconcile;
 pub mod redelivery;
 pub mod roster;

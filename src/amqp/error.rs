@@ -1,25 +1,25 @@
-//! What went wrong over AMQP, in the words an operator needs. The only place that knows the
-//! protocol's reply codes.
+//! Failures of requests over AMQP, by kind. The only place that knows the protocol's reply codes.
 
 use super::AmqpUrl;
 use lapin::{Error, ErrorKind};
 use std::io;
 
-/// What went wrong over AMQP.
+/// A request over AMQP that failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AmqpError {
-    /// The broker answered no: 403, 405, 406 and the like. Repeating it changes nothing.
+    /// The broker refused the request: reply code 403, 405, 406 or similar. Repeating the request
+    /// changes nothing.
     #[error("RabbitMQ refused: {0}")]
     Refused(String),
-    /// What was named does not exist: 404.
+    /// The named queue or exchange does not exist: reply code 404.
     #[error("RabbitMQ answered: {0}")]
     Missing(String),
-    /// User and password do not fit.
+    /// User or password is wrong.
     #[error("the AMQP user or password is wrong (user {user:?} at {address}): check --amqp-url")]
     Credentials {
-        /// The user that was tried.
+        /// The user of the attempt.
         user: String,
-        /// The broker.
+        /// Host and port of the broker.
         address: String,
     },
     /// The virtual host does not exist, or the user may not use it.
@@ -27,72 +27,72 @@ pub enum AmqpError {
     VirtualHost {
         /// The virtual host.
         name: String,
-        /// The broker's own words.
+        /// The broker's reply.
         reply: String,
     },
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     #[error(
         "TLS with RabbitMQ at {address} failed ({cause}): check --amqp-url and the broker's certificate"
     )]
     Tls {
-        /// The broker.
+        /// Host and port of the broker.
         address: String,
-        /// Why.
+        /// Why, in the words of the system or of the broker.
         cause: String,
     },
-    /// No connection, or it went away. What was asked may have taken effect.
+    /// There is no connection, or it was lost. The request may have taken effect.
     #[error("RabbitMQ at {address} is out of reach: {cause}")]
     Unreachable {
-        /// The broker.
+        /// Host and port of the broker.
         address: String,
-        /// Why.
+        /// Why, in the words of the system or of the broker.
         cause: String,
     },
-    /// What was published was not taken: a queue that it belongs into is full, or has no leader.
-    /// Other queues may have it.
+    /// The broker did not answer within [`LIMIT`](super::LIMIT). The request may have taken effect.
+    #[error("RabbitMQ at {address} did not answer in time")]
+    Silent {
+        /// Host and port of the broker.
+        address: String,
+    },
+    /// The broker did not accept a published event: one of the event's queues is full or has no
+    /// leader. Its other queues may have the event.
     #[error("RabbitMQ at {address} did not take the event: a queue is full or not available")]
     NotTaken {
-        /// The broker.
+        /// Host and port of the broker.
         address: String,
     },
 }
 
-/// What an unanswered question is said to have died of.
-const SILENCE: &str = "it did not answer in time";
-
 impl AmqpError {
-    /// Whether the same may succeed later without anybody changing anything on our side.
+    /// Whether the same request may succeed later without a change on hearken's side.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NotTaken { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Silent { .. } | Self::NotTaken { .. })
     }
 
     pub(crate) fn silent(address: &str) -> Self {
-        Self::Unreachable { address: address.to_owned(), cause: SILENCE.to_owned() }
+        Self::Silent { address: address.to_owned() }
     }
 
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { cause, .. } if cause == SILENCE)
-    }
-
-    /// What an operation on a connection died of.
+    /// The failure of a request on a connection.
     #[expect(clippy::needless_pass_by_value, reason = "called as `map_err(|e| of(e, …))`")]
     pub(crate) fn of(error: Error, address: &str) -> Self {
         if let ErrorKind::ProtocolError(reply) = error.kind() {
             let text = reply.get_message().to_string();
             match reply.get_id() {
                 404 => return Self::Missing(text),
-                // Content too large, access refused, resource locked, precondition failed, and
-                // the connection's own: frame error, command invalid, not allowed, not implemented.
+                // On a channel: content too large, access refused, resource locked, precondition
+                // failed. On the connection: frame error, command invalid, not allowed, not
+                // implemented.
                 311 | 403 | 405 | 406 | 501..=540 => return Self::Refused(text),
-                // 320, connection forced, and 541, internal error, pass.
+                // 320 (connection forced) and 541 (internal error) are transient.
                 _ => {}
             }
         }
         Self::Unreachable { address: address.to_owned(), cause: cause(&error) }
     }
 
-    /// What connecting died of.
+    /// The failure of connecting and logging in.
     pub(super) fn of_login(error: Error, url: &AmqpUrl) -> Self {
         let address = url.address().to_owned();
         match error.kind() {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_refused_missing_or_passing() {
+    fn a_reply_code_decides_between_refused_missing_and_transient() {
         let of = |id| AmqpError::of(reply(id, "NO - because"), "b:1");
         assert!(matches!(of(404), AmqpError::Missing(text) if text == "NO - because"));
         for id in [403, 405, 406, 530, 540] {

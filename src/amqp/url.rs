@@ -1,20 +1,21 @@
-//! The broker's address as an administrator writes it.
+//! The broker's address as operators write it.
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use std::fmt;
 use url::{Host, Url};
 
-/// A setting that cannot be used. Never contains the setting itself, which may hold a password.
+/// An address of the broker that cannot be used. Never contains the address itself, which may hold
+/// a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} cannot be used: {problem}")]
-pub struct ConfigError {
+pub struct AmqpUrlError {
     /// The flag.
     pub setting: &'static str,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with the address, and how to write it.
     pub problem: String,
 }
 
-/// An AMQP URL with its credentials. Its `Debug` shows neither.
+/// An AMQP URL with its credentials. `Debug` shows only host and port.
 #[derive(Clone)]
 pub struct AmqpUrl {
     uri: AMQPUri,
@@ -22,20 +23,20 @@ pub struct AmqpUrl {
 }
 
 impl AmqpUrl {
-    /// Reads `amqp://user:password@host:port/virtual-host`, or `amqps://` for TLS. What is left
-    /// out is RabbitMQ's default: `guest`, 5672 or 5671, and the virtual host `/`.
+    /// Reads `amqp://user:password@host:port/virtual-host`, or `amqps://` for TLS. A part that is
+    /// absent has RabbitMQ's default: `guest`, 5672 or 5671, and the virtual host `/`.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating it.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let wrong = |problem: String| ConfigError { setting: "--amqp-url", problem };
+    /// What is wrong with the address, without repeating it.
+    pub fn parse(text: &str) -> Result<Self, AmqpUrlError> {
+        let wrong = |problem: String| AmqpUrlError { setting: "--amqp-url", problem };
         let form = "write amqp://user:password@host:5672/virtual-host";
         let url = Url::parse(text).map_err(|e| wrong(format!("it is not a URL ({e}); {form}")))?;
         if !matches!(url.scheme(), "amqp" | "amqps") || url.cannot_be_a_base() {
             return Err(wrong(format!("it is not an AMQP address; {form}, or amqps:// for TLS")));
         }
         let host = match url.host() {
-            // A scheme that browsers do not know keeps even an IPv4 address as a name.
+            // For a scheme that browsers do not know, the parser keeps an IPv4 address as a name.
             Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
@@ -50,7 +51,8 @@ impl AmqpUrl {
         if uri.vhost.is_empty() {
             uri.vhost.push('/');
         }
-        // The broker's default of 60 s would leave a node without events for two minutes.
+        // With the broker's default of 60 s, a node would notice a dead connection only after two
+        // minutes.
         uri.query.heartbeat.get_or_insert(20);
         let address = format!("{host}:{}", uri.authority.port);
         uri.authority.host = host;
@@ -85,8 +87,8 @@ impl AmqpUrl {
         uri
     }
 
-    /// Where the management API of the same broker is by default: port 15672, or 15671 with TLS
-    /// where AMQP uses it, since the same password travels.
+    /// Default address of the same broker's management API: port 15672, or port 15671 with TLS when
+    /// AMQP uses TLS, because the same password travels.
     pub(crate) fn management(&self) -> String {
         let (scheme, port) = match self.uri.scheme {
             AMQPScheme::AMQP => ("http", 15672),
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_rabbitmqs_default() {
+    fn an_absent_part_has_rabbitmqs_default() {
         for text in ["amqp://broker", "amqp://broker/", "amqp://guest:guest@broker:5672/%2f"] {
             let url = AmqpUrl::parse(text).unwrap();
             assert_eq!((url.address(), url.virtual_host()), ("broker:5672", "/"), "{text}");
@@ -128,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn management_is_on_the_same_host_and_as_secret() {
+    fn management_is_on_the_same_host_and_uses_tls_when_amqp_does() {
         assert_eq!(AmqpUrl::parse("amqp://b:7/x").unwrap().management(), "http://b:15672");
         assert_eq!(AmqpUrl::parse("amqps://b/x").unwrap().management(), "https://b:15671");
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn a_problem_is_named_without_the_password() {
         for (text, problem) in [
             ("broker:5672", "not an AMQP address"),
             ("", "not a URL"),

@@ -8,7 +8,7 @@ mod observed;
 use super::{Broker, BrokerError, Marker};
 use crate::domain::depth::Depth;
 use crate::{
-    amqp::{Amqp, AmqpError, AmqpUrl, ConfigError, Purpose},
+    amqp::{Amqp, AmqpError, AmqpUrl, AmqpUrlError, Purpose},
     domain::{
         layout::{Layout, MARKER},
         plan::Action,
@@ -46,7 +46,7 @@ impl RabbitMqBroker {
     ///
     /// # Errors
     /// What is wrong with the management URL.
-    pub fn new(config: RabbitMqConfig) -> Result<Self, ConfigError> {
+    pub fn new(config: RabbitMqConfig) -> Result<Self, AmqpUrlError> {
         let management = Management::new(&config.amqp_url, config.management_url.as_deref())?;
         let admin = Admin::new(Amqp::new(config.amqp_url, &config.node, Purpose::Admin));
         Ok(Self { management, admin, layout: config.layout })
@@ -161,7 +161,9 @@ impl BrokerError {
             AmqpError::Credentials { .. }
             | AmqpError::VirtualHost { .. }
             | AmqpError::Tls { .. } => Self::Refused { what, reply: error.to_string() },
-            AmqpError::Unreachable { .. } | AmqpError::NotTaken { .. } => {
+            AmqpError::Unreachable { .. }
+            | AmqpError::Silent { .. }
+            | AmqpError::NotTaken { .. } => {
                 Self::Unreachable { what, source: Some(Box::new(error)) }
             }
         }

@@ -8,12 +8,12 @@ mod binder;
 mod consumer;
 mod delivery;
 mod headers;
+mod interruption;
 mod letters;
 mod message;
 mod node_queue;
 mod notifications;
 mod notify;
-mod outage;
 mod parked;
 mod publisher;
 
@@ -286,7 +286,7 @@ impl EventBus for RabbitMqBus {
             .with_app_id(APP.into())
             .with_headers(headers);
         let short =
-            |text: &str| node_queue::name(text).map_err(|error| unavailable(what(), Some(error)));
+            |text: &str| crate::amqp::name(text).map_err(|error| unavailable(what(), Some(error)));
         if let Some(content_type) = content_type {
             properties = properties.with_content_type(short(content_type)?);
         }

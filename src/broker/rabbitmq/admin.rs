@@ -2,10 +2,10 @@
 
 use super::BrokerError;
 use crate::{
-    amqp::{Amqp, AmqpError},
+    amqp::{self, Amqp, AmqpError},
     domain::{
         plan::Action,
-        topology::{Argument, Arguments, Binding, Destination, Exchange, ExchangeKind, Queue},
+        topology::{Binding, Destination, Exchange, ExchangeKind, Queue},
     },
 };
 use lapin::{
@@ -14,7 +14,7 @@ use lapin::{
         ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
     },
-    types::{AMQPValue, FieldTable, ShortString},
+    types::FieldTable,
 };
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -70,12 +70,13 @@ impl Admin {
 
     /// Whether a queue exists, by the broker's own word.
     pub(super) async fn exists(&self, queue: &str) -> Result<bool, BrokerError> {
-        let name = short(queue)?;
+        let what = format!("look for queue {queue}");
+        let name = amqp::name(queue).map_err(|e| BrokerError::of_amqp(&what, e))?;
         let ask = async |channel: Channel| {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             channel.queue_declare(name, options, FieldTable::default()).await.map(|_| 0)
         };
-        match self.run(&format!("look for queue {queue}"), async |c| Ok(ask(c).await?)).await {
+        match self.run(&what, async |c| Ok(ask(c).await?)).await {
             Ok(_) => Ok(true),
             Err(BrokerError::Missing(_)) => Ok(false),
             Err(error) => Err(error),
@@ -99,7 +100,7 @@ impl Admin {
             Ok(Err(OperationError::Amqp(error))) => {
                 Err(BrokerError::of_amqp(what, AmqpError::of(error, self.amqp.address())))
             }
-            Ok(Err(OperationError::Name(error))) => Err(error),
+            Ok(Err(OperationError::Name(error))) => Err(BrokerError::of_amqp(what, error)),
             Err(_) => Err(BrokerError::of_amqp(what, AmqpError::silent(self.amqp.address()))),
         }
     }
@@ -121,7 +122,7 @@ enum OperationError {
     #[error("RabbitMQ did not do it")]
     Amqp(#[from] lapin::Error),
     #[error("a name does not fit")]
-    Name(#[from] BrokerError),
+    Name(#[from] AmqpError),
 }
 
 fn object(action: &Action) -> &'static str {
@@ -144,8 +145,8 @@ async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<u64,
         internal: exchange.internal,
         ..ExchangeDeclareOptions::default()
     };
-    let name = short(&exchange.name)?;
-    channel.exchange_declare(name, kind, options, table(&exchange.arguments)?).await?;
+    let name = amqp::name(&exchange.name)?;
+    channel.exchange_declare(name, kind, options, amqp::table(&exchange.arguments)?).await?;
     Ok(0)
 }
 
@@ -156,13 +157,15 @@ async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<u64, Operatio
         auto_delete: queue.auto_delete,
         ..QueueDeclareOptions::default()
     };
-    channel.queue_declare(short(&queue.name)?, options, table(&queue.arguments)?).await?;
+    channel
+        .queue_declare(amqp::name(&queue.name)?, options, amqp::table(&queue.arguments)?)
+        .await?;
     Ok(0)
 }
 
 async fn bind(channel: &Channel, binding: &Binding) -> Result<u64, OperationError> {
-    let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
-    let (to, arguments) = (short(&binding.destination)?, table(&binding.arguments)?);
+    let (source, key) = (amqp::name(&binding.source)?, amqp::name(&binding.routing_key)?);
+    let (to, arguments) = (amqp::name(&binding.destination)?, amqp::table(&binding.arguments)?);
     match binding.destination_kind {
         Destination::Queue => {
             channel.queue_bind(to, source, key, QueueBindOptions::default(), arguments).await?;
@@ -176,8 +179,8 @@ async fn bind(channel: &Channel, binding: &Binding) -> Result<u64, OperationErro
 }
 
 async fn unbind(channel: &Channel, binding: &Binding) -> Result<u64, OperationError> {
-    let (source, key) = (short(&binding.source)?, short(&binding.routing_key)?);
-    let (to, arguments) = (short(&binding.destination)?, table(&binding.arguments)?);
+    let (source, key) = (amqp::name(&binding.source)?, amqp::name(&binding.routing_key)?);
+    let (to, arguments) = (amqp::name(&binding.destination)?, amqp::table(&binding.arguments)?);
     match binding.destination_kind {
         Destination::Queue => channel.queue_unbind(to, source, key, arguments).await?,
         Destination::Exchange => {
@@ -191,29 +194,6 @@ async fn unbind(channel: &Channel, binding: &Binding) -> Result<u64, OperationEr
 async fn delete_queue(channel: &Channel, name: &str) -> Result<u64, OperationError> {
     // Never `if_empty` or `if_unused`: on a quorum queue they are answered with 540, which closes
     // the connection and every channel on it.
-    let count = channel.queue_delete(short(name)?, QueueDeleteOptions::default()).await?;
+    let count = channel.queue_delete(amqp::name(name)?, QueueDeleteOptions::default()).await?;
     Ok(u64::from(count))
-}
-
-/// A name as AMQP has it. The client panics on one that is too long.
-fn short(name: &str) -> Result<ShortString, BrokerError> {
-    ShortString::try_new(name).map_err(|error| BrokerError::Refused {
-        what: format!("the name {name:?}"),
-        reply: error.to_string(),
-    })
-}
-
-fn table(arguments: &Arguments) -> Result<FieldTable, BrokerError> {
-    let mut table = FieldTable::default();
-    for (name, value) in arguments {
-        let value = match value {
-            Argument::Bool(value) => AMQPValue::Boolean(*value),
-            Argument::Int(value) => AMQPValue::LongLongInt(*value),
-            Argument::Text(value) | Argument::Other(value) => {
-                AMQPValue::LongString(value.as_str().into())
-            }
-        };
-        table.insert(short(name)?, value);
-    }
-    Ok(table)
 }

@@ -5,7 +5,7 @@ use super::{
     observed::{CountRow, Overview},
 };
 use crate::{
-    amqp::{AmqpUrl, ConfigError},
+    amqp::{AmqpUrl, AmqpUrlError},
     broker::BrokerError,
 };
 use reqwest::{Client, StatusCode, header::LOCATION, redirect};
@@ -23,9 +23,9 @@ pub(super) struct Management {
 }
 
 impl Management {
-    pub(super) fn new(amqp: &AmqpUrl, url: Option<&str>) -> Result<Self, ConfigError> {
+    pub(super) fn new(amqp: &AmqpUrl, url: Option<&str>) -> Result<Self, AmqpUrlError> {
         crate::tls::init();
-        let wrong = |problem: String| ConfigError { setting: "--management-url", problem };
+        let wrong = |problem: String| AmqpUrlError { setting: "--management-url", problem };
         let form = "write http://host:15672, with user:password@ where they differ from AMQP's";
         let text = url.map_or_else(|| amqp.management(), str::to_owned);
         let mut base =

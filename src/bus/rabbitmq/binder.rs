@@ -212,7 +212,7 @@ impl<'a> Binder<'a> {
         let (amqp, channel) = (self.amqp, self.channel.clone());
         let (queue, exchange) = (self.queue.clone(), self.exchange.clone());
         async move {
-            let routing = match super::node_queue::name(key.as_str()) {
+            let routing = match crate::amqp::name(key.as_str()) {
                 Ok(routing) => routing,
                 Err(error) => return (key, step, Err(error)),
             };

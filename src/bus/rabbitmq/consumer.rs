@@ -1,10 +1,12 @@
 //! One consumer: its task, its channel, and what becomes of both.
 
-use super::{Shared, node_queue::name, outage::Outage};
+use super::{Shared, interruption::interruption};
 use crate::{
-    amqp::AmqpError,
+    amqp::{AmqpError, name},
     bus::{Consumer, ConsumerState, Consumption, Listener, Stop, registry::Place},
+    clock::Clock,
     domain::listener::Mode,
+    outage::Outage,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -137,7 +139,8 @@ impl Work {
     }
 
     async fn run(self: Arc<Self>) {
-        let mut outage = Outage::new(format!("consuming for group {}", self.group()));
+        let mut outage =
+            interruption(&Clock::system(), &format!("consuming for group {}", self.group()));
         let mut wake = self.shared.wake.subscribe();
         loop {
             wake.mark_unchanged();

@@ -10,7 +10,6 @@ use super::{
     consumer::Work,
     headers,
     message::{Failed, parked, waiting},
-    outage::pauses,
 };
 use crate::{
     bus::{
@@ -21,6 +20,7 @@ use crate::{
         verdict::{Verdict, level_for, longest_level, random, verdict},
     },
     clock,
+    outage::pauses,
 };
 use lapin::{
     BasicProperties,

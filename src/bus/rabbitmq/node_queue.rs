@@ -2,8 +2,8 @@
 
 use super::Shared;
 use crate::{
-    amqp::AmqpError,
-    domain::{name::BusName, topology::Argument},
+    amqp::{AmqpError, name, table},
+    domain::name::BusName,
 };
 use lapin::{
     Channel, ExchangeKind,
@@ -25,15 +25,7 @@ impl Shared {
         key: &str,
     ) -> Result<ShortString, AmqpError> {
         let queue = name(&self.layout.node_queue(bus, &self.node, Uuid::now_v7()))?;
-        let mut arguments = FieldTable::default();
-        for (marker, value) in self.layout.marked() {
-            let value = match value {
-                Argument::Int(number) => AMQPValue::LongLongInt(number),
-                Argument::Bool(yes) => AMQPValue::Boolean(yes),
-                Argument::Text(text) | Argument::Other(text) => AMQPValue::LongString(text.into()),
-            };
-            arguments.insert(name(&marker)?, value);
-        }
+        let mut arguments = table(&self.layout.marked())?;
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LENGTH));
         arguments.insert("x-overflow".into(), AMQPValue::LongString("drop-head".into()));
@@ -56,10 +48,4 @@ impl Shared {
         amqp.answer(channel.queue_bind(queue.clone(), exchange, key, options, none)).await?;
         Ok(queue)
     }
-}
-
-/// A name as AMQP has it. The client panics on one that is too long.
-pub(super) fn name(text: &str) -> Result<ShortString, AmqpError> {
-    ShortString::try_new(text)
-        .map_err(|error| AmqpError::Refused(format!("the name {text:?} does not fit: {error}")))
 }

@@ -6,20 +6,21 @@
 //! a new queue and binds everything again.
 
 use super::{
-    Published, Shared, TOPOLOGY_KEY, binder::Binder, node_queue::name, outage::Outage,
-    publisher::Message,
+    Published, Shared, TOPOLOGY_KEY, binder::Binder, interruption::interruption, publisher::Message,
 };
 use crate::{
-    amqp::AmqpError,
+    amqp::{AmqpError, name},
     bus::{
         TopologyChanged, codec,
         registry::{Everywhere, Meter, Registry, Which},
     },
+    clock::Clock,
     domain::{
         bus::BusDefinition,
         name::{BusName, RegistrationKey},
     },
     metrics::Metrics,
+    outage::Outage,
 };
 use futures_util::StreamExt;
 use lapin::{
@@ -167,7 +168,10 @@ pub(super) async fn follow(shared: Arc<Shared>, bus: BusDefinition, stop: Cancel
     let probe_key = format!("hearken:probe:{}", shared.notifications.instance);
     let node = Node { shared, bus, following: Arc::clone(&following), probe_key };
     let mut touched = following.touched.lock().await;
-    let mut outage = Outage::new(format!("listening for notifications of bus {}", node.bus.name));
+    let mut outage = interruption(
+        &Clock::system(),
+        &format!("listening for notifications of bus {}", node.bus.name),
+    );
     let mut wake = node.shared.wake.subscribe();
     loop {
         wake.mark_unchanged();

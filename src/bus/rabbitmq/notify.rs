@@ -1,8 +1,8 @@
 //! Telling those who follow an event's keys.
 
-use super::{Shared, headers, message::PERSISTENT, node_queue::name, publisher::Message};
+use super::{Shared, headers, message::PERSISTENT, publisher::Message};
 use crate::{
-    amqp::AmqpError,
+    amqp::{AmqpError, name},
     bus::Outgoing,
     domain::{
         bus::{BusDefinition, Codec},

@@ -7,11 +7,11 @@
 
 mod origin;
 
-use super::{Shared, headers, letters, node_queue::name, outage::Outage};
+use super::{Shared, headers, interruption::interruption, letters};
 use crate::{
-    amqp::AmqpError,
+    amqp::{AmqpError, name},
     bus::codec,
-    clock,
+    clock::{self, Clock},
     domain::{
         dead_letter::{DeadLetter, PARKED},
         name::{BusName, GroupName},
@@ -37,7 +37,8 @@ struct Moved {
 
 /// Moves what is parked on a bus into the database, again and again, until told to stop.
 pub(super) async fn collect(shared: Arc<Shared>, bus: BusName, stop: CancellationToken) {
-    let mut outage = Outage::new(format!("collecting what is parked on bus {bus}"));
+    let mut outage =
+        interruption(&Clock::system(), &format!("collecting what is parked on bus {bus}"));
     loop {
         let mut moved = Moved::default();
         let outcome = tokio::select! {

@@ -1,0 +1,35 @@
+//! Purposes of connections.
+
+/// Purpose of a connection. Operators see it in the connection's name, and it decides how large the
+/// connection's frames may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Changing the topology.
+    Admin,
+    /// Publishing events.
+    Publish,
+    /// Consuming events.
+    Consume,
+}
+
+impl Purpose {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+
+    /// Largest frame, in bytes. lapin keeps 64 frames of buffer for each connection, so small
+    /// frames save memory. All headers of an event travel in one frame, and RabbitMQ sends them
+    /// whatever size was agreed: an event with headers larger than the agreed frame stops the
+    /// connection without an error. Connections that carry events therefore have the largest frame
+    /// that RabbitMQ accepts by default.
+    pub(super) fn frame_max(self) -> u32 {
+        match self {
+            Self::Admin => 16_384,
+            Self::Publish | Self::Consume => 131_072,
+        }
+    }
+}

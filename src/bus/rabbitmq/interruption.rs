@@ -1,0 +1,15 @@
+//! Outages of the bus's tasks.
+
+use crate::{clock::Clock, outage::Outage};
+use std::time::Duration;
+
+/// How long an interruption lasts before it is worth a warning. A queue that the reconciler is
+/// about to declare, and a broker that fails over, are back sooner.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Outage of a task. `doing` is a noun phrase that begins a sentence, as in "consuming for group
+/// g".
+pub(super) fn interruption(clock: &Clock, doing: &str) -> Outage {
+    let failing = format!("{doing} is interrupted and tried again");
+    Outage::new(clock, failing, format!("{doing} works again")).reported_after(GRACE)
+}
