@@ -1,6 +1,6 @@
 //! Consumers that end.
 
-use super::scene::{event, gated, patient, scene, scene_of};
+use super::scene::{event, gated, patient, recorder, scene, scene_of};
 use crate::support::bus::Dispatching as _;
 use crate::{
     broker::{
@@ -72,11 +72,14 @@ async fn stopping_lets_what_a_dispatch_runs_inline_finish_and_gives_it_up_when_p
     };
     let finishes = gated(|_, _| Ok(()), 0);
     let consumer = scene.consume(&node, &inline, finishes.clone()).await;
+    let mut beside = inline.clone();
+    beside.group = listener("b").group;
+    let idle = scene.consume(&node, &beside, recorder()).await;
     let dispatch = dispatching();
     finishes.began(1).await;
     let stopping = tokio::spawn(consumer.stop.stop(patient()));
-    // Long enough for a stop that waits for nothing.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A stop that began later and has no execution to wait for ends first.
+    idle.stop.stop(patient()).await;
     assert!(!stopping.is_finished());
     finishes.gate.add_permits(1);
     stopping.await.unwrap();

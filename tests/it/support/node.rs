@@ -3,7 +3,11 @@
 use super::{services, wait};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 use xtask::services::{Process, free_port, guarded};
 
 /// The token that test nodes are given.
@@ -128,9 +132,9 @@ impl Node {
         self.wait_status("/readyz", 200).await;
     }
 
-    /// Waits until a path answers with a status.
+    /// Waits until a path answers with a status. Fails at once when the process has ended.
     pub(crate) async fn wait_status(&mut self, path: &str, status: u16) {
-        let deadline = std::time::Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let url = format!("{}{path}", self.url);
             let answer = self.client.get(&url).bearer_auth(TOKEN).send().await;
@@ -138,13 +142,9 @@ impl Node {
                 return;
             }
             let exited = self.process.exited().is_some();
-            let late = std::time::Instant::now() > deadline;
-            assert!(
-                !exited && !late,
-                "{path} never answered {status}; the log says\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let late = Instant::now() > deadline;
+            assert!(!exited && !late, "{path} never answered {status}; the log:\n{}", self.log());
+            wait::pause().await;
         }
     }
 
@@ -161,14 +161,10 @@ impl Node {
     /// Ends the process as an operator would, and waits.
     pub(crate) async fn terminate(&mut self) {
         self.process.signal("TERM").expect("the process can be signalled");
-        let deadline = std::time::Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + Duration::from_secs(40);
         while self.process.exited().is_none() {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "did not end; the log says\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(Instant::now() < deadline, "did not end; the log says\n{}", self.log());
+            wait::pause().await;
         }
     }
 
@@ -234,7 +230,7 @@ impl Node {
 
     /// Waits until a listener has a state on this node.
     pub(crate) async fn wait_listener(&self, group: &str, state: &str) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + Duration::from_secs(40);
         loop {
             let nodes = self.get("/nodes").await;
             let me = nodes["nodes"]
@@ -246,11 +242,11 @@ impl Node {
                 return;
             }
             assert!(
-                std::time::Instant::now() < deadline,
+                Instant::now() < deadline,
                 "{group} is not {state} on {}, but {listener:?}",
                 self.setup.id
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            wait::pause().await;
         }
     }
 

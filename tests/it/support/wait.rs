@@ -22,6 +22,11 @@ pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
             return answer;
         }
         assert!(Instant::now() < deadline, "did not happen within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause().await;
     }
+}
+
+/// Pause between two looks at a condition.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
