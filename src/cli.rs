@@ -18,7 +18,7 @@ mod sse;
 mod tasks;
 mod topology;
 
-use crate::{config, telemetry};
+use crate::{clock::Clock, config, telemetry};
 use clap::{Parser, Subcommand};
 use error::{DONE, Outcome};
 use std::process::ExitCode;
@@ -100,15 +100,16 @@ Logs go to standard error; HEARKEN_LOG=debug shows more of them.";
 /// Runs the command that this process was started with, and returns its exit code. `extras` is
 /// what a program that uses the library adds to its nodes.
 pub async fn run(extras: serve::Extras) -> ExitCode {
-    error::finish(Box::pin(execute(Cli::parse().command, extras)).await)
+    let command = Cli::parse().command;
+    error::finish(Box::pin(execute(command, extras, Clock::system())).await)
 }
 
-async fn execute(command: Command, extras: serve::Extras) -> Outcome {
+async fn execute(command: Command, extras: serve::Extras, clock: Clock) -> Outcome {
     match command {
         Command::Serve(flags) => {
             let settings = config::Serve::load(&flags)?;
             telemetry::init(settings.log_format)?;
-            serve::serve(settings, extras).await?;
+            serve::serve(settings, extras, clock).await?;
             Ok(DONE)
         }
         Command::Migrate(command) => command.run().await,

@@ -1,0 +1,152 @@
+//! The composition root: makes every part of a node and joins the parts. Nothing runs yet.
+
+use super::{
+    broker_and_bus::{BrokerAndBus, connect},
+    roster::load_roster,
+    running::Stops,
+};
+use crate::{
+    clock::Clock,
+    config::{self, Cluster},
+    dispatch::Dispatcher,
+    domain::span::Span,
+    health::Health,
+    http::{App, Tokens},
+    metrics::Metrics,
+    node::{self, Supervisor},
+    reconcile::{self, Parts},
+    roster::follow,
+    store::Store,
+    tasks::Tasks,
+};
+use anyhow::Context;
+use futures_util::{FutureExt, future::BoxFuture};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A node whose parts are joined and which does not run yet.
+pub(super) struct Assembly {
+    /// Name of the node, for the log.
+    pub(super) node_id: String,
+    /// State of the node.
+    pub(super) node: node::Handle,
+    /// Way to the reconciler.
+    pub(super) reconciler: reconcile::Handle,
+    /// Database and bus, which are closed last.
+    pub(super) parts: Arc<Parts>,
+    /// Longer work.
+    pub(super) tasks: Tasks,
+    /// Takes events; a program that embeds hearken gets it.
+    pub(super) dispatcher: Dispatcher,
+    /// State of the REST interface.
+    pub(super) app: Arc<App>,
+    /// Loops that make up the running node.
+    pub(super) loops: Loops,
+    /// Time that handlers have to finish when the node stops.
+    pub(super) patience: Span,
+}
+
+/// Loops of a node. A future does nothing before it is spawned.
+pub(super) struct Loops {
+    /// Keeps the running listeners equal to the roster.
+    pub(super) supervisor: BoxFuture<'static, ()>,
+    /// Reads the log, so that the roster stays current.
+    pub(super) tail: BoxFuture<'static, ()>,
+    /// Makes the broker match the roster.
+    pub(super) reconciler: BoxFuture<'static, ()>,
+    /// Tells the cluster that this node lives.
+    pub(super) heartbeat: BoxFuture<'static, ()>,
+    /// Dispatches the events again that the bus could not take at first.
+    pub(super) dispatcher: BoxFuture<'static, ()>,
+}
+
+/// Opens the database of the settings: PostgreSQL in a cluster, SQLite on a node without one.
+pub(super) async fn open_store(settings: &config::Serve) -> anyhow::Result<Store> {
+    Ok(match &settings.cluster {
+        Some(Cluster { database_url, .. }) => Store::postgres(database_url.expose())
+            .await
+            .context("the database cannot be used (--database-url)")?,
+        None => Store::sqlite(&settings.data_dir).await?,
+    })
+}
+
+/// Makes the parts of a node. Every part gets the same clock.
+pub(super) async fn assemble(
+    settings: &config::Serve,
+    extras: &super::Extras,
+    store: Store,
+    tokens: Tokens,
+    stops: &Stops,
+    clock: Clock,
+) -> anyhow::Result<Assembly> {
+    let metrics = Arc::new(Metrics::default());
+    let roster = load_roster(settings, extras, &store, &metrics).await?;
+    let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics)?;
+    let parts = Arc::new(Parts {
+        roster,
+        store,
+        broker,
+        bus,
+        metrics,
+        mode: settings.reconcile,
+        interval: settings.reconcile_interval,
+        nudge: Arc::default(),
+        tried: watch::Sender::new(false),
+    });
+    let Parts { roster, store, bus, metrics, .. } = &*parts;
+    let (reconciler, requests) = reconcile::Handle::new(Arc::clone(&parts));
+    let node = node::Handle::new(roster.node().clone());
+    let tasks = Tasks::new(store.clone(), roster.node().clone());
+    let dispatcher =
+        Dispatcher::new(Arc::clone(bus), store.clone(), Arc::clone(roster), Arc::clone(metrics));
+    let heartbeat =
+        node::beat(node.clone(), Arc::clone(roster), store.clone(), stops.heartbeat.clone());
+    let loops = Loops {
+        supervisor: supervisor(settings, &parts, &node).run(stops.listeners.clone()).boxed(),
+        tail: follow(Arc::clone(roster), stops.others.clone()).boxed(),
+        reconciler: reconcile::run(Arc::clone(&parts), requests, stops.others.clone()).boxed(),
+        heartbeat: heartbeat.boxed(),
+        dispatcher: dispatcher.clone().run(stops.others.clone()).boxed(),
+    };
+    let app = Arc::new(App {
+        store: store.clone(),
+        roster: Arc::clone(roster),
+        reconciler: reconciler.clone(),
+        dispatcher: dispatcher.clone(),
+        bus: Arc::clone(bus),
+        catalog: roster.catalog().clone(),
+        tasks: tasks.clone(),
+        health: health(settings, &parts, &node),
+        node: node.clone(),
+        metrics: Arc::clone(metrics),
+        tokens,
+        clock,
+        stop: stops.http.clone(),
+    });
+    let (node_id, patience) = (settings.node_id.clone(), settings.shutdown_patience);
+    Ok(Assembly { node_id, node, reconciler, parts, tasks, dispatcher, app, loops, patience })
+}
+
+fn supervisor(settings: &config::Serve, parts: &Parts, node: &node::Handle) -> Supervisor {
+    Supervisor {
+        roster: Arc::clone(&parts.roster),
+        store: parts.store.clone(),
+        bus: Arc::clone(&parts.bus),
+        metrics: Arc::clone(&parts.metrics),
+        handle: node.clone(),
+        nudge: Arc::clone(&parts.nudge),
+        patience: settings.shutdown_patience.duration(),
+    }
+}
+
+fn health(settings: &config::Serve, parts: &Parts, node: &node::Handle) -> Health {
+    Health {
+        store: parts.store.clone(),
+        broker: Arc::clone(&parts.broker),
+        bus: Arc::clone(&parts.bus),
+        roster: Arc::clone(&parts.roster),
+        node: node.clone(),
+        cluster: settings.cluster.is_some(),
+        stale: settings.reconcile_interval.duration() * 4,
+    }
+}

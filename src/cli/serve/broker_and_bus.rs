@@ -1,0 +1,90 @@
+//! The broker and the bus of a node: RabbitMQ in a cluster, the embedded ones without.
+
+use crate::{
+    amqp::AmqpUrl,
+    broker::{
+        Broker,
+        local::LocalBroker,
+        rabbitmq::{RabbitMqBroker, RabbitMqConfig},
+    },
+    bus::{
+        EventBus,
+        local::{LocalBus, Occupancy},
+        rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
+    },
+    config::{self, Cluster},
+    metrics::Metrics,
+    roster::RosterService,
+    store::Store,
+};
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+/// The two doors to what holds the queues.
+pub(super) struct BrokerAndBus {
+    /// Observes and changes queues, exchanges and bindings.
+    pub(super) broker: Arc<dyn Broker>,
+    /// Publishes and consumes events.
+    pub(super) bus: Arc<dyn EventBus>,
+}
+
+/// Makes the broker and the bus of the settings.
+pub(super) fn connect(
+    settings: &config::Serve,
+    store: &Store,
+    roster: &Arc<RosterService>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<BrokerAndBus> {
+    match &settings.cluster {
+        Some(cluster) => connect_rabbitmq(settings, cluster, store, roster, metrics),
+        None => Ok(embedded(settings, store, roster, metrics)),
+    }
+}
+
+fn embedded(
+    settings: &config::Serve,
+    store: &Store,
+    roster: &RosterService,
+    metrics: &Arc<Metrics>,
+) -> BrokerAndBus {
+    let layout = roster.layout().clone();
+    let occupancy = Occupancy::default();
+    let embedded = store.embedded().expect("without a cluster the store is embedded");
+    let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
+    let bus = LocalBus::new(embedded, layout, occupancy, &settings.node_id, Arc::clone(metrics));
+    BrokerAndBus { broker: Arc::new(broker), bus: Arc::new(bus) }
+}
+
+fn connect_rabbitmq(
+    settings: &config::Serve,
+    cluster: &Cluster,
+    store: &Store,
+    roster: &Arc<RosterService>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<BrokerAndBus> {
+    let amqp_url = AmqpUrl::parse(cluster.amqp_url.expose())?;
+    let layout = roster.layout().clone();
+    let node = settings.node_id.clone();
+    let broker = RabbitMqBroker::new(RabbitMqConfig {
+        amqp_url: amqp_url.clone(),
+        management_url: cluster.management_url.as_ref().map(|url| url.expose().to_owned()),
+        layout: layout.clone(),
+        node: node.clone(),
+    })?;
+    let newest_roster = Arc::clone(roster);
+    let bus = RabbitMqBus::new(RabbitMqBusConfig {
+        amqp_url,
+        layout,
+        node,
+        store: store.clone(),
+        collect_every: COLLECT_EVERY,
+        discards: Arc::new(move |group| {
+            let roster = Arc::clone(&newest_roster);
+            // While the roster cannot be read, returning events are kept.
+            async move { roster.current().await.is_ok_and(|now| now.discards(&group)) }.boxed()
+        }),
+        metrics: Arc::clone(metrics),
+    });
+    bus.set_buses(&roster.buses());
+    Ok(BrokerAndBus { broker: Arc::new(broker), bus: Arc::new(bus) })
+}

@@ -1,0 +1,88 @@
+//! The roster of a starting node: its buses, its classes and the listeners that it demands.
+
+use super::Extras;
+use crate::{
+    config,
+    domain::{
+        bus::Buses,
+        event::NodeRef,
+        layout::{Flavor, Layout},
+        listener::ListenerSpec,
+    },
+    listeners::{
+        Catalog, built_in,
+        webhook::policy::{WebhookPolicy, parse_allow},
+    },
+    metrics::Metrics,
+    node::add_required,
+    roster::{Here, RosterService},
+    store::Store,
+};
+use anyhow::Context;
+use std::sync::Arc;
+
+/// Reads the roster from the log, and adds the required listeners of this node.
+pub(super) async fn load_roster(
+    settings: &config::Serve,
+    extras: &Extras,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<RosterService>> {
+    let node = NodeRef { id: settings.node_id.clone(), host: config::host_name() };
+    let buses = record_buses(store, settings, &node).await?;
+    for bus in buses.keys() {
+        metrics.bus(bus);
+    }
+    let required: Vec<ListenerSpec> =
+        settings.required.iter().chain(&extras.required).cloned().collect();
+    let layout = Layout {
+        prefix: settings.prefix.clone(),
+        cluster: store.cluster_id(),
+        queue_type: settings.queue_type,
+        flavor: if settings.cluster.is_some() { Flavor::RabbitMq } else { Flavor::Local },
+    };
+    let here = Here {
+        node,
+        catalog: catalog(settings, extras)?,
+        required: required.iter().map(|listener| listener.group.clone()).collect(),
+        buses,
+        layout,
+    };
+    let roster = Arc::new(RosterService::new(store.clone(), here, Arc::clone(metrics)));
+    roster.current().await.context("the roster cannot be read")?;
+    add_required(&roster, &required).await.context("the required listeners cannot be added")?;
+    Ok(roster)
+}
+
+/// Records the buses of this node's settings and returns the buses of the cluster. The first node
+/// that names a bus defines it for all nodes.
+async fn record_buses(
+    store: &Store,
+    settings: &config::Serve,
+    node: &NodeRef,
+) -> anyhow::Result<Buses> {
+    for definition in &settings.buses {
+        let recorded = store.record_bus(definition, node).await?;
+        if recorded != *definition {
+            let bus = &definition.name;
+            tracing::warn!(%bus, "this node's configuration defines bus {bus} differently from the cluster; the cluster's definition holds");
+        }
+    }
+    Ok(store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus)).collect())
+}
+
+/// Classes that a node of these settings can run.
+pub(in crate::cli) fn catalog(
+    settings: &config::Serve,
+    extras: &Extras,
+) -> anyhow::Result<Catalog> {
+    let allow = parse_allow(&settings.webhook_allow.join(","))
+        .map_err(|wrong| anyhow::anyhow!("--webhook-allow: {wrong}"))?;
+    let policy = WebhookPolicy {
+        allow,
+        // A caller that reaches hearken on loopback reaches the machine's other services, too.
+        loopback: settings.listen.ip().is_loopback(),
+        private: settings.cluster.is_none(),
+    };
+    Ok(built_in(policy).merged(&extras.catalog))
+}
