@@ -1,4 +1,4 @@
-//! The command line. One file per subcommand; [`serve`] puts a node together, the others ask one.
+//! The command line. One file per subcommand: [`serve`] runs a node, the others talk to a node.
 
 mod classes;
 mod client;
@@ -16,20 +16,21 @@ mod problem;
 pub mod serve;
 mod sse;
 mod tasks;
+mod terminal;
 mod topology;
 
 use crate::{clock::Clock, config, telemetry};
 use clap::{Parser, Subcommand};
-use error::{DONE, Outcome};
+use error::{CommandEnd, DONE};
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
 Examples:
-  hearken serve                                  run a node, everything embedded
-  hearken listeners add --class log              have every event of mailboxEvent logged
+  hearken serve                                  run a node with everything embedded
+  hearken listeners add --class log              log every event of mailboxEvent
   hearken events send mailboxEvent --type demo   send an event
-  hearken topology drift                         what differs on the broker
-  hearken health                                 how everything is
+  hearken topology drift                         show what differs on the broker
+  hearken health                                 show the state of every component
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable.";
 
@@ -39,50 +40,50 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreach
 #[command(disable_help_subcommand = true, infer_subcommands = false)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run a node
     #[command(after_help = SERVE_HELP)]
     Serve(config::Flags),
     /// Bring the schema of a PostgreSQL database up to date
-    Migrate(migrate::Migrate),
-    /// The listeners of the cluster, and the history of that list
-    Listeners(listeners::Listeners),
-    /// The classes that a node can run
-    Classes(classes::Classes),
-    /// What the broker ought to hold, what it holds, and the difference
-    Topology(topology::Topology),
-    /// The nodes, and what does not run on them
-    Nodes(nodes::Nodes),
-    /// Send events, and follow those of some keys
-    Events(events::Events),
-    /// Events that somebody gave up on: list them, put them back, delete them
-    DeadLetters(dead_letters::DeadLetters),
-    /// Longer work that somebody asked for
-    Tasks(tasks::Tasks),
-    /// How everything is; fails when something is not well
-    Health(health::Health),
-    /// Check the settings of serve and everything they name
-    Doctor(doctor::Doctor),
+    Migrate(migrate::MigrateCommand),
+    /// List, add and remove the listeners of the cluster
+    Listeners(listeners::ListenersCommand),
+    /// List the classes that the node can run
+    Classes(classes::ClassesCommand),
+    /// Compare the broker with the roster, and repair the broker
+    Topology(topology::TopologyCommand),
+    /// List the nodes, and the listeners that do not run on them
+    Nodes(nodes::NodesCommand),
+    /// Send events, and follow the events of registration keys
+    Events(events::EventsCommand),
+    /// List, redeliver and delete events whose retries are used up
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// List, show and cancel tasks: work that outlives its request
+    Tasks(tasks::TasksCommand),
+    /// Show the state of every component; fails when a component is unhealthy
+    Health(health::HealthCommand),
+    /// Check the settings of serve and everything that they name
+    Doctor(doctor::DoctorCommand),
     /// Print a script that completes commands in a shell
-    Completions(completions::Completions),
+    Completions(completions::CompletionsCommand),
     /// Print the description of the REST interface
     #[command(hide = true)]
     Openapi,
 }
 
 const SERVE_HELP: &str = "\
-Every setting can also be given in the environment, or in the configuration file by its flag's
-name without dashes in front. The flag comes first, then the environment, then the file:
+A setting can also be given in the environment, or in the configuration file under the name of its
+flag without the leading dashes. The flag wins over the environment, the environment over the file:
 
   listen = \"0.0.0.0:8000\"
   database-url = \"postgres://hearken@db/hearken\"
   amqp-url = \"amqp://hearken@mq/events\"
 
-  [[bus]]                  # beside mailboxEvent and jmapEvent
+  [[bus]]                  # in addition to mailboxEvent and jmapEvent
   name = \"orders\"
 
   [[required]]             # a listener that this node demands
@@ -95,35 +96,35 @@ Examples:
   hearken serve --database-url postgres://hearken@db/hearken --amqp-url amqp://hearken@mq/events
   HEARKEN_LISTEN=0.0.0.0:8000 hearken serve --config /etc/hearken.toml
 
-Logs go to standard error; HEARKEN_LOG=debug shows more of them.";
+Logs go to standard error; HEARKEN_LOG=debug logs more.";
 
-/// Runs the command that this process was started with, and returns its exit code. `extras` is
-/// what a program that uses the library adds to its nodes.
+/// Runs the command that this process was started with, and returns its exit code. A program that
+/// uses the library adds its `extras` to the nodes that it runs.
 pub async fn run(extras: serve::Extras) -> ExitCode {
     let command = Cli::parse().command;
     error::finish(Box::pin(execute(command, extras, Clock::system())).await)
 }
 
-async fn execute(command: Command, extras: serve::Extras, clock: Clock) -> Outcome {
+async fn execute(command: CliCommand, extras: serve::Extras, clock: Clock) -> CommandEnd {
     match command {
-        Command::Serve(flags) => {
+        CliCommand::Serve(flags) => {
             let settings = config::Serve::load(&flags)?;
             telemetry::init(settings.log_format)?;
             serve::serve(settings, extras, clock).await?;
             Ok(DONE)
         }
-        Command::Migrate(command) => command.run().await,
-        Command::Listeners(command) => command.run().await,
-        Command::Classes(command) => command.run().await,
-        Command::Topology(command) => command.run().await,
-        Command::Nodes(command) => command.run().await,
-        Command::Events(command) => command.run().await,
-        Command::DeadLetters(command) => command.run().await,
-        Command::Tasks(command) => command.run().await,
-        Command::Health(command) => command.run().await,
-        Command::Doctor(command) => command.run(&extras).await,
-        Command::Completions(command) => command.run(),
-        Command::Openapi => {
+        CliCommand::Migrate(command) => command.run().await,
+        CliCommand::Listeners(command) => command.run().await,
+        CliCommand::Classes(command) => command.run().await,
+        CliCommand::Topology(command) => command.run().await,
+        CliCommand::Nodes(command) => command.run().await,
+        CliCommand::Events(command) => command.run(&clock).await,
+        CliCommand::DeadLetters(command) => command.run().await,
+        CliCommand::Tasks(command) => command.run().await,
+        CliCommand::Health(command) => command.run().await,
+        CliCommand::Doctor(command) => command.run(&extras, &clock).await,
+        CliCommand::Completions(command) => command.run(),
+        CliCommand::Openapi => {
             output::print(&crate::http::openapi_yaml())?;
             Ok(DONE)
         }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_people_see_says_what_it_does() {
+    fn every_visible_command_and_argument_has_help() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
             assert!(command.get_about().is_some(), "{}", command.get_name());

@@ -2,20 +2,22 @@
 
 use super::{
     client::Remote,
-    error::{DONE, Outcome},
+    error::{CommandEnd, DONE},
     output::columns,
 };
 use clap::Args;
 
 #[derive(Debug, Args)]
-#[command(after_help = "The schemas of their configurations are in: hearken classes --output json")]
-pub(super) struct Classes {
+#[command(
+    after_help = "The JSON schema of each class's configuration: hearken classes --output json"
+)]
+pub(super) struct ClassesCommand {
     #[command(flatten)]
     remote: Remote,
 }
 
-impl Classes {
-    pub(super) async fn run(self) -> Outcome {
+impl ClassesCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         let answer = server.get(&["classes"]).send().await?;
         let shown = [("CLASS", "/class"), ("SOURCE", "/source"), ("DESCRIPTION", "/description")];

@@ -1,4 +1,4 @@
-//! Talks to a running node.
+//! Client of the REST interface of a running node.
 
 mod remote;
 
@@ -7,19 +7,19 @@ pub(super) use remote::Remote;
 use super::{
     error::CliError,
     output::{Format, print},
-    problem::Problem,
+    problem::ServerProblem,
 };
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 use std::{error::Error, time::Duration};
 use url::Url;
 
-/// How long a connection may take to come up.
+/// Limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take that waits for nothing.
+/// Limit for an answer of a request that does not ask the server to wait.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// A server, ready to be called.
+/// Server with the token and the form of output of the command.
 #[derive(Debug)]
 pub(super) struct Server {
     client: reqwest::Client,
@@ -28,16 +28,16 @@ pub(super) struct Server {
     format: Format,
 }
 
-/// A whole answer.
+/// Complete answer of the server.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Its status.
+    /// Status of the answer.
     pub(super) status: StatusCode,
-    /// Its body.
+    /// Body of the answer.
     pub(super) text: String,
 }
 
-/// A request being put together.
+/// Request that is built up and then sent.
 #[must_use]
 pub(super) struct Call<'a> {
     server: &'a Server,
@@ -49,19 +49,19 @@ pub(super) struct Call<'a> {
 }
 
 impl Server {
-    /// Whether the server's JSON is printed.
+    /// Tells whether the command prints the server's JSON.
     #[must_use]
     pub(super) fn prints_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// Its address, as it was given.
+    /// Address of the server, as it was given.
     #[must_use]
     pub(super) fn base(&self) -> &Url {
         &self.base
     }
 
-    /// A request for a path, given in segments.
+    /// Request for a path, which is given in segments.
     pub(super) fn call(&self, method: Method, path: &[&str]) -> Call<'_> {
         let mut url = self.base.clone();
         url.path_segments_mut().expect("http URLs have paths").pop_if_empty().extend(path);
@@ -69,12 +69,12 @@ impl Server {
         Call { server: self, method, url, headers, body: Vec::new(), patience: Duration::ZERO }
     }
 
-    /// A request that changes nothing.
+    /// Request that changes nothing.
     pub(super) fn get(&self, path: &[&str]) -> Call<'_> {
         self.call(Method::GET, path)
     }
 
-    /// Prints an answer: as it came, or as `render` makes it for people.
+    /// Prints an answer: unchanged, or rendered for people.
     ///
     /// # Errors
     /// When the answer is not JSON, or cannot be printed.
@@ -88,27 +88,27 @@ impl Server {
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Body as JSON.
     ///
     /// # Errors
-    /// When it is not.
+    /// When the body is not JSON.
     pub(super) fn json(&self) -> Result<Value, CliError> {
         serde_json::from_str(&self.text).map_err(|error| {
             CliError::Failed(format!(
-                "the answer is not JSON ({error}); is it hearken that runs there?"
+                "the answer is not JSON ({error}); check that hearken runs at --url"
             ))
         })
     }
 }
 
 impl Call<'_> {
-    /// With a query parameter.
+    /// Adds a query parameter.
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         self.url.query_pairs_mut().append_pair(name, value);
         self
     }
 
-    /// With a query parameter, where it is given.
+    /// Adds a query parameter, if it has a value.
     pub(super) fn maybe(self, name: &str, value: Option<&impl ToString>) -> Self {
         match value {
             Some(value) => self.query(name, &value.to_string()),
@@ -116,10 +116,10 @@ impl Call<'_> {
         }
     }
 
-    /// With a header.
+    /// Adds a header.
     ///
     /// # Errors
-    /// When the value cannot be one.
+    /// When the value cannot be a header.
     pub(super) fn header(
         mut self,
         name: header::HeaderName,
@@ -132,31 +132,31 @@ impl Call<'_> {
         Ok(self)
     }
 
-    /// With a body.
+    /// Sets the body.
     ///
     /// # Errors
-    /// When the content type cannot be one.
+    /// When the content type cannot be a header.
     pub(super) fn body(mut self, content_type: &str, body: Vec<u8>) -> Result<Self, CliError> {
         self.body = body;
         self.header(header::CONTENT_TYPE, content_type)
     }
 
-    /// Gives the server more time to answer, since it was asked to wait.
+    /// Gives the server more time to answer, because the request asks it to wait.
     pub(super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends the request and reads the complete answer.
     ///
     /// # Errors
-    /// [`CliError::Unreachable`] when none comes, [`CliError::Answered`] when it is no success.
+    /// [`CliError::Unreachable`] when no complete answer comes, [`CliError::Answered`] when the
+    /// answer is not a success.
     pub(super) async fn send(self) -> Result<Answer, CliError> {
         self.send_accepting(|_| false).await
     }
 
-    /// As [`Call::send`], and takes an answer of some other status for a success, too, when it is
-    /// JSON and no problem.
+    /// Sends the request like [`Call::send`], and also accepts plain JSON with another status.
     ///
     /// # Errors
     /// As [`Call::send`].
@@ -175,10 +175,10 @@ impl Call<'_> {
         if status.is_success() || plain_json && accepts(status) {
             return Ok(Answer { status, text });
         }
-        Err(CliError::Answered(Problem::read(status, &content_type, &text)))
+        Err(CliError::Answered(ServerProblem::read(status, &content_type, &text)))
     }
 
-    /// Sends it and hands over the stream of events while it comes in, without a limit of time.
+    /// Sends the request and returns the stream of events. The stream has no time limit.
     ///
     /// # Errors
     /// As [`Call::send`].
@@ -192,7 +192,7 @@ impl Call<'_> {
         }
         let text = tokio::time::timeout(ANSWER, response.text()).await;
         let text = text.map_err(|_| failed.late())?.map_err(|error| failed.because(&error))?;
-        Err(CliError::Answered(Problem::read(status, &content_type, &text)))
+        Err(CliError::Answered(ServerProblem::read(status, &content_type, &text)))
     }
 
     fn request(self) -> reqwest::RequestBuilder {
@@ -209,10 +209,10 @@ fn content_type(response: &reqwest::Response) -> String {
     value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
 }
 
-/// What to say when no whole answer comes.
+/// Explains why no complete answer came.
 struct Failing {
     base: Url,
-    /// Whether the request changes nothing.
+    /// Whether the request changes nothing, so that a repetition does no harm.
     safe: bool,
 }
 
@@ -226,15 +226,15 @@ impl Failing {
         let base = &self.base;
         let mut what = if error.is_connect() {
             format!(
-                "{base} cannot be reached; is hearken serve running there? --url or HEARKEN_URL names another"
+                "{base} cannot be reached; start hearken serve there, or name another address with --url or HEARKEN_URL"
             )
         } else if error.is_timeout() {
             format!("{base} did not answer in time")
         } else {
-            format!("the connection to {base} broke before the answer was whole")
+            format!("the connection to {base} broke before the answer was complete")
         };
         if !self.safe && !error.is_connect() {
-            what.push_str("; whether it was done is not known, look before you do it again");
+            what.push_str("; the server may have done it: look before you repeat the command");
         }
         let mut root: &dyn Error = &error;
         while let Some(source) = root.source() {

@@ -2,7 +2,7 @@
 
 use super::{
     Cli,
-    error::{DONE, Outcome},
+    error::{CommandEnd, DONE},
     output::print,
 };
 use clap::{Args, CommandFactory};
@@ -15,13 +15,13 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Completions {
-    /// The shell
+pub(super) struct CompletionsCommand {
+    /// Shell to complete commands in
     shell: Shell,
 }
 
-impl Completions {
-    pub(super) fn run(&self) -> Outcome {
+impl CompletionsCommand {
+    pub(super) fn run(&self) -> CommandEnd {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "hearken", &mut script);
         print(&String::from_utf8_lossy(&script))?;

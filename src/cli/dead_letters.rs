@@ -6,8 +6,9 @@ mod redeliver;
 
 use super::{
     client::{Call, Remote, Server},
-    error::{CliError, DONE, Outcome},
-    output::{clean, details, print},
+    error::{CliError, CommandEnd, DONE},
+    output::{details, print},
+    terminal::clean,
 };
 use crate::domain::name::{BusName, GroupName};
 use clap::{Args, Subcommand};
@@ -24,58 +25,59 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct DeadLetters {
+pub(super) struct DeadLettersCommand {
     #[command(flatten)]
     remote: Remote,
     #[command(subcommand)]
-    command: Command,
+    command: DeadLettersAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum DeadLettersAction {
     /// List the dead letters, oldest first
-    List(list::List),
+    List(list::ListDeadLetters),
     /// Show a dead letter with its event
     Show {
-        /// The entry's id
+        /// Id of the entry
         id: Uuid,
-        /// Print the event alone, as the server has it
+        /// Print only the event, unchanged
         #[arg(long)]
         event: bool,
     },
-    /// Put dead letters back, and wait for the end
-    Redeliver(redeliver::Redeliver),
-    /// Delete dead letters; their events are lost
-    Delete(delete::Delete),
+    /// Redeliver dead letters to their listeners, and wait for the end
+    Redeliver(redeliver::RedeliverDeadLetters),
+    /// Delete dead letters; their events are lost for good
+    Delete(delete::DeleteDeadLetters),
 }
 
-/// Which entries.
+/// Filters that choose entries.
 #[derive(Debug, Args)]
-struct Filters {
-    /// Only entries of this bus
+struct DeadLetterFilters {
+    /// Choose only entries of this bus
     #[arg(long)]
     bus: Option<BusName>,
-    /// Only events of this type
+    /// Choose only events of this type
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// Only events about this user
+    /// Choose only events about this user
     #[arg(long)]
     user: Option<String>,
-    /// Only entries whose last failure was then or after, such as 2026-11-21T05:00:00Z
+    /// Choose only entries that last failed at or after this time, such as 2026-11-21T05:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only entries whose last failure was before this time
+    /// Choose only entries that last failed before this time
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
 }
 
-impl Filters {
-    /// Whether anything is left out.
+impl DeadLetterFilters {
+    /// Tells whether a filter is set.
     fn any(&self) -> bool {
         let texts = [&self.kind, &self.user, &self.since, &self.before];
         self.bus.is_some() || texts.iter().any(|text| text.is_some())
     }
 
+    /// Adds the filters to a request.
     fn on<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.maybe("bus", self.bus.as_ref())
             .maybe("type", self.kind.as_ref())
@@ -85,22 +87,22 @@ impl Filters {
     }
 }
 
-impl DeadLetters {
-    pub(super) async fn run(self) -> Outcome {
+impl DeadLettersCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         match self.command {
-            Command::List(list) => list.run(&server).await,
-            Command::Show { id, event } => show(&server, id, event).await,
-            Command::Redeliver(redeliver) => redeliver.run(&server).await,
-            Command::Delete(delete) => delete.run(&server).await,
+            DeadLettersAction::List(list) => list.run(&server).await,
+            DeadLettersAction::Show { id, event } => show(&server, id, event).await,
+            DeadLettersAction::Redeliver(redeliver) => redeliver.run(&server).await,
+            DeadLettersAction::Delete(delete) => delete.run(&server).await,
         }
     }
 }
 
-/// What of an entry is shown first.
+/// Members of an entry that are shown first.
 const FIRST: [&str; 6] = ["insertionId", "group", "bus", "cause", "attempts", "lastFailedAt"];
 
-async fn show(server: &Server, id: Uuid, event: bool) -> Outcome {
+async fn show(server: &Server, id: Uuid, event: bool) -> CommandEnd {
     let id = id.to_string();
     let entry = server.get(&["events", "deadLetter", &id]).send().await?;
     if !event && server.prints_json() {
@@ -119,7 +121,7 @@ async fn show(server: &Server, id: Uuid, event: bool) -> Outcome {
     Ok(DONE)
 }
 
-/// The group that an entry is of; fails when there is no such entry.
+/// Finds the group of an entry; fails when the entry does not exist.
 async fn find(server: &Server, id: Uuid) -> Result<GroupName, CliError> {
     let answer = server.get(&["events", "deadLetter", &id.to_string()]).send().await?;
     group_of(&answer.json()?)

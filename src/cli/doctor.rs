@@ -1,19 +1,20 @@
-//! `hearken doctor`: everything that the settings of `serve` name, looked at before it is needed.
+//! `hearken doctor`: checks the settings of `serve` and everything that they name.
 
 mod cluster;
 mod local;
 mod node;
 
 use super::{
-    error::{CliError, DONE, FAILED, Outcome},
+    error::{CliError, CommandEnd, DONE, FAILED},
     output::print,
     serve::Extras,
+    terminal::clean,
 };
-use crate::config;
+use crate::{clock::Clock, config};
 use clap::Args;
 
 const EXAMPLES: &str = "\
-Takes the settings of serve, from the same places, and changes nothing. Exits with 1 when a line
+Reads the settings of serve from the same places, and changes nothing. Exits with 1 when a line
 says FAIL.
 
 Examples:
@@ -22,25 +23,25 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Doctor {
+pub(super) struct DoctorCommand {
     #[command(flatten)]
     flags: config::Flags,
-    /// Where the node is, if it runs already [default: the address of --listen]
+    /// Address of the node, if it runs already [default: the address of --listen]
     #[arg(long, env = "HEARKEN_URL", value_name = "URL")]
     url: Option<String>,
-    /// The node's token, if not the one that its settings name
+    /// Token of the node, if it differs from the token in the settings
     #[arg(long, env = "HEARKEN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
 }
 
-/// What is found, line by line.
+/// Lines that doctor has printed so far.
 #[derive(Default)]
 struct Findings {
     failed: bool,
 }
 
 impl Findings {
-    /// Prints what a check found: what is well, or what is wrong and what to do.
+    /// Prints the result of a check: `Ok` with the state, or `Err` with the trouble and its remedy.
     fn note(&mut self, what: &str, found: Result<String, String>) -> Result<(), CliError> {
         let (verdict, text) = match found {
             Ok(text) => ("ok  ", text),
@@ -49,12 +50,12 @@ impl Findings {
                 ("FAIL", text)
             }
         };
-        print(&format!("{verdict}  {what:<16} {}", super::output::clean(&text)))
+        print(&format!("{verdict}  {what:<16} {}", clean(&text)))
     }
 }
 
-impl Doctor {
-    pub(super) async fn run(self, extras: &Extras) -> Outcome {
+impl DoctorCommand {
+    pub(super) async fn run(self, extras: &Extras, clock: &Clock) -> CommandEnd {
         let settings = config::Serve::load(&self.flags)?;
         let mut findings = Findings::default();
         let kind = if settings.cluster.is_some() { "a cluster" } else { "embedded" };
@@ -64,7 +65,7 @@ impl Doctor {
         let node = node::examine(&self, &settings, &mut findings).await?;
         local::examine(&settings, extras, node, &mut findings)?;
         if let Some(cluster) = &settings.cluster {
-            cluster::examine(&settings, cluster, &mut findings).await?;
+            cluster::examine(&settings, cluster, clock, &mut findings).await?;
         }
         Ok(if findings.failed { FAILED } else { DONE })
     }

@@ -1,55 +1,54 @@
-//! How a command ends: its exit code, and what it says on standard error.
+//! End of a command: its exit code, and its message on standard error.
 
-use super::problem::Problem;
-use crate::error_chain::error_chain;
-use crate::{config::ConfigError, telemetry::TelemetryError};
+use super::{problem::ServerProblem, terminal::complain};
+use crate::{config::ConfigError, error_chain::error_chain, telemetry::TelemetryError};
 use std::process::ExitCode;
 
-/// The command did what was asked.
+/// Exit code of a command that succeeded.
 pub(super) const DONE: u8 = 0;
-/// It did not.
+/// Exit code of a command that failed, or that found trouble.
 pub(super) const FAILED: u8 = 1;
-/// It was asked in a way that makes no sense.
+/// Exit code of a command whose arguments or settings are wrong.
 pub(super) const USAGE: u8 = 2;
-/// The server refused it.
+/// Exit code of a command that the server refused.
 pub(super) const REFUSED: u8 = 3;
-/// The server cannot be reached.
+/// Exit code of a command that could not reach the server.
 pub(super) const UNREACHABLE: u8 = 4;
 
-/// How a command ends when nothing is in its way: [`DONE`], or [`FAILED`] when what it found is
-/// bad and has been printed.
-pub(super) type Outcome = Result<u8, CliError>;
+/// End of a command: [`DONE`], [`FAILED`] when the trouble that it found is printed already, or the
+/// error that ended it early.
+pub(super) type CommandEnd = Result<u8, CliError>;
 
-/// What was in a command's way.
+/// Error that ends a command early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// The arguments or settings make no sense.
+    /// The arguments are wrong.
     #[error("{0}")]
     Usage(String),
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log's filter is wrong.
+    /// The filter of the log is wrong.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    /// The server answered no.
+    /// The server refused the request, or failed.
     #[error("{0}")]
-    Answered(Problem),
-    /// No whole answer came.
+    Answered(ServerProblem),
+    /// No complete answer came.
     #[error("{what}: {why}")]
     Unreachable {
-        /// What was tried, and what to do.
+        /// The attempt, and what the caller can do.
         what: String,
-        /// The cause behind all causes, such as `Connection refused`.
+        /// The deepest cause, such as `Connection refused`.
         why: String,
     },
-    /// Anything else.
+    /// The command failed for another reason.
     #[error("{0}")]
     Failed(String),
-    /// An error of another part.
+    /// A room of the library failed.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
-    /// Whoever read the output has seen enough.
+    /// The reader of the output closed it, such as `head`.
     #[error("the output was closed")]
     Closed,
 }
@@ -66,13 +65,13 @@ impl CliError {
     }
 }
 
-/// Says what was in the way, if anything, and returns the exit code.
-pub(super) fn finish(outcome: Outcome) -> ExitCode {
+/// Prints the error of a command, if it has one, and returns the exit code.
+pub(super) fn finish(outcome: CommandEnd) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if !matches!(error, CliError::Closed) {
-                super::output::complain(&error_chain(&error));
+                complain(&error_chain(&error));
             }
             ExitCode::from(error.code())
         }

@@ -4,41 +4,45 @@ mod tail;
 
 use super::{
     client::Remote,
-    error::{CliError, DONE, Outcome},
+    error::{CliError, CommandEnd, DONE},
     listeners::loose_json,
-    output::{cell, remark},
+    output::cell,
+    terminal::remark,
 };
-use crate::domain::name::{BusName, KeyError, RegistrationKey};
+use crate::{
+    clock::Clock,
+    domain::name::{BusName, KeyError, RegistrationKey},
+};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// One event of `CloudEvents` in JSON.
+/// Media type of one event in JSON.
 const CLOUDEVENT: &str = "application/cloudevents+json";
-/// Several of them in a JSON array.
+/// Media type of several events in a JSON array.
 const BATCH: &str = "application/cloudevents-batch+json";
 
 #[derive(Debug, Args)]
-pub(super) struct Events {
+pub(super) struct EventsCommand {
     #[command(flatten)]
     remote: Remote,
     #[command(subcommand)]
-    command: Command,
+    command: EventsAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum EventsAction {
     /// Send an event to a bus
-    Send(Send),
-    /// Print the events of some keys as they come
-    Tail(tail::Tail),
+    Send(SendEvent),
+    /// Print the events of the keys as they come
+    Tail(tail::TailEvents),
 }
 
 const EXAMPLES: &str = "\
-A file holds a CloudEvent in JSON, or an array of them; with --content-type, whatever that says.
+A file holds a CloudEvent in JSON or an array of CloudEvents; --content-type names another form.
 --data is text, unless it is JSON or starts with {, [ or \".
 
 Examples:
@@ -48,52 +52,53 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-struct Send {
-    /// The bus
+struct SendEvent {
+    /// Bus that the event goes to
     bus: BusName,
-    /// The file with the event; - or nothing for standard input
+    /// File with the event; - or no file reads standard input
     #[arg(conflicts_with_all = ["kind", "data", "id", "source", "user"])]
     file: Option<String>,
-    /// What the file holds
+    /// Content type of the file
     #[arg(long, value_name = "TYPE", conflicts_with = "kind")]
     content_type: Option<String>,
     #[arg(
         long = "type",
         id = "kind",
         value_name = "TYPE",
-        help = "Make a CloudEvent of this type, instead of reading one"
+        help = "Make a CloudEvent of this type instead of reading a file"
     )]
     kind: Option<String>,
-    /// What the made event carries
+    /// Data of the made event
     #[arg(long, requires = "kind", value_name = "JSON")]
     data: Option<String>,
-    /// The made event's id; a new one if not given
+    /// Id of the made event [default: a new UUID]
     #[arg(long, requires = "kind")]
     id: Option<String>,
-    /// Where the made event comes from
+    /// Source of the made event
     #[arg(long, requires = "kind", default_value = "urn:hearken:cli", value_name = "URI")]
     source: String,
-    /// A registration key whose followers are notified; may be repeated
+    /// Registration key whose followers are notified; may be repeated
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Vec<RegistrationKey>,
-    /// The user the made event is about
+    /// User that the made event is about
     #[arg(long, requires = "kind")]
     user: Option<String>,
 }
 
+/// Reads a registration key from an argument.
 fn key(text: &str) -> Result<RegistrationKey, KeyError> {
     RegistrationKey::parse(text)
 }
 
-impl Events {
-    pub(super) async fn run(self) -> Outcome {
+impl EventsCommand {
+    pub(super) async fn run(self, clock: &Clock) -> CommandEnd {
         let server = self.remote.server()?;
         let send = match self.command {
-            Command::Send(send) => send,
-            Command::Tail(tail) => return tail.run(&server).await,
+            EventsAction::Send(send) => send,
+            EventsAction::Tail(tail) => return tail.run(&server).await,
         };
         let (content_type, body) = match &send.kind {
-            Some(kind) => (CLOUDEVENT.to_owned(), send.make(kind)?.to_string().into_bytes()),
+            Some(kind) => (CLOUDEVENT.to_owned(), send.make(kind, clock)?.to_string().into_bytes()),
             None => send.read()?,
         };
         let mut call = server.call(Method::POST, &["events", send.bus.as_str()]);
@@ -109,9 +114,10 @@ impl Events {
     }
 }
 
-impl Send {
-    fn make(&self, kind: &str) -> Result<Value, CliError> {
-        let now = OffsetDateTime::now_utc().format(&Rfc3339).expect("this time can be written");
+impl SendEvent {
+    /// Makes a CloudEvent from the flags.
+    fn make(&self, kind: &str, clock: &Clock) -> Result<Value, CliError> {
+        let now = clock.now().format(&Rfc3339).expect("the years up to 9999 can be written");
         let id = self.id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
         let mut event = json!({
             "specversion": "1.0",
@@ -122,7 +128,7 @@ impl Send {
         });
         if let Some(text) = &self.data {
             event["data"] = loose_json(text).map_err(|error| {
-                CliError::Usage(format!("--data looks like JSON and is not: {error}"))
+                CliError::Usage(format!("--data begins like JSON but is not valid JSON: {error}"))
             })?;
         }
         if let Some(user) = &self.user {
@@ -131,6 +137,7 @@ impl Send {
         Ok(event)
     }
 
+    /// Reads the event, and its content type, from the file or from standard input.
     fn read(&self) -> Result<(String, Vec<u8>), CliError> {
         let unreadable =
             |what: &str, error| CliError::Usage(format!("{what} cannot be read: {error}"));
@@ -153,7 +160,9 @@ impl Send {
         let first = body.trim_ascii_start().first();
         let own = if first == Some(&b'[') { BATCH } else { CLOUDEVENT };
         if first.is_none() {
-            return Err(CliError::Usage("there is no event: what was read is empty".into()));
+            return Err(CliError::Usage(
+                "there is no event: the file or standard input is empty".into(),
+            ));
         }
         Ok((self.content_type.clone().unwrap_or_else(|| own.to_owned()), body))
     }

@@ -2,14 +2,14 @@
 
 use super::{
     client::Remote,
-    error::{DONE, FAILED, Outcome},
+    error::{CommandEnd, DONE, FAILED},
     output::{cell, columns},
 };
 use clap::Args;
 use reqwest::StatusCode;
 
 const EXAMPLES: &str = "\
-Exits with 1 when a component is unhealthy; with --strict, when one is degraded, too.
+Exits with 1 when a component is unhealthy; with --strict, also when a component is degraded.
 
 Examples:
   hearken health
@@ -17,19 +17,19 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Health {
+pub(super) struct HealthCommand {
     #[command(flatten)]
     remote: Remote,
-    /// Fail when something is degraded, too
+    /// Fail also when a component is degraded
     #[arg(long)]
     strict: bool,
-    /// Only this component; may be repeated
+    /// Check only this component; may be repeated
     #[arg(long, value_name = "NAME")]
     check: Vec<String>,
 }
 
-impl Health {
-    pub(super) async fn run(self) -> Outcome {
+impl HealthCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.open_server()?;
         let mut call = server.get(&["healthcheck"]);
         for name in &self.check {

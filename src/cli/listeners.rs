@@ -5,7 +5,7 @@ mod history;
 
 use super::{
     client::{Remote, Server},
-    error::{DONE, Outcome},
+    error::{CommandEnd, DONE},
     output::{columns, details, print},
 };
 use crate::domain::{
@@ -27,83 +27,83 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Listeners {
+pub(super) struct ListenersCommand {
     #[command(flatten)]
     remote: Remote,
     #[command(subcommand)]
-    command: Command,
+    command: ListenersAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ListenersAction {
     /// List the listeners
-    List(List),
+    List(ListListeners),
     /// Add a listener
-    Add(Box<add::Add>),
+    Add(Box<add::AddListener>),
     /// Remove a listener
-    Remove(Remove),
-    /// Show a listener: its settings, who added it, how it does on each node
+    Remove(RemoveListener),
+    /// Show a listener: its settings, its author, and its state on each node
     Show {
-        /// The listener's group
+        /// Group of the listener
         group: GroupName,
     },
-    /// Who added and removed listeners, when, where and why
-    History(history::History),
+    /// Show who added and removed listeners, when, where and why
+    History(history::ShowHistory),
 }
 
 #[derive(Debug, Args)]
-struct List {
-    /// Only listeners of this class
+struct ListListeners {
+    /// List only listeners of this class
     #[arg(long)]
     class: Option<ClassName>,
-    /// Only listeners of this bus
+    /// List only listeners of this bus
     #[arg(long)]
     bus: Option<BusName>,
-    /// The list as it was at this version
+    /// List the listeners of this version of the roster
     #[arg(long, value_name = "VERSION")]
     at_version: Option<Version>,
 }
 
 const REMOVE_HELP: &str = "\
-What becomes of the events that wait for the listener:
+Pending events of a removed listener:
   keep     the queue is unbound and kept; adding the group again consumes it (the default)
   drain    the queue is unbound, consumed until it is empty, then deleted
   discard  the queue is unbound and deleted with what it holds";
 
 #[derive(Debug, Args)]
 #[command(after_help = REMOVE_HELP)]
-struct Remove {
-    /// The listener's group
+struct RemoveListener {
+    /// Group of the listener
     group: GroupName,
-    /// What becomes of the events that wait for it
+    /// What happens to the pending events of the listener
     #[arg(long, value_parser = ["keep", "drain", "discard"], value_name = "WHAT")]
     pending: Option<String>,
-    /// Why; kept in the history
+    /// Reason for the change, kept in the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Wait until the broker follows, at most so long, such as 5s
+    /// Wait at most this long, such as 5s, until the broker has the change
     #[arg(long, value_name = "TIME")]
     wait: Option<Span>,
-    /// Names the command, so that it can be sent again without being done twice
+    /// Key of the command: the server executes commands with the same key only once
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
 
-impl Listeners {
-    pub(super) async fn run(self) -> Outcome {
+impl ListenersCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         match self.command {
-            Command::List(list) => list.run(&server).await,
-            Command::Add(add) => add.run(&server).await,
-            Command::Remove(remove) => remove.run(&server).await,
-            Command::Show { group } => show(&server, &group).await,
-            Command::History(history) => history.run(&server).await,
+            ListenersAction::List(list) => list.run(&server).await,
+            ListenersAction::Add(add) => add.run(&server).await,
+            ListenersAction::Remove(remove) => remove.run(&server).await,
+            ListenersAction::Show { group } => show(&server, &group).await,
+            ListenersAction::History(history) => history.run(&server).await,
         }
     }
 }
 
-impl List {
-    async fn run(self, server: &Server) -> Outcome {
+impl ListListeners {
+    async fn run(self, server: &Server) -> CommandEnd {
         let call = server.get(&["listeners"]);
         let call = call.maybe("class", self.class.as_ref()).maybe("bus", self.bus.as_ref());
         let answer = call.maybe("atVersion", self.at_version.as_ref()).send().await?;
@@ -124,15 +124,15 @@ impl List {
     }
 }
 
-async fn show(server: &Server, group: &GroupName) -> Outcome {
+async fn show(server: &Server, group: &GroupName) -> CommandEnd {
     let answer = server.get(&["listeners", group.as_str()]).send().await?;
     let first = ["group", "class", "bus", "delivery", "mode", "topology", "backlog"];
     server.show(&answer, |json| details(json, &first))?;
     Ok(DONE)
 }
 
-impl Remove {
-    async fn run(self, server: &Server) -> Outcome {
+impl RemoveListener {
+    async fn run(self, server: &Server) -> CommandEnd {
         let path = ["listeners", self.group.as_str()];
         let mut call = server.call(Method::DELETE, &path).maybe("pending", self.pending.as_ref());
         call = call.maybe("reason", self.reason.as_ref()).maybe("wait", self.wait.as_ref());
@@ -142,14 +142,14 @@ impl Remove {
         }
         let answer = call.send().await?;
         if server.prints_json() {
-            // The server answers with nothing.
+            // The answer has an empty body.
             print(&answer.text)?;
             return Ok(DONE);
         }
         let events = match self.pending.as_deref() {
-            Some("drain") => "the events that wait are consumed, then its queue is deleted",
-            Some("discard") => "its queue is deleted with the events that wait",
-            _ => "the events that wait are kept until the group is added again",
+            Some("drain") => "its pending events are consumed, then its queue is deleted",
+            Some("discard") => "its queue is deleted with the pending events",
+            _ => "its pending events are kept until the group is added again",
         };
         print(&format!("removed {}; {events}", self.group))?;
         Ok(DONE)

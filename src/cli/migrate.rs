@@ -1,38 +1,38 @@
 //! `hearken migrate`.
 
 use super::{
-    error::{CliError, DONE, Outcome},
+    error::{CliError, CommandEnd, DONE},
     output::print,
 };
 use crate::{config, store::Store};
 use clap::Args;
 
 const EXAMPLES: &str = "\
-The embedded store brings itself up to date when it is opened; only PostgreSQL is asked for.
+Only PostgreSQL needs this command. The embedded store updates its schema when it is opened.
 
 Examples:
   hearken migrate --database-url postgres://hearken@db/hearken";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Migrate {
+pub(super) struct MigrateCommand {
     #[arg(
         long,
         value_name = "URL",
-        help = "The database [env: HEARKEN_DATABASE_URL; else the configuration file's]"
+        help = "Database [env: HEARKEN_DATABASE_URL] [default: database-url of the configuration file]"
     )]
     database_url: Option<String>,
-    /// The configuration file; hearken.toml in the working directory is read when it exists
+    /// Configuration file [default: hearken.toml in the working directory, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
 }
 
-impl Migrate {
-    pub(super) async fn run(self) -> Outcome {
+impl MigrateCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let url = config::database_url(self.database_url.as_deref(), self.config.as_deref())?;
         let url = url.ok_or_else(|| {
             CliError::Usage(
-                "no database is given; write --database-url postgres://user@host/database".into(),
+                "no database is named; write --database-url postgres://user@host/database".into(),
             )
         })?;
         let applied = Store::migrate_postgres(url.expose()).await.map_err(anyhow::Error::from)?;

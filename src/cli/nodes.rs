@@ -2,20 +2,20 @@
 
 use super::{
     client::Remote,
-    error::{DONE, Outcome},
+    error::{CommandEnd, DONE},
     output::{cell, columns, table},
 };
 use clap::Args;
 use serde_json::Value;
 
 #[derive(Debug, Args)]
-pub(super) struct Nodes {
+pub(super) struct NodesCommand {
     #[command(flatten)]
     remote: Remote,
 }
 
-impl Nodes {
-    pub(super) async fn run(self) -> Outcome {
+impl NodesCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         let answer = server.get(&["nodes"]).send().await?;
         server.show(&answer, |json| format!("{}{}", nodes(json), troubles(json)))?;
@@ -36,7 +36,7 @@ fn nodes(json: &Value) -> String {
     columns(&json["nodes"], &shown, "no nodes")
 }
 
-/// The listeners that do not run, on whichever node.
+/// Table of the listeners that do not run, with their nodes.
 fn troubles(json: &Value) -> String {
     let nodes = json["nodes"].as_array().into_iter().flatten();
     let listeners = nodes.flat_map(|node| {

@@ -1,27 +1,27 @@
-//! What commands print: the server's JSON unchanged, or tables for people.
+//! Output of commands: the server's JSON unchanged, or tables for people.
 
-use super::error::CliError;
+use super::{error::CliError, terminal::clean};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::io::{self, Write};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
-/// How wide tables are when standard output is no terminal.
+/// Width of tables when standard output is not a terminal.
 const WIDTH: u16 = 100;
 
-/// What a command prints.
+/// Form in which a command prints answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(super) enum Format {
-    // The option's own help says what they are: help on values makes all of it verbose.
+    // The help of --output explains the values. Help on each value would make all help verbose.
     #[default]
     Table,
     Json,
 }
 
-/// Writes to standard output, and ends the line when the text does not.
+/// Writes to standard output, and ends the last line if the text does not.
 ///
 /// # Errors
-/// [`CliError::Closed`] when whoever reads has seen enough, such as `head`.
+/// [`CliError::Closed`] when the reader closed the output, such as `head`.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     write_to(io::stdout().lock(), text)
 }
@@ -39,23 +39,7 @@ fn write_to(mut out: impl Write, text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Says on standard error what went wrong. Nobody may be left to read it.
-pub(super) fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "error: {text}");
-}
-
-/// Says on standard error what a person may want to know, such as that a command waits.
-pub(super) fn remark(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// A text from outside without control characters, which could drive the terminal.
-#[must_use]
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
-/// A JSON value as a table shows it.
+/// JSON value as a table shows it.
 #[must_use]
 pub(super) fn cell(value: &Value) -> String {
     match value {
@@ -70,7 +54,7 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
-/// A time, without what a person does not read of it.
+/// Time in UTC, cut to seconds. `None` for a text that is not a time.
 fn in_seconds(text: &str) -> Option<String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(time::UtcOffset::UTC);
     time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).ok()
@@ -93,7 +77,7 @@ fn text_of(mut table: Table) -> String {
     lines.join("\n")
 }
 
-/// A table with titles, or `none` when it has no rows.
+/// Table with titles, or the text `none` when there are no rows.
 #[must_use]
 pub(super) fn table<R: Into<Vec<String>>>(
     titles: &[&str],
@@ -105,7 +89,7 @@ pub(super) fn table<R: Into<Vec<String>>>(
     for row in rows {
         table.add_row(row.into());
     }
-    // An id is there to be copied and a time to be compared, so they stay in one piece.
+    // People copy ids and compare times, so these two columns never wrap.
     for (title, column) in titles.iter().zip(table.column_iter_mut()) {
         if ["ID", "FAILED"].contains(title) {
             column.set_constraint(ColumnConstraint::ContentWidth);
@@ -114,7 +98,7 @@ pub(super) fn table<R: Into<Vec<String>>>(
     if table.is_empty() { none.to_owned() } else { text_of(table) }
 }
 
-/// A table of a JSON list; each column has a title and a JSON pointer into an entry.
+/// Table of a JSON list. A column is a title and a JSON pointer into an entry.
 #[must_use]
 pub(super) fn columns(list: &Value, columns: &[(&str, &str)], none: &str) -> String {
     let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
@@ -125,15 +109,15 @@ pub(super) fn columns(list: &Value, columns: &[(&str, &str)], none: &str) -> Str
     table(&titles, rows, none)
 }
 
-/// A JSON object as names and values: those named first, then the others. What is inside other
-/// objects is named with dots, and lists of objects follow as tables.
+/// JSON object as names and values: the members of `first`, then the others. A nested member is
+/// named by its path with dots; lists of objects follow below as tables.
 #[must_use]
 pub(super) fn details(object: &Value, first: &[&str]) -> String {
     let mut rows = Vec::new();
     let mut lists = Vec::new();
-    let all = object.as_object().into_iter().flatten();
-    let rest = all.map(|(name, _)| name.as_str()).filter(|name| !first.contains(name));
-    for name in first.iter().copied().chain(rest) {
+    let members = object.as_object().into_iter().flatten();
+    let others = members.map(|(name, _)| name.as_str()).filter(|name| !first.contains(name));
+    for name in first.iter().copied().chain(others) {
         if let Some(value) = object.get(name) {
             flatten(name, value, &mut rows, &mut lists);
         }

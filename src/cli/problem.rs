@@ -1,23 +1,23 @@
-//! The server's problems (RFC 9457), as they are shown to whoever typed the command.
+//! Problems of the server (RFC 9457), as the command line shows them.
 
-use super::output::clean;
+use super::terminal::clean;
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The media type of problems.
+/// Media type of problems.
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// An answer that says no.
+/// Answer of the server that is not a success.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ServerProblem {
     status: StatusCode,
     members: Map<String, Value>,
 }
 
-impl Problem {
-    /// Reads an answer that is not a success. One that is no problem of hearken's, such as a
-    /// proxy's page, is shown by its beginning.
+impl ServerProblem {
+    /// Reads an answer that is not a success. An answer that hearken did not write, such as the
+    /// page of a proxy, is shown by its first 200 characters.
     #[must_use]
     pub(super) fn read(status: StatusCode, content_type: &str, text: &str) -> Self {
         let parsed = content_type
@@ -27,7 +27,7 @@ impl Problem {
         let members = parsed.unwrap_or_else(|| {
             let beginning: String = text.chars().take(200).collect();
             let detail = format!(
-                "the answer is {} and not one of hearken's; it begins: {beginning}",
+                "the answer is {}, so hearken did not write it; it begins: {beginning}",
                 if content_type.is_empty() { "of no type" } else { content_type }
             );
             Map::from_iter([("detail".to_owned(), Value::from(detail))])
@@ -35,13 +35,13 @@ impl Problem {
         Self { status, members }
     }
 
-    /// Whether the request was wrong, rather than the server.
+    /// Tells whether the request was wrong. Otherwise the server failed.
     #[must_use]
     pub(super) fn is_refusal(&self) -> bool {
         self.status.is_client_error()
     }
 
-    /// Whether what was waited for did not happen in time.
+    /// Tells whether the server stopped waiting for the end of a task.
     #[must_use]
     pub(super) fn is_timeout(&self) -> bool {
         self.status == StatusCode::REQUEST_TIMEOUT
@@ -51,13 +51,13 @@ impl Problem {
         self.members.get(member)?.as_str()
     }
 
-    /// The last part of its type's URI.
+    /// Last segment of the URI of the problem's type.
     #[must_use]
     pub(super) fn slug(&self) -> &str {
         self.text("type").and_then(|kind| kind.rsplit('/').next()).unwrap_or_default()
     }
 
-    /// What whoever typed the command can do about it.
+    /// Advice to the person at the command line.
     fn advice(&self) -> Option<&'static str> {
         Some(match self.slug() {
             "unauthorized" => {
@@ -67,28 +67,28 @@ impl Problem {
             "group-in-use" => {
                 "Remove the present listener first (hearken listeners remove GROUP), or choose another --group."
             }
-            "not-configured" => "hearken listeners list shows the groups there are.",
+            "not-configured" => "hearken listeners list shows the configured groups.",
             "required-here" => {
                 "Take the listener out of [[required]] in that node's configuration and restart it."
             }
-            "unknown-class" => "hearken classes shows the classes that node knows.",
+            "unknown-class" => "hearken classes shows the classes that the node knows.",
             "invalid-configuration" => {
                 "hearken classes --output json shows the schema of each class's configuration."
             }
-            "stale-version" => "Read the roster again and decide anew.",
+            "stale-version" => "Read the roster again, then decide again.",
             "command-reused" => "Use a new --idempotency-key for a new command.",
             "blocked" => {
-                "Check that the broker is the right one; hearken topology reconcile --rebuild goes on."
+                "Check that the broker is the right one; then run hearken topology reconcile --rebuild."
             }
             "contention" | "busy" | "store-unavailable" => "Try again in a moment.",
-            "broker-unavailable" => "hearken health shows what is away.",
+            "broker-unavailable" => "hearken health shows which component is not reachable.",
             "not-accepted" => "Send the event again with the same id.",
             _ => return None,
         })
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ServerProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = self.status.canonical_reason().unwrap_or("an unknown status");
         let title = self.text("title").unwrap_or(reason);
@@ -105,7 +105,7 @@ impl fmt::Display for Problem {
                 write!(f, "\n  {}: {}", clean(name), clean(&shown))?;
             }
         }
-        // The server's log has the cause under this id.
+        // The server's log has the cause under the id of the instance.
         if let Some(instance) = self.text("instance").filter(|_| self.status.is_server_error()) {
             write!(f, "\n  {}", clean(instance))?;
         }
@@ -113,8 +113,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A member that fits in a line and is not in the detail already: a scalar, a list of them, or the
-/// list of what is wrong. Larger things are in the JSON for whoever wants them.
+/// Member as one line: a scalar, a list of scalars, or the list of wrong fields. `None` when the
+/// detail has the text already, and for objects, which only --output json shows.
 fn member(value: &Value, detail: &str) -> Option<String> {
     match value {
         Value::Null | Value::Object(_) => None,

@@ -1,31 +1,31 @@
-//! Server-sent events, as the WHATWG HTML standard defines their stream (section 9.2.6).
+//! Reads server-sent events, as the WHATWG HTML standard defines their stream (section 9.2.6).
 
 use super::{
-    error::{CliError, Outcome},
-    output::remark,
+    error::{CliError, CommandEnd},
+    terminal::remark,
 };
 use futures_util::StreamExt;
 use std::time::Duration;
 
-/// The server sends a comment at least every 15 seconds: a stream that is silent for so long is
-/// dead, whatever the connection says.
+/// Longest silence of a live stream. The server sends a comment at least every 15 seconds, so a
+/// stream that is silent for three times as long is dead, even if the connection looks open.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// The pause before the first new attempt, where the server asks for none.
+/// Pause before the first new attempt, unless the server asks for a longer one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause between attempts.
+/// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Shows events as they come, and comes back after a break, until nobody reads. `open` is given
-/// the id of the last event; `ended` is said when a stream ended.
+/// Shows events as they come and reopens a broken stream, until the output is closed. `open` gets
+/// the id of the last event; `ended` is the remark when a stream ended.
 pub(super) async fn follow(
     open: impl AsyncFn(Option<&str>) -> Result<reqwest::Response, CliError>,
-    show: impl Fn(&Message) -> Result<(), CliError>,
+    show: impl Fn(&SseMessage) -> Result<(), CliError>,
     ended: &str,
-) -> Outcome {
-    let mut reader = Reader::default();
-    // At the start there is nobody to come back to: a wrong address is an error.
+) -> CommandEnd {
+    let mut reader = SseReader::default();
+    // The first failure is an error: the address may be wrong.
     let mut stream = Some(open(None).await?);
     let mut pause = FIRST_PAUSE;
     loop {
@@ -43,7 +43,7 @@ pub(super) async fn follow(
         pause = (pause * 2).min(LONGEST_PAUSE);
         match open(reader.last_id.as_deref()).await {
             Ok(response) => stream = Some(response),
-            // A stream that the server refuses does not become right by asking again.
+            // The server would refuse the same request again.
             Err(CliError::Answered(problem)) if problem.is_refusal() => {
                 return Err(CliError::Answered(problem));
             }
@@ -52,33 +52,33 @@ pub(super) async fn follow(
     }
 }
 
-/// An event of a stream.
+/// Event of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Message {
-    /// Its name; `message` where the stream gives none.
+pub(super) struct SseMessage {
+    /// Name of the event; `message` if the stream gives no name.
     pub(super) event: String,
-    /// What it carries.
+    /// Data of the event.
     pub(super) data: String,
 }
 
-/// Reads a stream as its pieces come in.
+/// Parser of a stream that comes in pieces.
 #[derive(Debug, Default)]
-struct Reader {
-    /// The beginning of a line whose end has not come.
+struct SseReader {
+    /// Beginning of a line whose end has not arrived.
     partial: Vec<u8>,
-    /// Whether the last byte was a carriage return, whose line feed belongs to it.
+    /// Whether the last byte was a carriage return. A line feed after it ends no second line.
     returned: bool,
     event: String,
     data: Vec<String>,
-    /// The last event's id, with which a new stream goes on.
+    /// Id of the last event, from which a new stream continues.
     last_id: Option<String>,
-    /// The pause before a new stream that the server asks for.
+    /// Pause before a new stream, if the server asks for one.
     retry: Option<Duration>,
 }
 
-impl Reader {
-    /// The events that a piece completes.
-    fn read(&mut self, piece: &[u8]) -> Vec<Message> {
+impl SseReader {
+    /// Takes a piece of the stream and returns the events that it completes.
+    fn read(&mut self, piece: &[u8]) -> Vec<SseMessage> {
         let mut messages = Vec::new();
         for byte in piece {
             let after_return = std::mem::take(&mut self.returned);
@@ -96,18 +96,18 @@ impl Reader {
         messages
     }
 
-    /// Forgets what an ended stream left unfinished.
+    /// Forgets the unfinished event of an ended stream.
     fn restart(&mut self) {
         let (last_id, retry) = (self.last_id.take(), self.retry);
         *self = Self { last_id, retry, ..Self::default() };
     }
 
-    fn line(&mut self, line: &str) -> Option<Message> {
+    fn line(&mut self, line: &str) -> Option<SseMessage> {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
             let data = std::mem::take(&mut self.data);
             let event = if event.is_empty() { "message".to_owned() } else { event };
-            return (!data.is_empty()).then(|| Message { event, data: data.join("\n") });
+            return (!data.is_empty()).then(|| SseMessage { event, data: data.join("\n") });
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -118,7 +118,7 @@ impl Reader {
             "retry" => {
                 self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
-            // A comment, or a field of a later standard.
+            // Comments, and fields of later standards, are ignored.
             _ => {}
         }
         None
@@ -129,16 +129,16 @@ impl Reader {
 mod tests {
     use super::*;
 
-    fn message(event: &str, data: &str) -> Message {
-        Message { event: event.into(), data: data.into() }
+    fn message(event: &str, data: &str) -> SseMessage {
+        SseMessage { event: event.into(), data: data.into() }
     }
 
     #[test]
-    fn a_stream_reads_the_same_however_it_is_cut() {
+    fn a_stream_reads_the_same_in_pieces_of_every_size() {
         let stream = ": hello\nid: 1\nretry: 2000\n\nevent: TopologyChanged\r\ndata: {\"a\":\r\ndata: \"é\"}\r\nid: 2\r\n\r\ndata\n\n";
         let expected = [message("TopologyChanged", "{\"a\":\n\"é\"}"), message("message", "")];
         for size in 1..=stream.len() {
-            let mut reader = Reader::default();
+            let mut reader = SseReader::default();
             let pieces = stream.as_bytes().chunks(size);
             let messages: Vec<_> = pieces.flat_map(|piece| reader.read(piece)).collect();
             assert_eq!(messages, expected, "in pieces of {size}");
@@ -148,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_stream_left_unfinished_is_forgotten_and_its_place_is_not() {
-        let mut reader = Reader::default();
+    fn a_broken_stream_loses_its_unfinished_event_and_keeps_its_place() {
+        let mut reader = SseReader::default();
         assert_eq!(reader.read(b"id: 7\nevent: TopologyChanged\ndata: {\"hal"), []);
         reader.restart();
         assert_eq!(reader.read(b"data: whole\n\n"), [message("message", "whole")]);

@@ -1,9 +1,10 @@
 //! `hearken tasks`.
 
 use super::{
-    client::{Remote, Server},
-    error::{CliError, DONE, FAILED, Outcome},
-    output::{columns, details, print, remark},
+    client::{Answer, Remote, Server},
+    error::{CliError, CommandEnd, DONE, FAILED},
+    output::{columns, details, print},
+    terminal::remark,
 };
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -11,64 +12,64 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long one request waits for a task's end; then the next one does. Short enough for proxies
-/// that cut what is silent for a minute.
+/// Time that one request waits for the end of a task before the next request does. Short, because
+/// proxies cut connections that are silent for a minute.
 const TURN: Duration = Duration::from_secs(25);
 
-/// As [`TURN`], when somebody wants to see how far the task is.
-const LOOK: Duration = Duration::from_secs(2);
+/// Time that one request waits when the command shows the progress of the task.
+const PROGRESS_TURN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
-pub(super) struct Tasks {
+pub(super) struct TasksCommand {
     #[command(flatten)]
     remote: Remote,
     #[command(subcommand)]
-    command: Command,
+    command: TasksAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TasksAction {
     /// List the tasks, newest first
-    List(List),
+    List(ListTasks),
     /// Show a task
     Show {
-        /// The task's id
+        /// Id of the task
         task: Uuid,
     },
     /// Ask a task to stop
     Cancel {
-        /// The task's id
+        /// Id of the task
         task: Uuid,
     },
 }
 
 #[derive(Debug, Args)]
-struct List {
-    /// Only tasks in this status
+struct ListTasks {
+    /// List only tasks in this status
     #[arg(long, value_parser = ["waiting", "inProgress", "canceledRequested", "completed", "canceled", "failed"])]
     status: Option<String>,
-    /// Only tasks of this type, such as topology-reconcile
+    /// List only tasks of this type, such as topology-reconcile
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// At most so many
+    /// List at most this many tasks
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
-    /// Leave out so many
+    /// Skip this many tasks
     #[arg(long, value_name = "NUMBER")]
     offset: Option<u32>,
 }
 
-impl Tasks {
-    pub(super) async fn run(self) -> Outcome {
+impl TasksCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         match self.command {
-            Command::List(list) => list.run(&server).await,
-            Command::Show { task } => {
+            TasksAction::List(list) => list.run(&server).await,
+            TasksAction::Show { task } => {
                 let answer = server.get(&["tasks", &task.to_string()]).send().await?;
                 server.show(&answer, |json| details(json, &FIRST))?;
                 Ok(DONE)
             }
-            Command::Cancel { task } => {
+            TasksAction::Cancel { task } => {
                 let path = ["tasks", &task.to_string()];
                 let answer = server.call(Method::DELETE, &path).send().await?;
                 let asked = format!("asked task {task} to stop");
@@ -79,11 +80,11 @@ impl Tasks {
     }
 }
 
-/// What of a task is shown first.
+/// Members of a task that are shown first.
 const FIRST: [&str; 3] = ["taskId", "type", "status"];
 
-impl List {
-    async fn run(self, server: &Server) -> Outcome {
+impl ListTasks {
+    async fn run(self, server: &Server) -> CommandEnd {
         let call = server.get(&["tasks"]).maybe("status", self.status.as_ref());
         let call = call.maybe("type", self.kind.as_ref()).maybe("limit", self.limit.as_ref());
         let answer = call.maybe("offset", self.offset.as_ref()).send().await?;
@@ -98,34 +99,43 @@ impl List {
     }
 }
 
-/// Says in words how far a task is, by its report.
-pub(super) type Progress = fn(&Value) -> Option<String>;
+/// Progress of a task in words, read from its report.
+pub(super) type ProgressText = fn(&Value) -> Option<String>;
 
-/// Waits for a task's end and prints its report; fails when it did not end well.
-pub(super) async fn wait_for(server: &Server, task: &str, limit: Duration) -> Outcome {
-    wait(server, task, limit, None).await
+/// The id of the task in an answer that accepted work.
+///
+/// # Errors
+/// When the answer names no task.
+pub(super) fn accepted_task(answer: &Answer) -> Result<String, CliError> {
+    let json = answer.json()?;
+    let task = json["taskId"].as_str().map(str::to_owned);
+    task.ok_or_else(|| {
+        CliError::Failed(
+            "the server accepted the work without naming its task; hearken tasks list shows it"
+                .into(),
+        )
+    })
 }
 
-/// As [`wait_for`], and says on standard error meanwhile how far the task is.
-pub(super) async fn watch(
+/// Waits for the end of a task and prints its report. Meanwhile the progress, if asked for, goes to
+/// standard error. Ends as [`FAILED`] when the task is not completed.
+pub(super) async fn wait_for(
     server: &Server,
     task: &str,
     limit: Duration,
-    progress: Progress,
-) -> Outcome {
-    wait(server, task, limit, Some(progress)).await
-}
-
-async fn wait(server: &Server, task: &str, limit: Duration, progress: Option<Progress>) -> Outcome {
-    let goes_on = format!("the work goes on: hearken tasks show {task}");
+    progress: Option<ProgressText>,
+) -> CommandEnd {
+    let goes_on = format!("the task continues; hearken tasks show {task} shows its state");
     let deadline = Instant::now() + limit;
-    let mut said = None;
+    let mut shown = None;
     let answer = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(CliError::Failed(format!("task {task} did not end in time; {goes_on}")));
+            return Err(CliError::Failed(format!(
+                "task {task} did not end within the --timeout; {goes_on}"
+            )));
         }
-        let turn = left.min(if progress.is_some() { LOOK } else { TURN });
+        let turn = left.min(if progress.is_some() { PROGRESS_TURN } else { TURN });
         let call = server.get(&["tasks", task, "await"]);
         let call = call.query("timeout", &format!("{}ms", turn.as_millis().max(1)));
         match call.patience(turn).send().await {
@@ -138,10 +148,10 @@ async fn wait(server: &Server, task: &str, limit: Duration, progress: Option<Pro
         let Some(progress) = progress else { continue };
         let report = server.get(&["tasks", task]).send().await?.json()?;
         let now = progress(&report);
-        if let Some(now) = now.as_ref().filter(|_| now != said) {
+        if let Some(now) = now.as_ref().filter(|_| now != shown) {
             remark(now);
         }
-        said = now;
+        shown = now;
     };
     server.show(&answer, |json| details(json, &FIRST))?;
     Ok(if answer.json()?["status"] == "completed" { DONE } else { FAILED })

@@ -5,8 +5,9 @@ mod watch;
 
 use super::{
     client::{Answer, Remote, Server},
-    error::{CliError, DONE, Outcome},
+    error::{CliError, CommandEnd, DONE},
     output::{columns, details, print, table},
+    terminal::clean,
 };
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -16,47 +17,47 @@ use std::collections::BTreeMap;
 
 const EXAMPLES: &str = "\
 Examples:
-  hearken topology show         how it is, and every object
-  hearken topology drift        what differs
-  hearken topology plan         what reconciling would do
-  hearken topology reconcile    do it, and wait for the end
+  hearken topology show         the state, and every object
+  hearken topology drift        the differences
+  hearken topology plan         the steps of a reconciliation, without doing them
+  hearken topology reconcile    do these steps, and wait for the end
   hearken topology watch        a line for each change, until interrupted";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Topology {
+pub(super) struct TopologyCommand {
     #[command(flatten)]
     remote: Remote,
     #[command(subcommand)]
-    command: Command,
+    command: TopologyAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// How the topology is, and every object that ought to be or is on the broker
+enum TopologyAction {
+    /// Show the state of the topology, and every object that is desired or observed
     Show,
-    /// What differs between what ought to be and what is
+    /// Show the differences between the desired and the observed topology
     Drift,
-    /// What reconciling would do; changes nothing
+    /// Show the steps that reconcile would take; changes nothing
     Plan,
     /// Make the broker match the roster
-    Reconcile(reconcile::Reconcile),
+    Reconcile(reconcile::ReconcileTopology),
     /// Print a line for each change, until interrupted
     Watch,
 }
 
-impl Topology {
-    pub(super) async fn run(self) -> Outcome {
+impl TopologyCommand {
+    pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         match self.command {
-            Command::Show => {
+            TopologyAction::Show => {
                 let answer = observe(&server).await?;
                 server.show(&answer, |json| format!("{}\n\n{}", status(json), objects(json)))?;
             }
-            Command::Drift => drift(&server).await?,
-            Command::Plan => plan(&server).await?,
-            Command::Reconcile(reconcile) => return reconcile.run(&server).await,
-            Command::Watch => return watch::run(&server).await,
+            TopologyAction::Drift => drift(&server).await?,
+            TopologyAction::Plan => plan(&server).await?,
+            TopologyAction::Reconcile(reconcile) => return reconcile.run(&server).await,
+            TopologyAction::Watch => return watch::run(&server).await,
         }
         Ok(DONE)
     }
@@ -67,15 +68,15 @@ async fn observe(server: &Server) -> Result<Answer, CliError> {
 }
 
 async fn drift(server: &Server) -> Result<(), CliError> {
-    /// Keeps the server's own text of the part that is printed.
+    /// The drift in the server's own text, which is printed unchanged.
     #[derive(Deserialize)]
-    struct Part<'a> {
+    struct DriftText<'a> {
         #[serde(borrow)]
         drift: &'a RawValue,
     }
     let answer = observe(server).await?;
     if server.prints_json() {
-        let part: Part<'_> = serde_json::from_str(&answer.text)
+        let part: DriftText<'_> = serde_json::from_str(&answer.text)
             .map_err(|error| CliError::Failed(format!("the answer has no drift: {error}")))?;
         return print(part.drift.get());
     }
@@ -111,27 +112,35 @@ fn status(json: &Value) -> String {
     details(&status, &["state", "rosterVersion", "reconciledVersion", "observedAt", "drift"])
 }
 
-/// Every object that ought to be or is there, with what of the two holds.
+/// Where an object of the topology exists.
+#[derive(Default)]
+struct Existence {
+    desired: bool,
+    observed: bool,
+}
+
+/// Table of every object that is desired or observed.
 fn objects(json: &Value) -> String {
-    let mut all = BTreeMap::<(&str, String), (bool, bool)>::new();
-    for (side, desired) in [("desired", true), ("observed", false)] {
+    let mut found = BTreeMap::<(&str, String), Existence>::new();
+    for side in ["desired", "observed"] {
         for (kind, member) in
             [("exchange", "exchanges"), ("queue", "queues"), ("binding", "bindings")]
         {
             for object in json[side][member].as_array().into_iter().flatten() {
-                let present = all.entry((kind, name(object))).or_default();
-                if desired { present.0 = true } else { present.1 = true }
+                let existence = found.entry((kind, name(object))).or_default();
+                existence.desired |= side == "desired";
+                existence.observed |= side == "observed";
             }
         }
     }
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-    let rows = all.into_iter().map(|((kind, name), (desired, observed))| {
-        [kind.to_owned(), super::output::clean(&name), yes(desired), yes(observed)]
+    let rows = found.into_iter().map(|((kind, name), existence)| {
+        [kind.to_owned(), clean(&name), yes(existence.desired), yes(existence.observed)]
     });
     table(&["OBJECT", "NAME", "DESIRED", "OBSERVED"], rows, "no objects")
 }
 
-/// An object's name; a binding's is what it leads from and to, with its key, as drift has it.
+/// Name of an object. A binding is named by source, destination and routing key, as in drift.
 fn name(object: &Value) -> String {
     let text = |member: &str| object[member].as_str().unwrap_or_default();
     match object["name"].as_str() {

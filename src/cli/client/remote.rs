@@ -1,4 +1,4 @@
-//! Which server a command talks to, and with which token.
+//! Options of every command that talks to a server: its address, its token, the form of output.
 
 use super::{CONNECT, Server};
 use crate::cli::{error::CliError, output::Format};
@@ -7,11 +7,11 @@ use reqwest::header;
 use std::{io, path::PathBuf};
 use url::{Host, Url};
 
-/// How a command finds the server, and how it prints.
+/// Options that name the server, its token and the form of output.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server and output")]
 pub(in crate::cli) struct Remote {
-    /// Any node of the cluster
+    /// Address of any node of the cluster
     #[arg(
         long,
         env = "HEARKEN_URL",
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Remote {
         global = true
     )]
     pub(in crate::cli) url: String,
-    /// The bearer token; else the one in the data directory is used
+    /// Bearer token [default: the generated token in the data directory]
     #[arg(
         long,
         env = "HEARKEN_TOKEN",
@@ -29,17 +29,17 @@ pub(in crate::cli) struct Remote {
         global = true
     )]
     pub(in crate::cli) token: Option<String>,
-    /// The data directory of a server on this machine, whose generated token is used
+    /// Data directory of a server on this machine, which holds the generated token
     /// [default: ./hearken-data, for a server on this machine]
     #[arg(long, env = "HEARKEN_DATA_DIR", value_name = "DIR", global = true)]
     pub(in crate::cli) data_dir: Option<PathBuf>,
-    /// A table for people, or the server's JSON unchanged
+    /// Form of the output: a table for people, or the server's JSON unchanged
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
     pub(in crate::cli) output: Format,
 }
 
 impl Remote {
-    /// The server, for what takes no token.
+    /// Server for requests that need no token.
     ///
     /// # Errors
     /// When the URL cannot be used.
@@ -48,18 +48,18 @@ impl Remote {
         Ok(Server { client: client(&base)?, base, token: None, format: self.output })
     }
 
-    /// The server, with the token that its commands need.
+    /// Server for requests that need a token.
     ///
     /// # Errors
-    /// When the URL or the token cannot be used, or the token's file cannot be read.
+    /// When the URL or the token cannot be used, or the file of the token cannot be read.
     pub(in crate::cli) fn server(&self) -> Result<Server, CliError> {
         let server = self.open_server()?;
         let token = self.find_token(&server.base)?.map(|token| bearer(&token)).transpose()?;
         Ok(Server { token, ..server })
     }
 
-    /// The token that was given, or the one that a server on this machine made. A remote server
-    /// never gets a token that was not meant for it.
+    /// Token that was given, or the generated token of a server on this machine. Another machine
+    /// never gets the generated token.
     fn find_token(&self, base: &Url) -> Result<Option<String>, CliError> {
         if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
             return Ok(Some(token.to_owned()));
@@ -75,7 +75,7 @@ impl Remote {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match self.data_dir {
                 None => Ok(None),
                 Some(_) => Err(CliError::Usage(format!(
-                    "there is no token in {}; does the server use --admin-token-file? Then give --token",
+                    "there is no token in {}; if the server uses --admin-token-file, give that token with --token",
                     path.display()
                 ))),
             },
@@ -90,7 +90,7 @@ impl Remote {
 fn parse_url(text: &str) -> Result<Url, CliError> {
     let wrong = |problem: &str| {
         CliError::Usage(format!(
-            "--url (HEARKEN_URL) {problem}; write it like http://127.0.0.1:8000"
+            "--url (HEARKEN_URL) {problem}; write a URL such as http://127.0.0.1:8000"
         ))
     };
     let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
@@ -98,10 +98,10 @@ fn parse_url(text: &str) -> Result<Url, CliError> {
         return Err(wrong("must start with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("has a user in it; hearken takes a token, --token"));
+        return Err(wrong("names a user; hearken takes no user but a token, with --token"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("has something after the path"));
+        return Err(wrong("has a query or a fragment after the path"));
     }
     Ok(url)
 }
@@ -117,14 +117,14 @@ fn is_loopback(url: &Url) -> bool {
 
 fn bearer(token: &str) -> Result<header::HeaderValue, CliError> {
     let mut value = header::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        CliError::Usage("the token has characters that no token has, such as a line end".into())
+        CliError::Usage("the token holds characters that a token cannot hold, such as a line end; check --token".into())
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// A client that follows no redirect, so that the token goes nowhere else, and that asks no proxy
-/// for this machine.
+/// HTTP client of the commands. It ignores redirects, so that the token reaches no other server,
+/// and it uses no proxy for this machine.
 fn client(base: &Url) -> Result<reqwest::Client, CliError> {
     crate::tls::init();
     let builder = reqwest::Client::builder()
@@ -132,7 +132,9 @@ fn client(base: &Url) -> Result<reqwest::Client, CliError> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("hearken/", env!("CARGO_PKG_VERSION")));
     let builder = if is_loopback(base) { builder.no_proxy() } else { builder };
-    builder.build().map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))
+    builder
+        .build()
+        .map_err(|error| CliError::Failed(format!("the HTTP client cannot be made: {error}")))
 }
 
 #[cfg(test)]
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_this_machine_goes_to_no_other() {
+    fn the_token_of_this_machine_goes_to_no_other_machine() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("admin-token"), "local\n").unwrap();
         let find = |remote: &Remote| remote.find_token(&parse_url(&remote.url).unwrap()).unwrap();
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_directory_without_token_is_said() {
+    fn a_data_directory_without_a_token_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         let error = remote("http://localhost", None, Some(directory.path().to_owned())).server();
         assert!(error.unwrap_err().to_string().starts_with("there is no token in "));
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_put_behind_that_of_the_url_and_escaped() {
+    fn a_path_is_escaped_and_appended_to_the_path_of_the_url() {
         let server = remote("http://a/below/", Some("t"), None).server().unwrap();
         let call = server.get(&["listeners", "a b/c"]).query("x", "1&2");
         assert_eq!(call.url.as_str(), "http://a/below/listeners/a%20b%2Fc?x=1%262");

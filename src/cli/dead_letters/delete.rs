@@ -4,7 +4,7 @@ use super::find;
 use crate::{
     cli::{
         client::Server,
-        error::{DONE, Outcome},
+        error::{CommandEnd, DONE},
         output::print,
     },
     domain::{
@@ -18,23 +18,23 @@ use uuid::Uuid;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).multiple(true).args(["id", "group", "older_than"])))]
-pub(super) struct Delete {
-    /// The entry's id
+pub(super) struct DeleteDeadLetters {
+    /// Id of the entry
     #[arg(conflicts_with_all = ["group", "older_than", "bus"])]
     id: Option<Uuid>,
-    /// The entries of this group
+    /// Delete the entries of this group
     #[arg(long)]
     group: Option<GroupName>,
-    /// The entries whose last failure is longer ago, such as 30d
+    /// Delete the entries whose last failure is older than this, such as 30d
     #[arg(long, value_name = "TIME")]
     older_than: Option<Span>,
-    /// Only entries of this bus
+    /// Delete only entries of this bus
     #[arg(long)]
     bus: Option<BusName>,
 }
 
-impl Delete {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl DeleteDeadLetters {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let id = self.id.map(|id| id.to_string());
         let found = match self.id {
             Some(id) => Some(find(server, id).await?),

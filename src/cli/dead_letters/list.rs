@@ -1,10 +1,10 @@
 //! `hearken dead-letters list`.
 
-use super::Filters;
+use super::DeadLetterFilters;
 use crate::{
     cli::{
         client::Server,
-        error::{CliError, DONE, Outcome},
+        error::{CliError, CommandEnd, DONE},
         output::{columns, print},
     },
     domain::name::GroupName,
@@ -13,25 +13,25 @@ use clap::Args;
 use serde_json::Value;
 
 #[derive(Debug, Args)]
-pub(super) struct List {
-    /// Only entries of this group
+pub(super) struct ListDeadLetters {
+    /// List only entries of this group
     #[arg(long)]
     group: Option<GroupName>,
     #[command(flatten)]
-    filters: Filters,
-    /// At most so many in one answer
+    filters: DeadLetterFilters,
+    /// List at most this many entries in one answer
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
-    /// Go on after this place, as the end of a listing names it
+    /// Continue after this place, which the end of the previous listing named
     #[arg(long, value_name = "PLACE")]
     after: Option<u64>,
-    /// Go on to the end; with --output json each of the server's answers is one line
+    /// List everything; with --output json, each of the server's answers is one line
     #[arg(long)]
     all: bool,
 }
 
-impl List {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl ListDeadLetters {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let mut after = self.after;
         loop {
             let call = self.filters.on(server.get(&["events", "deadLetter"]));
@@ -47,13 +47,15 @@ impl List {
                 None => return Ok(DONE),
                 Some(next) if !self.all => {
                     if !server.prints_json() {
-                        print(&format!("\nthere is more: --after {next}, or --all"))?;
+                        print(&format!(
+                            "\nmore entries follow: continue with --after {next}, or list everything with --all"
+                        ))?;
                     }
                     return Ok(DONE);
                 }
                 Some(next) if after.is_some_and(|after| next <= after) => {
                     return Err(CliError::Failed(format!(
-                        "the server's list does not go on: after {next} it says to go on after {next}"
+                        "the server's list does not advance: the page after {next} names {next} as the next place again"
                     )));
                 }
                 next => after = next,

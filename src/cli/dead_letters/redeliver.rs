@@ -1,12 +1,13 @@
 //! `hearken dead-letters redeliver`.
 
-use super::{Filters, find};
+use super::{DeadLetterFilters, find};
 use crate::{
     cli::{
         client::{Call, Server},
-        error::{CliError, DONE, Outcome},
-        output::{cell, print},
+        error::{CliError, CommandEnd, DONE},
+        output::print,
         tasks,
+        terminal::clean,
     },
     domain::{name::GroupName, span::Span},
 };
@@ -17,30 +18,30 @@ use uuid::Uuid;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["ids", "group", "all"])))]
-pub(super) struct Redeliver {
-    /// The entries' ids
+pub(super) struct RedeliverDeadLetters {
+    /// Ids of the entries
     ids: Vec<Uuid>,
-    /// The entries of this group
+    /// Redeliver the entries of this group
     #[arg(long)]
     group: Option<GroupName>,
-    /// The entries of every group
+    /// Redeliver the entries of every group
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    filters: Filters,
-    /// At most so many
+    filters: DeadLetterFilters,
+    /// Redeliver at most this many entries
     #[arg(long, value_name = "NUMBER", conflicts_with = "ids")]
     limit: Option<u64>,
-    /// Do not wait for the end; hearken tasks show TASK tells it
+    /// Do not wait for the end; hearken tasks show TASK shows the result
     #[arg(long, conflicts_with = "timeout")]
     no_wait: bool,
-    /// Wait at most so long; the work goes on after that
+    /// Wait at most this long; the task continues after that
     #[arg(long, value_name = "TIME", default_value = "10m")]
     timeout: Span,
 }
 
-impl Redeliver {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl RedeliverDeadLetters {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         if !self.ids.is_empty() && self.filters.any() {
             let what = "an id names one entry; --bus, --type, --user, --since and --before go with --group or --all";
             return Err(CliError::Usage(what.into()));
@@ -49,9 +50,9 @@ impl Redeliver {
             let mut path = vec!["events", "deadLetter"];
             path.extend(self.group.iter().flat_map(|group| ["groups", group.as_str()]));
             let call = self.filters.on(server.call(Method::POST, &path));
-            return self.work(server, call.maybe("limit", self.limit.as_ref())).await;
+            return self.redeliver(server, call.maybe("limit", self.limit.as_ref())).await;
         }
-        // All are looked up first, so that a wrong one is told before anything is done.
+        // All ids are looked up first, so that a wrong id is reported before an event is redelivered.
         let mut groups = Vec::new();
         for id in &self.ids {
             groups.push(find(server, *id).await?);
@@ -59,30 +60,28 @@ impl Redeliver {
         let mut code = DONE;
         for (id, group) in self.ids.iter().zip(groups) {
             let path = ["events", "deadLetter", "groups", group.as_str(), &id.to_string()];
-            code = code.max(self.work(server, server.call(Method::POST, &path)).await?);
+            code = code.max(self.redeliver(server, server.call(Method::POST, &path)).await?);
         }
         Ok(code)
     }
 
-    async fn work(&self, server: &Server, call: Call<'_>) -> Outcome {
+    /// Asks for the redelivery, and waits for the end of its task unless told not to.
+    async fn redeliver(&self, server: &Server, call: Call<'_>) -> CommandEnd {
         let answer = call.query("action", "reDeliver").send().await?;
-        let json = answer.json()?;
-        let task = json["taskId"].as_str().ok_or_else(|| {
-            CliError::Failed("the server took the work and did not name its task".into())
-        })?;
+        let task = tasks::accepted_task(&answer)?;
         if self.no_wait {
-            let shown = format!("task {}", cell(&json["taskId"]));
+            let shown = format!("task {}", clean(&task));
             print(if server.prints_json() { &answer.text } else { &shown })?;
             return Ok(DONE);
         }
-        tasks::watch(server, task, self.timeout.duration(), progress).await
+        tasks::wait_for(server, &task, self.timeout.duration(), Some(progress)).await
     }
 }
 
-/// How far a redelivery is, in words.
+/// Progress of a redelivery in words.
 fn progress(task: &Value) -> Option<String> {
     let information = &task["additionalInformation"];
     let done = information["successfulRedeliveriesCount"].as_u64()?;
     let failed = information["failedRedeliveriesCount"].as_u64()?;
-    Some(format!("{done} put back, {failed} failed"))
+    Some(format!("{done} redelivered, {failed} failed"))
 }

@@ -1,4 +1,4 @@
-//! The database and the broker of a cluster.
+//! Checks of the database and of the broker of a cluster.
 
 use super::Findings;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
         rabbitmq::{RabbitMqBroker, RabbitMqConfig},
     },
     cli::error::CliError,
-    clock,
+    clock::Clock,
     config::{Cluster, Serve},
     domain::layout::Layout,
     error_chain::error_chain,
@@ -20,12 +20,15 @@ use lapin::{
 };
 use uuid::Uuid;
 
-/// A larger difference between two clocks makes times in the history hard to read.
+/// Largest accepted difference between two clocks, in seconds. A larger difference makes the times
+/// in the history hard to read.
 const CLOCK_DIFFERENCE: i64 = 10;
 
+/// Checks the database, the AMQP connection and the management API.
 pub(super) async fn examine(
     settings: &Serve,
     cluster: &Cluster,
+    clock: &Clock,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
     let database = Store::examine_postgres(cluster.database_url.expose()).await;
@@ -33,7 +36,7 @@ pub(super) async fn examine(
         Ok(examined) => {
             findings.note("database", Ok(format!("PostgreSQL {}", examined.server)))?;
             findings.note("schema", schema(examined))?;
-            findings.note("clock", difference(examined))?;
+            findings.note("clock", difference(examined, clock))?;
             examined.cluster
         }
         Err(error) => {
@@ -51,7 +54,7 @@ pub(super) async fn examine(
 
 fn schema(examined: &Examined) -> Result<String, String> {
     match (&examined.schema, examined.cluster) {
-        (Schema::Empty, _) => Ok("empty; the first node that starts lays it out".into()),
+        (Schema::Empty, _) => Ok("empty; the first node that starts creates the schema".into()),
         (Schema::Pending(names), _) => Err(format!(
             "lacks {}; run hearken migrate with the same --database-url",
             names.join(", ")
@@ -61,19 +64,20 @@ fn schema(examined: &Examined) -> Result<String, String> {
     }
 }
 
-fn difference(examined: &Examined) -> Result<String, String> {
-    let seconds = (clock::now() - examined.clock).whole_seconds();
+fn difference(examined: &Examined, clock: &Clock) -> Result<String, String> {
+    let seconds = (clock.now() - examined.clock).whole_seconds();
     if seconds.abs() <= CLOCK_DIFFERENCE {
-        return Ok("agrees with the database's".into());
+        return Ok("this machine's clock agrees with the database's".into());
     }
     let ahead = if seconds > 0 { "ahead of" } else { "behind" };
     Err(format!(
-        "this machine's is {} s {ahead} the database's; let a time service set both",
+        "this machine's clock is {} s {ahead} the database's; keep both on time with a service such as NTP",
         seconds.abs()
     ))
 }
 
-/// Connects, and declares a queue that goes with the connection: that is what reconciling needs.
+/// Connects, and declares a queue that ends with the connection. The reconciler needs the same
+/// rights.
 async fn amqp(settings: &Serve, url: AmqpUrl) -> Result<String, String> {
     let (address, host) = (url.address().to_owned(), url.virtual_host().to_owned());
     let connection = Amqp::new(url, &settings.node_id, Purpose::Admin);
@@ -88,7 +92,7 @@ async fn amqp(settings: &Serve, url: AmqpUrl) -> Result<String, String> {
     let declared = connection.answer(declare).await;
     if declared.is_ok() {
         let delete = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
-        // It goes with the connection in any case.
+        // The queue also ends with the connection, so a failed delete does no harm.
         let _ = connection.answer(delete).await;
     }
     connection.close().await;
@@ -134,7 +138,7 @@ async fn management(
     findings.note("marker", marker.and_then(|marker| same_cluster(marker, id)))
 }
 
-/// Whether the version is one of those hearken is tested with: 3.10 to 4.x.
+/// Checks that hearken is tested with this version of RabbitMQ: 3.10 to 4.x.
 fn tested(version: &str) -> Result<String, String> {
     let number = version.split_whitespace().last().unwrap_or_default();
     let mut parts = number.split('.').map(|part| part.parse::<u32>().ok());
@@ -146,7 +150,7 @@ fn tested(version: &str) -> Result<String, String> {
 
 fn same_cluster(marker: Marker, own: Option<Uuid>) -> Result<String, String> {
     match (marker, own) {
-        (Marker::Absent, _) => Ok("none yet; the first pass of a new cluster makes it".into()),
+        (Marker::Absent, _) => Ok("no marker yet; the first pass of a new cluster creates it".into()),
         (Marker::Cluster(Some(found)), Some(own)) if found == own => {
             Ok("names this cluster".into())
         }
@@ -154,10 +158,10 @@ fn same_cluster(marker: Marker, own: Option<Uuid>) -> Result<String, String> {
             "this virtual host belongs to cluster {found}, and the database to cluster {own}; check --amqp-url and --database-url, or choose another --prefix"
         )),
         (Marker::Cluster(Some(found)), None) => Err(format!(
-            "this virtual host belongs to cluster {found}, and it is not known that the database does, too; check --amqp-url and --database-url, or choose another --prefix"
+            "this virtual host belongs to cluster {found}, and whether the database belongs to it is not known; check --amqp-url and --database-url, or choose another --prefix"
         )),
         (Marker::Cluster(None), _) => Err(
-            "an exchange of the marker's name is there and is not hearken's; choose another --prefix"
+            "an exchange that hearken did not create has the marker's name; choose another --prefix"
                 .into(),
         ),
     }
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_outside_the_tested_versions_is_told() {
+    fn a_broker_outside_the_tested_versions_is_reported() {
         for version in
             ["RabbitMQ 3.10.8", "RabbitMQ 3.13.7", "RabbitMQ 4.0.5", "RabbitMQ 4.2.0-rc.1"]
         {
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_of_another_cluster_is_told_apart_from_none() {
+    fn a_marker_of_another_cluster_is_refused_and_no_marker_is_fine() {
         let [one, two] = [1, 2].map(Uuid::from_u128);
         assert!(same_cluster(Marker::Absent, None).is_ok());
         assert!(same_cluster(Marker::Cluster(Some(one)), Some(one)).is_ok());
@@ -190,15 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_are_told_with_their_difference() {
+    fn clocks_that_differ_are_reported_with_their_difference() {
+        let clock = Clock::system();
         let at = |seconds| Examined {
             server: "15.4".into(),
             schema: Schema::Empty,
             cluster: None,
-            clock: clock::now() + time::Duration::seconds(seconds),
+            clock: clock.now() + time::Duration::seconds(seconds),
         };
-        assert!(difference(&at(0)).is_ok());
-        assert!(difference(&at(100)).unwrap_err().contains("s behind the database's"));
-        assert!(difference(&at(-100)).unwrap_err().contains("s ahead of the database's"));
+        assert!(difference(&at(0), &clock).is_ok());
+        assert!(difference(&at(100), &clock).unwrap_err().contains("s behind the database's"));
+        assert!(difference(&at(-100), &clock).unwrap_err().contains("s ahead of the database's"));
     }
 }

@@ -1,6 +1,6 @@
-//! What is on this machine.
+//! Checks of this machine: address, files, classes.
 
-use super::{Findings, node::Running};
+use super::{Findings, node::NodePresence};
 use crate::{
     cli::{
         error::CliError,
@@ -18,10 +18,11 @@ use std::{
     path::Path,
 };
 
+/// Checks the address, the data directory, the tokens and the required listeners.
 pub(super) fn examine(
     settings: &Serve,
     extras: &Extras,
-    node: Running,
+    node: NodePresence,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
     findings.note("address", address(settings, node))?;
@@ -39,18 +40,20 @@ pub(super) fn examine(
     Ok(())
 }
 
-fn address(settings: &Serve, node: Running) -> Result<String, String> {
+fn address(settings: &Serve, node: NodePresence) -> Result<String, String> {
     let address = settings.listen;
     match TcpListener::bind(address) {
         Ok(_) => Ok(format!("{address} is free")),
-        Err(_) if node == Running::Yes => Ok(format!("{address} is taken, and a node runs")),
+        Err(_) if node == NodePresence::Answers => {
+            Ok(format!("{address} is taken, by the node that runs"))
+        }
         Err(error) => Err(format!(
-            "cannot listen on {address} ({error}); stop what does, or choose another --listen"
+            "cannot listen on {address} ({error}); stop the program that uses it, or choose another --listen"
         )),
     }
 }
 
-/// Whether the directory can be written, or made. Leaves nothing behind.
+/// Checks that the data directory can be written or created, and leaves no file behind.
 fn data_dir(directory: &Path) -> Result<String, String> {
     let shown = directory.display();
     let mut existing = directory;
@@ -58,7 +61,7 @@ fn data_dir(directory: &Path) -> Result<String, String> {
         existing = match existing.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
             Some(parent) => parent,
-            None => return Err(format!("{shown} cannot be made; choose another --data-dir")),
+            None => return Err(format!("{shown} cannot be created; choose another --data-dir")),
         };
     }
     let probe = existing.join(format!(".hearken-doctor-{}", std::process::id()));
@@ -66,9 +69,9 @@ fn data_dir(directory: &Path) -> Result<String, String> {
     let written = written.and_then(|_| fs::remove_file(&probe));
     match written {
         Ok(()) if existing == directory => Ok(format!("{shown} can be written")),
-        Ok(()) => Ok(format!("{shown} does not exist yet, and can be made")),
+        Ok(()) => Ok(format!("{shown} does not exist yet and can be created")),
         Err(error) => Err(format!(
-            "{} cannot be written ({error}); give this user the right to, or choose another --data-dir",
+            "{} cannot be written ({error}); give this user the right to write there, or choose another --data-dir",
             existing.display()
         )),
     }
@@ -78,11 +81,17 @@ fn tokens(settings: &Serve) -> Result<String, String> {
     let (admin, read) = (&settings.admin_token_file, &settings.read_token_file);
     let generated = settings.data_dir.join("admin-token");
     if admin.is_none() && !generated.exists() {
-        // Loading would make it.
-        return Ok(format!("the administrator's will be made in {}", generated.display()));
+        // Loading would create the file; doctor changes nothing.
+        return Ok(format!(
+            "the administrator's token will be generated in {}",
+            generated.display()
+        ));
     }
     match Tokens::load(admin.as_deref(), read.as_deref(), &settings.data_dir) {
-        Ok(_) => Ok(format!("in {}", admin.as_ref().unwrap_or(&generated).display())),
+        Ok(_) => Ok(format!(
+            "the administrator's token is in {}",
+            admin.as_ref().unwrap_or(&generated).display()
+        )),
         Err(error) => Err(error_chain(&error)),
     }
 }
@@ -93,7 +102,7 @@ fn required(catalog: &Catalog, listener: &ListenerSpec) -> Result<String, String
         ClassVerdict::Accepted => {}
         ClassVerdict::Unknown { known } => {
             let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(format!("{group}: there is no class {class}; there are {known}"));
+            return Err(format!("{group}: class {class} does not exist; the classes are {known}"));
         }
         ClassVerdict::Invalid(errors) => {
             let wrong = errors.iter().map(|error| format!("{} {}", error.pointer, error.problem));

@@ -1,6 +1,6 @@
-//! The node itself, where it runs already.
+//! Checks of the node of these settings, if it runs already.
 
-use super::{Doctor, Findings};
+use super::{DoctorCommand, Findings};
 use crate::{
     cli::{
         client::{Remote, Server},
@@ -12,34 +12,36 @@ use crate::{
 use reqwest::StatusCode;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether a node runs.
+/// Whether a node answers at the address of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Running {
-    /// It answers.
-    Yes,
-    /// Nothing answers.
-    No,
+pub(super) enum NodePresence {
+    /// A node answers.
+    Answers,
+    /// No node answers.
+    Absent,
 }
 
+/// Asks the node whether it is ready, and compares the versions of the nodes.
 pub(super) async fn examine(
-    doctor: &Doctor,
+    doctor: &DoctorCommand,
     settings: &Serve,
     findings: &mut Findings,
-) -> Result<Running, CliError> {
+) -> Result<NodePresence, CliError> {
     let server = remote(doctor, settings).open_server()?;
     let unwell = |status| status == StatusCode::SERVICE_UNAVAILABLE;
     let answer = match server.get(&["readyz"]).send_accepting(unwell).await {
         Ok(answer) => answer,
         Err(CliError::Unreachable { .. }) => {
             let text =
-                format!("none runs at {}; that is all right before it is started", server.base());
+                format!("no node runs at {}; that is fine before the first start", server.base());
             findings.note("node", Ok(text))?;
-            return Ok(Running::No);
+            return Ok(NodePresence::Absent);
         }
         Err(error) => {
-            let text = format!("what answers at {} is not hearken: {error}", server.base());
+            let text =
+                format!("the program that answers at {} is not hearken: {error}", server.base());
             findings.note("node", Err(text))?;
-            return Ok(Running::No);
+            return Ok(NodePresence::Absent);
         }
     };
     let json = answer.json()?;
@@ -52,12 +54,12 @@ pub(super) async fn examine(
     let text = waiting.fold(state, |text, more| text + &more);
     findings.note("node", if answer.status.is_success() { Ok(text) } else { Err(text) })?;
     versions(doctor, settings, findings).await?;
-    Ok(Running::Yes)
+    Ok(NodePresence::Answers)
 }
 
-/// Compares the nodes' versions with this program's, where there is a token to ask with.
+/// Compares the versions of the nodes with the version of this program. Needs a token.
 async fn versions(
-    doctor: &Doctor,
+    doctor: &DoctorCommand,
     settings: &Serve,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
@@ -69,7 +71,8 @@ async fn versions(
     let json = match nodes.await {
         Ok(json) => json,
         Err(error) => {
-            let text = format!("the nodes cannot be asked with this token: {error}");
+            let text =
+                format!("the node does not list the nodes of the cluster with this token: {error}");
             return findings.note("versions", Err(text));
         }
     };
@@ -87,14 +90,15 @@ async fn versions(
             Ok(format!("this is hearken {own}; nodes: {}", list(&same)))
         } else {
             Err(format!(
-                "this is hearken {own}, and these nodes are not: {}; upgrade them",
+                "this is hearken {own}, and these nodes run other versions: {}; upgrade them",
                 list(&other)
             ))
         },
     )
 }
 
-fn remote(doctor: &Doctor, settings: &Serve) -> Remote {
+/// Way to the node: the address of the settings, and the first token that is given.
+fn remote(doctor: &DoctorCommand, settings: &Serve) -> Remote {
     let mut address = settings.listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {

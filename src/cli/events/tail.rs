@@ -3,9 +3,10 @@
 use crate::{
     cli::{
         client::Server,
-        error::{CliError, Outcome},
-        output::{cell, clean, print, remark},
-        sse::{self, Message},
+        error::{CliError, CommandEnd},
+        output::{cell, print},
+        sse::{self, SseMessage},
+        terminal::{clean, remark},
     },
     domain::name::{BusName, RegistrationKey},
 };
@@ -14,8 +15,8 @@ use reqwest::header::ACCEPT;
 use serde_json::Value;
 
 const EXAMPLES: &str = "\
-Each event is printed at most once: what comes while the connection is lost is missed, and said to
-be. With --output json a line is {\"keys\": […], \"event\": {…}}.
+Each event is printed at most once. Events that come while the connection is lost are missed, and a
+remark says so. With --output json, a line is {\"keys\": […], \"event\": {…}}.
 
 Examples:
   hearken events tail mailboxEvent --key MailboxIdRegistrationKey:18
@@ -23,22 +24,18 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Tail {
-    /// The bus
+pub(super) struct TailEvents {
+    /// Bus to follow
     bus: BusName,
-    /// A registration key to follow; may be repeated
-    #[arg(long = "key", value_name = "KEY", required = true, value_parser = key)]
+    /// Registration key to follow; may be repeated
+    #[arg(long = "key", value_name = "KEY", required = true, value_parser = super::key)]
     keys: Vec<RegistrationKey>,
 }
 
-fn key(text: &str) -> Result<RegistrationKey, String> {
-    RegistrationKey::parse(text).map_err(|error| error.to_string())
-}
-
-impl Tail {
-    /// Prints notifications as they come, and comes back after a break, until nobody reads.
-    pub(super) async fn run(&self, server: &Server) -> Outcome {
-        let ended = "the stream ended; connecting again; events may be missed meanwhile";
+impl TailEvents {
+    /// Prints notifications as they come and reconnects after a break, until the output is closed.
+    pub(super) async fn run(&self, server: &Server) -> CommandEnd {
+        let ended = "the stream ended; connecting again; events may be missed until then";
         let open = async |_: Option<&str>| self.open(server).await;
         sse::follow(open, |message| show(server, message), ended).await
     }
@@ -50,7 +47,7 @@ impl Tail {
     }
 }
 
-fn show(server: &Server, message: &Message) -> Result<(), CliError> {
+fn show(server: &Server, message: &SseMessage) -> Result<(), CliError> {
     match message.event.as_str() {
         "notification" if server.prints_json() => print(&message.data),
         "notification" => {
@@ -62,7 +59,7 @@ fn show(server: &Server, message: &Message) -> Result<(), CliError> {
             print(&cells.join("  "))
         }
         "resynchronise" => {
-            remark("events may have been missed; read anew what depends on them");
+            remark("events may have been missed; read again everything that depends on them");
             Ok(())
         }
         other => print(&format!("{} {}", clean(other), clean(&message.data))),

@@ -3,8 +3,9 @@
 use crate::{
     cli::{
         client::Server,
-        error::{CliError, DONE, Outcome},
-        output::{cell, remark},
+        error::{CliError, CommandEnd, DONE},
+        output::cell,
+        terminal::remark,
     },
     domain::{
         name::{BusName, ClassName, GroupName},
@@ -16,11 +17,11 @@ use reqwest::{Method, header::HeaderName};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// Names a command to the server.
+/// Header with the key of a command, which the server executes only once.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const EXAMPLES: &str = "\
-What --set gives is text, unless it is a JSON number, true, false, null, or starts with {, [ or \".
+The VALUE of --set is text, unless it is a JSON number, true, false, null, or starts with {, [ or \".
 
 Examples:
   hearken listeners add --class log
@@ -30,69 +31,69 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Add {
-    /// What nodes instantiate it from; hearken classes shows them
+pub(super) struct AddListener {
+    /// Class that nodes make the listener from; hearken classes lists the classes
     #[arg(long)]
     class: ClassName,
-    /// Its identity; the class's name if not given
+    /// Group, the identity of the listener [default: the name of the class]
     #[arg(long)]
     group: Option<GroupName>,
-    /// The bus it listens to; mailboxEvent if not given
+    /// Bus that the listener listens to [default: mailboxEvent]
     #[arg(long)]
     bus: Option<BusName>,
-    /// Once in the cluster, or on every node
+    /// Whether an event runs once in the cluster or on every node
     #[arg(long, value_parser = ["once", "every-node"], value_name = "HOW")]
     delivery: Option<String>,
-    /// Whether a dispatch in the same process waits for it
+    /// Whether a dispatch in the same process waits for the listener
     #[arg(long, value_parser = ["sync", "async"])]
     mode: Option<String>,
-    /// Executions at the same time on one node (10)
+    /// Executions at the same time on one node [default: 10]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<u16>,
-    /// How long one execution may take (10m)
+    /// Limit for one execution [default: 10m]
     #[arg(long, value_name = "TIME")]
     timeout: Option<Span>,
-    /// Retries after the first execution (8)
+    /// Retries after the first execution [default: 8]
     #[arg(long, value_name = "NUMBER")]
     retry_attempts: Option<u32>,
-    /// The pause before the first retry, which doubles each time (100ms)
+    /// Pause before the first retry; each further pause is twice as long [default: 100ms]
     #[arg(long, value_name = "TIME")]
     retry_first: Option<Span>,
-    /// The longest pause, before the jitter (10s)
+    /// Longest pause, before the jitter [default: 10s]
     #[arg(long, value_name = "TIME")]
     retry_max: Option<Span>,
-    /// The share of a pause that may be added to it at random, from 0 to 1 (0.5)
+    /// Share of a pause, from 0 to 1, that is added at random at most [default: 0.5]
     #[arg(long, value_name = "SHARE")]
     retry_jitter: Option<f64>,
     #[command(flatten)]
-    told: Told,
-    /// Why; kept in the history
+    configuration: ClassConfiguration,
+    /// Reason for the change, kept in the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Wait until the broker follows, at most so long, such as 5s
+    /// Wait at most this long, such as 5s, until the broker has the change
     #[arg(long, value_name = "TIME")]
     wait: Option<Span>,
-    /// Names the command, so that it can be sent again without being done twice
+    /// Key of the command: the server executes commands with the same key only once
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
 
-/// The three ways to tell a class what it needs to know; only one at a time.
+/// The three ways to give the configuration of the class, of which only one is accepted at a time.
 #[derive(Debug, Default, Args)]
 #[group(multiple = false)]
-struct Told {
-    /// What the class is told, as a JSON object
+struct ClassConfiguration {
+    /// Configuration of the class, as a JSON object
     #[arg(long, value_name = "JSON")]
     configuration: Option<String>,
-    /// The file with that JSON object
+    /// File with the configuration of the class
     #[arg(long, value_name = "FILE")]
     configuration_file: Option<PathBuf>,
-    /// One member of that object; may be repeated
+    /// One member of the configuration; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
-impl Told {
+impl ClassConfiguration {
     fn read(&self) -> Result<Option<Map<String, Value>>, CliError> {
         let object = |origin: &str, text: &str| {
             serde_json::from_str::<Map<String, Value>>(text)
@@ -114,7 +115,9 @@ impl Told {
                 return wrong(format!("{pair:?} is not KEY=VALUE"));
             };
             let value = loose_json(text).map_err(|error| {
-                CliError::Usage(format!("--set {key} looks like JSON and is not: {error}"))
+                CliError::Usage(format!(
+                    "--set {key} begins like JSON but is not valid JSON: {error}"
+                ))
             })?;
             if members.insert(key.to_owned(), value).is_some() {
                 return wrong(format!("{key} is given twice"));
@@ -124,10 +127,10 @@ impl Told {
     }
 }
 
-/// A value as people type it: JSON where it is, or has to be, and text otherwise.
+/// Reads a value as people type it: JSON if the text is JSON, otherwise the text itself.
 ///
 /// # Errors
-/// When it starts as JSON does and is not JSON.
+/// When the text begins like a JSON object, array or string but is not valid JSON.
 pub(in crate::cli) fn loose_json(text: &str) -> Result<Value, serde_json::Error> {
     match serde_json::from_str(text) {
         Err(error) if text.trim_start().starts_with(['{', '[', '"']) => Err(error),
@@ -136,8 +139,8 @@ pub(in crate::cli) fn loose_json(text: &str) -> Result<Value, serde_json::Error>
     }
 }
 
-impl Add {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl AddListener {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let body = self.body()?;
         let mut call = server.call(Method::POST, &["listeners"]).maybe("wait", self.wait.as_ref());
         call = call.patience(self.wait.map(Span::duration).unwrap_or_default());
@@ -154,12 +157,14 @@ impl Add {
             format!("added {group} (class {class}, bus {bus}); topology {topology}")
         })?;
         if pending {
-            remark("the broker does not follow yet; see: hearken topology show");
+            remark(
+                "the broker does not have the change yet; hearken topology show tells when it has",
+            );
         }
         Ok(DONE)
     }
 
-    /// Only what was given: the server knows the defaults.
+    /// Body with the given settings only: the server knows the defaults.
     fn body(&self) -> Result<Value, CliError> {
         let retry = given([
             ("attempts", self.retry_attempts.map(Value::from)),
@@ -176,13 +181,14 @@ impl Add {
             ("concurrency", self.concurrency.map(Value::from)),
             ("timeout", self.timeout.map(|span| span.to_string().into())),
             ("retry", (!retry.is_empty()).then_some(retry.into())),
-            ("configuration", self.told.read()?.map(Value::from)),
+            ("configuration", self.configuration.read()?.map(Value::from)),
             ("reason", self.reason.clone().map(Value::from)),
         ]);
         Ok(body.into())
     }
 }
 
+/// Members that have a value.
 fn given<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
     let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     given.collect()
@@ -194,11 +200,11 @@ mod tests {
 
     fn set(pairs: &[&str]) -> Result<Option<Map<String, Value>>, CliError> {
         let set = pairs.iter().map(ToString::to_string).collect();
-        Told { set, ..Told::default() }.read()
+        ClassConfiguration { set, ..ClassConfiguration::default() }.read()
     }
 
     #[test]
-    fn what_is_set_is_json_where_it_is_and_text_otherwise() {
+    fn a_set_value_is_json_if_it_can_be_and_text_otherwise() {
         let set =
             set(&["url=http://a/?b=c", "n=3", "on=true", "s={\"env\":\"X\"}", "t=\"3\"", "e="]);
         let expected = json!({"url": "http://a/?b=c", "n": 3, "on": true, "s": {"env": "X"}, "t": "3", "e": ""});
@@ -206,11 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_set_is_refused() {
+    fn a_set_value_that_cannot_be_read_is_refused() {
         for pairs in [&["a"][..], &["=1"], &["a={"], &["a=[1"], &["a=1", "a=2"]] {
             assert!(matches!(set(pairs), Err(CliError::Usage(_))), "{pairs:?}");
         }
-        let array = Told { configuration: Some("[]".into()), ..Told::default() };
+        let array = ClassConfiguration {
+            configuration: Some("[]".into()),
+            ..ClassConfiguration::default()
+        };
         assert!(
             array
                 .read()

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         client::Server,
-        error::{CliError, DONE, Outcome},
+        error::{CliError, CommandEnd, DONE},
         output::{columns, print},
     },
     domain::event::Version,
@@ -12,20 +12,20 @@ use clap::Args;
 use serde_json::Value;
 
 #[derive(Debug, Args)]
-pub(super) struct History {
-    /// Only what happened after this version
+pub(super) struct ShowHistory {
+    /// List only events after this version
     #[arg(long, value_name = "VERSION")]
     after: Option<Version>,
-    /// At most so many in one answer
+    /// List at most this many events in one answer
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
-    /// Go on to the end; with --output json each of the server's answers is one line
+    /// List everything; with --output json, each of the server's answers is one line
     #[arg(long)]
     all: bool,
 }
 
-impl History {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl ShowHistory {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let mut after = self.after;
         loop {
             let call = server.get(&["listeners", "history"]).maybe("after", after.as_ref());
@@ -40,14 +40,16 @@ impl History {
             match next {
                 Some(next) if !self.all => {
                     if !server.prints_json() {
-                        print(&format!("\nthere is more: --after {next}, or --all"))?;
+                        print(&format!(
+                            "\nmore events follow: continue with --after {next}, or list everything with --all"
+                        ))?;
                     }
                     return Ok(DONE);
                 }
                 None => return Ok(DONE),
                 Some(next) if after.is_some_and(|after| next <= after) => {
                     return Err(CliError::Failed(format!(
-                        "the server's history does not go on: after version {next} it says to go on after {next}"
+                        "the server's history does not advance: the page after version {next} names {next} as the next version again"
                     )));
                 }
                 next => after = next,
@@ -67,5 +69,5 @@ fn page(json: &Value) -> String {
         ("WHERE", "/node/id"),
         ("WHY", "/reason"),
     ];
-    columns(&json["events"], &shown, "nothing happened")
+    columns(&json["events"], &shown, "no events")
 }

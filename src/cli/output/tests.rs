@@ -13,7 +13,7 @@ impl Write for Gone {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_told_apart_from_a_full_disk() {
+fn a_closed_output_is_told_apart_from_a_full_disk() {
     assert!(matches!(write_to(Gone, "x"), Err(CliError::Closed)));
     let mut full: [u8; 0] = [];
     assert!(matches!(write_to(full.as_mut_slice(), "x"), Err(CliError::Failed(_))));
@@ -29,7 +29,7 @@ fn a_line_is_ended_once() {
 }
 
 #[test]
-fn what_an_administrator_typed_cannot_drive_a_terminal() {
+fn control_characters_of_an_answer_cannot_drive_a_terminal() {
     assert_eq!(cell(&json!("a\u{1b}[2Jb")), "a\u{fffd}[2Jb");
 }
 
@@ -52,7 +52,7 @@ fn a_table_keeps_to_its_width() {
 }
 
 #[test]
-fn details_name_what_is_nested_and_put_lists_below() {
+fn details_name_nested_members_by_path_and_put_lists_below() {
     let object = json!({
         "a": 1, "group": "g", "retry": {"attempts": 8}, "configuration": {},
         "nodes": [{"id": "n1", "state": "running"}, {"id": "n2", "cause": "no"}],

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         client::Server,
-        error::{CliError, DONE, Outcome},
+        error::{CommandEnd, DONE},
         output::cell,
         tasks,
     },
@@ -13,21 +13,21 @@ use clap::Args;
 use reqwest::Method;
 
 #[derive(Debug, Args)]
-pub(super) struct Reconcile {
-    /// Go on although the marker or much of the topology is gone: for a broker that was wiped or
+pub(super) struct ReconcileTopology {
+    /// Repair even if the marker or most of the topology is missing: for a broker that was wiped or
     /// replaced on purpose
     #[arg(long)]
     rebuild: bool,
-    /// Do not wait for the end; hearken tasks show TASK tells it
+    /// Do not wait for the end; hearken tasks show TASK shows the result
     #[arg(long, conflicts_with = "timeout")]
     no_wait: bool,
-    /// Wait at most so long; the work goes on after that
+    /// Wait at most this long; the task continues after that
     #[arg(long, value_name = "TIME", default_value = "10m")]
     timeout: Span,
 }
 
-impl Reconcile {
-    pub(super) async fn run(self, server: &Server) -> Outcome {
+impl ReconcileTopology {
+    pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let action = if self.rebuild { "rebuild" } else { "reconcile" };
         let call = server.call(Method::POST, &["topology"]).query("action", action);
         let answer = call.send().await?;
@@ -35,10 +35,7 @@ impl Reconcile {
             server.show(&answer, |json| format!("task {}", cell(&json["taskId"])))?;
             return Ok(DONE);
         }
-        let json = answer.json()?;
-        let task = json["taskId"].as_str().ok_or_else(|| {
-            CliError::Failed("the server took the work and did not name its task".into())
-        })?;
-        tasks::wait_for(server, task, self.timeout.duration()).await
+        let task = tasks::accepted_task(&answer)?;
+        tasks::wait_for(server, &task, self.timeout.duration(), None).await
     }
 }

@@ -2,17 +2,18 @@
 
 use crate::cli::{
     client::Server,
-    error::{CliError, Outcome},
-    output::{cell, clean, print},
-    sse::{self, Message},
+    error::{CliError, CommandEnd},
+    output::{cell, print},
+    sse::{self, SseMessage},
+    terminal::clean,
 };
 use reqwest::header::{ACCEPT, HeaderName};
 use serde_json::Value;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Prints changes as they come, and comes back after a break, until nobody reads.
-pub(super) async fn run(server: &Server) -> Outcome {
+/// Prints changes as they come and reconnects after a break, until the output is closed.
+pub(super) async fn run(server: &Server) -> CommandEnd {
     let ended = "the stream ended; connecting again";
     sse::follow(async |last| open(server, last).await, |message| show(server, message), ended).await
 }
@@ -25,7 +26,7 @@ async fn open(server: &Server, last_id: Option<&str>) -> Result<reqwest::Respons
     call.stream().await
 }
 
-fn show(server: &Server, message: &Message) -> Result<(), CliError> {
+fn show(server: &Server, message: &SseMessage) -> Result<(), CliError> {
     if server.prints_json() {
         return print(&message.data);
     }
@@ -42,7 +43,7 @@ fn show(server: &Server, message: &Message) -> Result<(), CliError> {
             line
         }
         "resync" => format!(
-            "version {} resync: the history is another one than before; read the roster again",
+            "version {} resync: the history was replaced by another; read the roster again",
             cell(&json["version"])
         ),
         other => format!("{} {}", clean(other), clean(&message.data)),
