@@ -6,6 +6,7 @@ use crate::support::wait;
 use hearken::{
     broker::{Broker, BrokerError, Marker},
     domain::{
+        depth::Depth,
         desired::{Desired, desired},
         drift,
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},

@@ -3,9 +3,8 @@
 use super::scene::{Calls, LONG, Node, listener, reaches};
 use crate::support::{bus::plain, wait};
 use hearken::{
-    broker::Depth,
     bus::{ConsumerState, Consumption, EventBus, Failure},
-    domain::{listener::ListenerSpec, plan::Action},
+    domain::{depth::Depth, listener::ListenerSpec, plan::Action},
 };
 use std::{
     sync::{

@@ -7,7 +7,7 @@ use crate::support::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use hearken::{
-    broker::{Broker, Depth, local::LocalBroker},
+    broker::{Broker, local::LocalBroker},
     bus::{
         Consumer, ConsumerState, Consumption, DispatchError, EventBus, Execution, Failure,
         Listener, Redelivery,
@@ -17,6 +17,7 @@ use hearken::{
     },
     domain::{
         dead_letter::DeadLetter,
+        depth::Depth,
         layout::{Flavor, Layout},
         listener::ListenerSpec,
         name::BusName,
