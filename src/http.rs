@@ -58,7 +58,7 @@ pub struct App {
     /// The components' state.
     pub health: Health,
     /// This node.
-    pub node: node::Handle,
+    pub node: node::ThisNode,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Who may ask.

@@ -31,7 +31,6 @@ pub mod listeners;
 pub mod metrics;
 pub mod node;
 pub mod reconcile;
-pub mod redelivery;
 pub mod roster;
 pub mod shutdown;
 pub mod store;

@@ -2,12 +2,12 @@
 
 use super::{Broker, BrokerError, Depth, Marker};
 use crate::{
-    bus::local::Occupancy,
     domain::{
         layout::{Layout, MARKER},
         plan::Action,
         topology::{Argument, Topology},
     },
+    store::embedded::Occupancy,
     store::{
         StoreError,
         embedded::{Embedded, LocalError},

@@ -9,7 +9,7 @@ use crate::{
     },
     bus::{
         EventBus,
-        local::{LocalBus, Occupancy},
+        local::LocalBus,
         rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
     config::{self, Cluster},
@@ -30,9 +30,9 @@ use crate::{
     metrics::Metrics,
     node::{self, Supervisor, add_required},
     reconcile::{self, Parts},
-    roster::{Here, RosterService, follow},
+    roster::{RosterConfig, RosterService, tail_log},
     shutdown,
-    store::Store,
+    store::{Store, embedded::Occupancy},
     tasks::Tasks,
     tls,
 };
@@ -122,7 +122,7 @@ async fn load_roster(
         queue_type: settings.queue_type,
         flavor: if settings.cluster.is_some() { Flavor::RabbitMq } else { Flavor::Local },
     };
-    let here = Here {
+    let here = RosterConfig {
         node,
         catalog: catalog(settings, extras)?,
         required: required.iter().map(|listener| listener.group.clone()).collect(),
@@ -137,7 +137,7 @@ async fn load_roster(
 
 /// A node that runs.
 struct Node {
-    handle: node::Handle,
+    handle: node::ThisNode,
     parts: Arc<Parts>,
     tasks: Tasks,
     patience: Span,
@@ -158,7 +158,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let Parts { roster, store, broker, bus, metrics, .. } = &*parts;
         let (reconciler, requests) = reconcile::Handle::new(Arc::clone(&parts));
-        let handle = node::Handle::new(roster.node().clone());
+        let handle = node::ThisNode::new(roster.node().clone());
         let tasks = Tasks::new(store.clone(), roster.node().clone());
         let supervisor = Supervisor {
             roster: Arc::clone(roster),
@@ -200,7 +200,7 @@ impl Node {
         });
         let running = TaskTracker::new();
         let consuming = running.spawn(supervisor.run(stops.listeners.clone()));
-        running.spawn(follow(Arc::clone(roster), stops.rest.clone()));
+        running.spawn(tail_log(Arc::clone(roster), stops.rest.clone()));
         running.spawn(reconcile::run(Arc::clone(&parts), requests, stops.rest.clone()));
         let beat =
             node::beat(handle.clone(), Arc::clone(roster), store.clone(), stops.beat.clone());
@@ -261,7 +261,7 @@ impl Node {
 }
 
 /// The node counts as started when it has looked at the broker once, or tried to for a while.
-async fn enter_running(handle: node::Handle, reconciler: reconcile::Handle) {
+async fn enter_running(handle: node::ThisNode, reconciler: reconcile::Handle) {
     if tokio::time::timeout(FIRST_LOOK, reconciler.first_pass()).await.is_err() {
         tracing::warn!("the broker has not been looked at yet; this node goes on without");
     }

@@ -2,6 +2,7 @@
 
 use super::filter::{self, Group, InsertionId};
 use crate::{
+    dispatch::{RedeliveryRun, RedeliveryScope},
     http::{
         App,
         parameters::{Segment, Segments},
@@ -9,7 +10,6 @@ use crate::{
         problem::Problem,
         tasks::{Submitted, action, started},
     },
-    redelivery::{Redelivery, Scope},
 };
 use axum::{extract::State, response::Response};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) async fn redeliver_all(
     asking: Asking,
 ) -> Result<Response, Problem> {
     let group = filter::read(&asking.query)?.group;
-    start(&app, &asking, group.map_or(Scope::All, Scope::Group)).await
+    start(&app, &asking, group.map_or(RedeliveryScope::All, RedeliveryScope::Group)).await
 }
 
 /// Redeliver the dead letters of a group
@@ -66,7 +66,7 @@ pub(crate) async fn redeliver_group(
     Segment(Group(group)): Segment<Group>,
     asking: Asking,
 ) -> Result<Response, Problem> {
-    start(&app, &asking, Scope::Group(group)).await
+    start(&app, &asking, RedeliveryScope::Group(group)).await
 }
 
 /// Redeliver a dead letter
@@ -89,13 +89,13 @@ pub(crate) async fn redeliver_one(
     Segments(Group(group), InsertionId(id)): Segments<Group, InsertionId>,
     asking: Asking,
 ) -> Result<Response, Problem> {
-    start(&app, &asking, Scope::One(group, id)).await
+    start(&app, &asking, RedeliveryScope::One(group, id)).await
 }
 
-async fn start(app: &App, asking: &Asking, scope: Scope) -> Result<Response, Problem> {
+async fn start(app: &App, asking: &Asking, scope: RedeliveryScope) -> Result<Response, Problem> {
     action(&asking.query, &["reDeliver"])?;
     let filter = filter::read(&asking.query)?;
-    let redelivery = Redelivery { scope, filter, limit: filter::limit(&asking.query)? };
+    let redelivery = RedeliveryRun { scope, filter, limit: filter::limit(&asking.query)? };
     let (store, dispatcher) = (app.store.clone(), app.dispatcher.clone());
     let kind = redelivery.kind();
     let begin = |progress| redelivery.run(store, dispatcher, progress);
