@@ -19,7 +19,7 @@ use hearken::{
         listener::{Configuration, ListenerSpec},
         name::{BusName, ClassName, RegistrationKey},
     },
-    listeners::{Catalog, Class, Listener, Making, Source, settings::Reader},
+    listeners::{Catalog, Class, Listener, ListenerSetup, Source, settings::Reader},
 };
 use serde_json::{Value, json};
 use std::{
@@ -59,7 +59,7 @@ impl Class for Counter {
         only(configuration).map(|_| ())
     }
 
-    fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String> {
+    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
         let only = only(&making.configuration).map_err(|errors| format!("{errors:?}"))?;
         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
     }

@@ -4,10 +4,12 @@
 //! and published again by itself until that group is empty (ADR 27).
 
 mod keep;
-mod redeliver;
-mod redispatch;
+mod put_back;
+mod redelivery_run;
+mod retry_loop;
 
-pub use redeliver::RedeliverError;
+pub use put_back::RedeliverError;
+pub use redelivery_run::{RedeliveryRun, RedeliveryScope};
 
 use crate::{
     bus::{DispatchError, EventBus, KeyListener, Outgoing, Registration, event::Event},

@@ -65,7 +65,7 @@ pub struct Health {
     /// The roster.
     pub roster: Arc<RosterService>,
     /// This node.
-    pub node: node::Handle,
+    pub node: node::ThisNode,
     /// Whether the broker is RabbitMQ.
     pub cluster: bool,
     /// How old the last look at the broker may be.

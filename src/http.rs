@@ -49,7 +49,7 @@ pub struct App {
     /// Roster of the cluster.
     pub roster: Arc<RosterService>,
     /// Handle of the reconciler, the only way to the broker.
-    pub reconciler: reconcile::Handle,
+    pub reconciler: reconcile::Reconciler,
     /// Event bus on which clients of notification streams are registered.
     pub bus: Arc<dyn EventBus>,
     /// Dispatcher that publishes events.
@@ -61,7 +61,7 @@ pub struct App {
     /// Health checks of the components.
     pub health: Health,
     /// State of this node.
-    pub node: node::Handle,
+    pub node: node::ThisNode,
     /// Metrics of this node.
     pub metrics: Arc<Metrics>,
     /// Bearer tokens that are accepted.

@@ -32,7 +32,6 @@ pub mod metrics;
 pub mod node;
 pub mod outage;
 pub mod reconcile;
-pub mod redelivery;
 pub mod roster;
 pub mod shutdown;
 pub mod store;

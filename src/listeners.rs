@@ -9,7 +9,7 @@
 //! use hearken::{
 //!     bus::{Execution, Failure, event::Event},
 //!     domain::{admission::ConfigurationError, listener::Configuration, name::ClassName},
-//!     listeners::{Catalog, Class, Listener, Making, Source, settings::Reader},
+//!     listeners::{Catalog, Class, Listener, ListenerSetup, Source, settings::Reader},
 //! };
 //! use serde_json::{Value, json};
 //! use std::{collections::BTreeMap, sync::{Arc, Mutex}};
@@ -44,7 +44,7 @@
 //!         only(configuration).map(|_| ())
 //!     }
 //!
-//!     fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String> {
+//!     fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
 //!         let only = only(&making.configuration).map_err(|errors| format!("{errors:?}"))?;
 //!         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
 //!     }
@@ -107,7 +107,7 @@ pub enum Source {
 
 /// What a class needs to make a listener.
 #[derive(Debug, Clone)]
-pub struct Making {
+pub struct ListenerSetup {
     /// The group it will run for.
     pub group: GroupName,
     /// Its configuration, with every `{"env": …}` and `{"file": …}` resolved on this node.
@@ -133,7 +133,7 @@ pub trait Class: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it cannot start, in words for an operator.
-    fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String>;
+    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String>;
 }
 
 /// The classes that hearken brings: `log` and `webhook`.

@@ -34,13 +34,13 @@ enum Phase {
 
 /// What this node says of itself. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {
+pub struct ThisNode {
     node: NodeRef,
     phase: Arc<watch::Sender<Phase>>,
     listeners: Arc<watch::Sender<Vec<ListenerStatus>>>,
 }
 
-impl Handle {
+impl ThisNode {
     /// A node that is starting and runs nothing.
     #[must_use]
     pub fn new(node: NodeRef) -> Self {

@@ -12,15 +12,15 @@ mod apply;
 mod deletion;
 mod driver;
 mod follow;
-mod handle;
 mod pass;
+mod reconciler;
 mod request;
 mod save;
 mod sighting;
 mod work;
 
 pub use driver::run;
-pub use handle::{Handle, Look};
+pub use reconciler::{Look, Reconciler};
 
 pub use crate::broker::BrokerError;
 

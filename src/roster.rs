@@ -8,7 +8,7 @@ mod execute;
 mod tail;
 
 pub use execute::{Audited, ExecuteError, Idempotency, Outcome};
-pub use tail::follow;
+pub use tail::tail_log;
 
 use crate::{
     domain::{
@@ -30,7 +30,7 @@ use tokio::sync::{Mutex, watch};
 const PAGE: usize = 1_000;
 
 /// What of this node takes part in deciding.
-pub struct Here {
+pub struct RosterConfig {
     /// The node, as it signs what it does.
     pub node: NodeRef,
     /// The classes it knows.
@@ -49,7 +49,7 @@ pub type Halt = Option<Arc<StoreError>>;
 /// The roster of this node.
 pub struct RosterService {
     store: Store,
-    here: Here,
+    config: RosterConfig,
     /// The cluster's buses, as last read: another node may bring one.
     buses: RwLock<Arc<Buses>>,
     metrics: Arc<Metrics>,
@@ -64,11 +64,11 @@ pub struct RosterService {
 impl RosterService {
     /// A service that has folded nothing yet.
     #[must_use]
-    pub fn new(store: Store, here: Here, metrics: Arc<Metrics>) -> Self {
-        let buses = RwLock::new(Arc::new(here.buses.clone()));
+    pub fn new(store: Store, config: RosterConfig, metrics: Arc<Metrics>) -> Self {
+        let buses = RwLock::new(Arc::new(config.buses.clone()));
         Self {
             store,
-            here,
+            config,
             buses,
             metrics,
             state: watch::Sender::new(Arc::default()),
@@ -162,13 +162,13 @@ impl RosterService {
     /// Whether this node's configuration demands the group.
     #[must_use]
     pub fn is_required(&self, group: &GroupName) -> bool {
-        self.here.required.contains(group)
+        self.config.required.contains(group)
     }
 
     /// The groups that this node's configuration demands.
     #[must_use]
     pub fn required(&self) -> &BTreeSet<GroupName> {
-        &self.here.required
+        &self.config.required
     }
 
     /// The cluster's buses, as this node last read them.
@@ -191,19 +191,19 @@ impl RosterService {
     /// The classes this node knows.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
-        &self.here.catalog
+        &self.config.catalog
     }
 
     /// How names become queue names.
     #[must_use]
     pub fn layout(&self) -> &Layout {
-        &self.here.layout
+        &self.config.layout
     }
 
     /// This node, as it signs what it does.
     #[must_use]
     pub fn node(&self) -> &NodeRef {
-        &self.here.node
+        &self.config.node
     }
 }
 

@@ -9,13 +9,10 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use hearken::{
     broker::local::LocalBroker,
-    bus::{
-        EventBus,
-        codec::encode_cloudevent,
-        local::{LocalBus, Occupancy},
-    },
+    bus::{EventBus, codec::encode_cloudevent, local::LocalBus},
     domain::layout::{Flavor, Layout},
     store::Store,
+    store::embedded::Occupancy,
 };
 use sqlx::{
     Connection as _, SqliteConnection,

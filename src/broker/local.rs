@@ -3,12 +3,12 @@
 use super::{Broker, BrokerError, Marker};
 use crate::domain::depth::Depth;
 use crate::{
-    bus::local::Occupancy,
     domain::{
         layout::{Layout, MARKER},
         plan::Action,
         topology::{Argument, Topology},
     },
+    store::embedded::Occupancy,
     store::{
         StoreError,
         embedded::{Embedded, LocalError},

@@ -14,12 +14,9 @@
 
 mod ending;
 mod every_node;
-mod occupancy;
 mod settle;
 mod waiting;
 mod work;
-
-pub use occupancy::Occupancy;
 
 use super::{
     Consumer, ConsumerState, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing,
@@ -36,7 +33,7 @@ use crate::{
         name::{BusName, RegistrationKey},
     },
     metrics::Metrics,
-    store::embedded::{Embedded, LocalError},
+    store::embedded::{Embedded, LocalError, Occupancy},
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -62,14 +59,14 @@ pub struct LocalBus {
     occupancy: Occupancy,
     node: Arc<str>,
     waiting: Waiting,
-    lanes: Mutex<HashMap<BusName, Lane>>,
+    hubs: Mutex<HashMap<BusName, Hub>>,
     changes: broadcast::Sender<TopologyChanged>,
     metrics: Arc<Metrics>,
 }
 
 /// What the consumers of one bus hear.
 #[derive(Clone)]
-struct Lane {
+struct Hub {
     /// Changes when an event was stored, or when waiting consumers should look again.
     bell: watch::Sender<()>,
     /// For every-node listeners.
@@ -92,13 +89,13 @@ impl LocalBus {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (changes, _) = broadcast::channel(BEHIND);
-        let (node, waiting, lanes) = (node.into(), Waiting::default(), Mutex::default());
-        Self { store, layout, occupancy, node, waiting, lanes, changes, metrics }
+        let (node, waiting, hubs) = (node.into(), Waiting::default(), Mutex::default());
+        Self { store, layout, occupancy, node, waiting, hubs, changes, metrics }
     }
 
-    fn lane(&self, bus: &BusName) -> Lane {
-        let mut lanes = self.lanes.lock();
-        let new = || Lane {
+    fn hub(&self, bus: &BusName) -> Hub {
+        let mut hubs = self.hubs.lock();
+        let new = || Hub {
             bell: watch::Sender::new(()),
             events: broadcast::Sender::new(BEHIND),
             everywhere: Everywhere::default(),
@@ -107,7 +104,7 @@ impl LocalBus {
                 bus: bus.clone(),
             }),
         };
-        lanes.entry(bus.clone()).or_insert_with(new).clone()
+        hubs.entry(bus.clone()).or_insert_with(new).clone()
     }
 }
 
@@ -118,11 +115,11 @@ impl EventBus for LocalBus {
         if event.noop {
             return Ok(());
         }
-        let lane = self.lane(bus);
+        let hub = self.hub(bus);
         let Encoded { content_type, body } = codec::encode(Codec::Json, event)?;
         if outgoing.kept_by.is_none() {
-            let (lane, keys) = (&lane, &outgoing.keys);
-            tokio::join!(lane.everywhere.call(event), lane.registry.call_sync(event, keys));
+            let (hub, keys) = (&hub, &outgoing.keys);
+            tokio::join!(hub.everywhere.call(event), hub.registry.call_sync(event, keys));
         }
         let headers = serde_json::json!({});
         let exchange = self.layout.main(bus);
@@ -137,11 +134,11 @@ impl EventBus for LocalBus {
         if reached.is_empty() && outgoing.must_route {
             return Err(DispatchError::Unroutable(bus.clone()));
         }
-        lane.bell.send_replace(());
+        hub.bell.send_replace(());
         let event = Arc::new(event.clone());
         // Fails when there is no every-node listener, which is nothing.
-        let _ = lane.events.send(Arc::clone(&event));
-        lane.registry.enqueue(&event, &outgoing.keys, Which::AsyncOnly);
+        let _ = hub.events.send(Arc::clone(&event));
+        hub.registry.enqueue(&event, &outgoing.keys, Which::AsyncOnly);
         self.waiting.all(&self.store, &reached).await;
         Ok(())
     }
@@ -153,7 +150,7 @@ impl EventBus for LocalBus {
     ) -> Result<(), DispatchError> {
         let Redelivery { group, queue, content_type, body, previous } = redelivery;
         match self.store.redeliver(queue, content_type.as_deref(), body, *previous).await {
-            Ok(()) => self.lane(&bus.name).bell.send_replace(()),
+            Ok(()) => self.hub(&bus.name).bell.send_replace(()),
             Err(LocalError::NoQueue(_)) => {
                 return Err(DispatchError::Unroutable(bus.name.clone()));
             }
@@ -173,7 +170,7 @@ impl EventBus for LocalBus {
         keys: BTreeSet<RegistrationKey>,
         listener: Arc<dyn KeyListener>,
     ) -> Registration {
-        self.lane(&bus.name).registry.register(keys, listener)
+        self.hub(&bus.name).registry.register(keys, listener)
     }
 
     fn notifications(&self, _: &BusName) -> Result<(), String> {
@@ -181,7 +178,7 @@ impl EventBus for LocalBus {
     }
 
     fn consume(&self, consumption: Consumption, handler: Arc<dyn Listener>) -> Consumer {
-        let lane = self.lane(&consumption.listener.bus);
+        let hub = self.hub(&consumption.listener.bus);
         let (state, watched) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
         let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
         let ending = ending::Ending { finish: finish.clone(), abort: abort.clone() };
@@ -190,12 +187,12 @@ impl EventBus for LocalBus {
             tokio::spawn(every_node::attend(
                 consumption.listener,
                 handler,
-                &lane.everywhere,
+                &hub.everywhere,
                 state,
                 ending,
             ))
         } else if consumption.every_node() {
-            let events = lane.events.subscribe();
+            let events = hub.events.subscribe();
             tokio::spawn(every_node::consume(consumption, handler, events, state, ending))
         } else {
             let queue = work::Queue {
@@ -204,21 +201,21 @@ impl EventBus for LocalBus {
                 consumption: Arc::new(consumption),
                 handler,
                 waiting: self.waiting.clone(),
-                places: Places::new(lane.bell.clone()),
+                places: Places::new(hub.bell.clone()),
                 abort: abort.clone(),
                 node: Arc::clone(&self.node),
                 metrics: Arc::clone(&self.metrics),
             };
-            tokio::spawn(work::consume(queue, lane.bell.subscribe(), state, ending))
+            tokio::spawn(work::consume(queue, hub.bell.subscribe(), state, ending))
         };
         let stop = Stopper { task, finish: finish.drop_guard(), abort };
         Consumer { state: watched, stop: Box::new(stop) }
     }
 
     fn wake(&self) {
-        let lanes = self.lanes.lock();
-        for lane in lanes.values() {
-            lane.bell.send_replace(());
+        let hubs = self.hubs.lock();
+        for hub in hubs.values() {
+            hub.bell.send_replace(());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Class `log`: writes a line per event.
 
 use super::{
-    Class, Listener, Making,
+    Class, Listener, ListenerSetup,
     settings::{Reader, sentence},
 };
 use crate::{
@@ -77,7 +77,7 @@ impl Class for Log {
         settings(configuration).map(|_| ())
     }
 
-    fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String> {
+    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
         let settings = settings(&making.configuration).map_err(|errors| sentence(&errors))?;
         Ok(Arc::new(Logging(settings)))
     }
@@ -158,7 +158,7 @@ mod tests {
 
     async fn logged(options: Value, body: &str) -> String {
         let group = GroupName::parse("audit").unwrap();
-        let making = Making { group: group.clone(), configuration: configuration(options) };
+        let making = ListenerSetup { group: group.clone(), configuration: configuration(options) };
         let listener = Log.make(making).unwrap();
         let bus = BusName::parse("mailboxEvent").unwrap();
         let configured = crate::fixtures::listener("audit");

@@ -12,7 +12,7 @@ pub mod policy;
 mod settings;
 mod signature;
 
-use super::{Class, Listener, Making, settings::sentence};
+use super::{Class, Listener, ListenerSetup, settings::sentence};
 use crate::{
     bus::{
         Execution, Failure,
@@ -89,7 +89,7 @@ impl Class for Webhook {
         }
     }
 
-    fn make(&self, making: Making) -> Result<Arc<dyn Listener>, String> {
+    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
         let settings = self.read(&making.configuration).map_err(|errors| sentence(&errors))?;
         let url = settings.url.ok_or("/url: is still a reference; it must be a URL here")?;
         Ok(Arc::new(Posting {

@@ -1,6 +1,6 @@
 //! Telling the cluster that this node lives, and how it is.
 
-use super::Handle;
+use super::ThisNode;
 use crate::{
     clock,
     domain::report::{NodeState, NodeStatus},
@@ -19,7 +19,12 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// Writes a heartbeat now and then, and whenever something changed, until told to stop; then once
 /// more, as gone.
-pub async fn beat(node: Handle, roster: Arc<RosterService>, store: Store, stop: CancellationToken) {
+pub async fn beat(
+    node: ThisNode,
+    roster: Arc<RosterService>,
+    store: Store,
+    stop: CancellationToken,
+) {
     let instance = Uuid::new_v4();
     let mut listeners = node.listeners.subscribe();
     let mut phase = node.phase.subscribe();
@@ -69,7 +74,7 @@ pub async fn beat(node: Handle, roster: Arc<RosterService>, store: Store, stop: 
     }
 }
 
-fn status(node: &Handle, roster: &RosterService) -> NodeStatus {
+fn status(node: &ThisNode, roster: &RosterService) -> NodeStatus {
     let now = clock::now();
     NodeStatus {
         id: node.node.id.clone(),

@@ -4,7 +4,7 @@
 //! by a broadcast that the topology changed, and by a timer; what woke it is not looked at.
 
 use super::{
-    Handle,
+    ThisNode,
     worker::{Counted, Worker},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct Supervisor {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where the states are published.
-    pub handle: Handle,
+    pub handle: ThisNode,
     /// Wakes the reconciler when a consumer lost its queue.
     pub nudge: Arc<Notify>,
     /// How long a handler may take to finish when its listener goes.
@@ -81,7 +81,7 @@ impl Supervisor {
                 alive = roster.changed() => if alive.is_err() { break },
                 change = changes.recv() => match change {
                     Ok(_) | Err(RecvError::Lagged(_)) => {
-                        let _ = stop.run_until_cancelled(self.follow()).await;
+                        let _ = stop.run_until_cancelled(self.catch_up_and_wake()).await;
                     }
                     Err(RecvError::Closed) => tokio::time::sleep(TURN).await,
                 },
@@ -96,10 +96,10 @@ impl Supervisor {
         self.handle.listeners.send_replace(Vec::new());
     }
 
-    /// A broadcast says that there may be something new in the log and in the broker.
-    async fn follow(&self) {
+    /// Reacts to a broadcast: the log and the broker may hold something new.
+    async fn catch_up_and_wake(&self) {
         if let Err(error) = self.roster.current().await {
-            tracing::debug!(%error, "could not follow a broadcast; the tail will");
+            tracing::debug!(%error, "could not read the roster after a broadcast; the tail will");
         }
         self.bus.wake();
     }

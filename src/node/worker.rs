@@ -6,7 +6,7 @@ use crate::{
         listener::ListenerSpec,
         report::{ListenerState, ListenerStatus},
     },
-    listeners::{Catalog, Making, secrets},
+    listeners::{Catalog, ListenerSetup, secrets},
     metrics::Metrics,
 };
 use async_trait::async_trait;
@@ -73,7 +73,7 @@ impl Worker {
         };
         let failed = |cause| (ListenerState::Failed, cause);
         let configuration = secrets::resolve(configuration).map_err(failed)?;
-        class.make(Making { group: group.clone(), configuration }).map_err(failed)
+        class.make(ListenerSetup { group: group.clone(), configuration }).map_err(failed)
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) enum Request {
 /// Runs the reconciler until told to stop.
 pub async fn run(
     parts: Arc<Parts>,
-    mut requests: mpsc::Receiver<super::handle::Asked>,
+    mut requests: mpsc::Receiver<super::reconciler::Asked>,
     stop: CancellationToken,
 ) {
     let mut driver = Driver {

@@ -112,7 +112,7 @@ impl RosterService {
         let command_id = asked.idempotency.map_or_else(Uuid::now_v7, |named| named.id);
         let audit = Audit {
             actor: asked.actor.clone(),
-            node: self.here.node.clone(),
+            node: self.config.node.clone(),
             reason: asked.reason.clone(),
             command_id,
             request_id: asked.request_id.clone(),
@@ -154,10 +154,10 @@ impl RosterService {
     }
 
     fn admit(&self, command: &Command) -> Result<(), NotAdmitted> {
-        let (here, buses) = (&self.here, self.buses());
+        let (config, buses) = (&self.config, self.buses());
         let node =
-            admission::Node { required: &here.required, buses: &buses, layout: &here.layout };
-        admission::check(&node, command, |listener| here.catalog.verdict(listener))
+            admission::Node { required: &config.required, buses: &buses, layout: &config.layout };
+        admission::check(&node, command, |listener| config.catalog.verdict(listener))
     }
 
     /// Folds what this node just appended, without reading it back.

@@ -1,4 +1,4 @@
-//! Following the log.
+//! Tailing the log.
 
 use super::RosterService;
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// A log that cannot be read is tried again. One that holds what this program cannot read (a hole,
 /// an event from a newer version) halts the tail at the last version it understands, and says so
 /// once and in the health check, rather than skip what it does not know.
-pub async fn follow(roster: Arc<RosterService>, stop: CancellationToken) {
+pub async fn tail_log(roster: Arc<RosterService>, stop: CancellationToken) {
     let mut doorbell = roster.store.doorbell();
     loop {
         // Marked before reading, so that a ring while reading is not lost.

@@ -4,9 +4,11 @@
 //! [`Embedded`]. Each change is one transaction, and so one fsync.
 
 mod deliveries;
+mod occupancy;
 mod topology;
 
 pub use deliveries::LocalDelivery;
+pub use occupancy::{Attendance, Claim, Occupancy};
 
 use super::{
     Inner, Store,

@@ -19,7 +19,7 @@ use hearken::{
     },
     domain::name::{BusName, GroupName},
     listeners::{
-        Class, Listener, Making,
+        Class, Listener, ListenerSetup,
         webhook::{Webhook, policy::WebhookPolicy},
     },
 };
@@ -103,7 +103,7 @@ fn class() -> Webhook {
 
 fn make(class: &Webhook, configuration: Value) -> Arc<dyn Listener> {
     let configuration = serde_json::from_value(configuration).unwrap();
-    let making = Making { group: GroupName::parse("index").unwrap(), configuration };
+    let making = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
     class.make(making).unwrap()
 }
 
@@ -284,7 +284,7 @@ async fn an_address_that_is_not_allowed_does_not_even_make_a_listener() {
     let class = Webhook::new(WebhookPolicy::default());
     let configuration = json!({"url": "http://127.0.0.1:1/"});
     let configuration = serde_json::from_value(configuration).unwrap();
-    let making = Making { group: GroupName::parse("index").unwrap(), configuration };
+    let making = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
     let problem = class.make(making).err().unwrap();
     assert!(problem.contains("--webhook-allow 127.0.0.1"), "{problem}");
 }

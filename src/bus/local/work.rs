@@ -2,7 +2,6 @@
 
 use super::{
     ending::Ending,
-    occupancy::{Attendance, Claim, Occupancy},
     settle::{Outcome, settle},
     waiting::{PLACE, Places, Waiting},
 };
@@ -17,7 +16,7 @@ use crate::{
     metrics::Metrics,
     store::{
         StoreError,
-        embedded::{Embedded, LocalDelivery},
+        embedded::{Attendance, Claim, Embedded, LocalDelivery, Occupancy},
     },
 };
 use std::{

@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     node::{self, Supervisor},
     reconcile::{self, Parts},
-    roster::follow,
+    roster::tail_log,
     store::Store,
     tasks::Tasks,
 };
@@ -29,9 +29,9 @@ pub(super) struct Assembly {
     /// Name of the node, for the log.
     pub(super) node_id: String,
     /// State of the node.
-    pub(super) node: node::Handle,
+    pub(super) node: node::ThisNode,
     /// Way to the reconciler.
-    pub(super) reconciler: reconcile::Handle,
+    pub(super) reconciler: reconcile::Reconciler,
     /// Database and bus, which are closed last.
     pub(super) parts: Arc<Parts>,
     /// Longer work.
@@ -94,8 +94,8 @@ pub(super) async fn assemble(
         tried: watch::Sender::new(false),
     });
     let Parts { roster, store, bus, metrics, .. } = &*parts;
-    let (reconciler, requests) = reconcile::Handle::new(Arc::clone(&parts));
-    let node = node::Handle::new(roster.node().clone());
+    let (reconciler, requests) = reconcile::Reconciler::new(Arc::clone(&parts));
+    let node = node::ThisNode::new(roster.node().clone());
     let tasks = Tasks::new(store.clone(), roster.node().clone());
     let dispatcher =
         Dispatcher::new(Arc::clone(bus), store.clone(), Arc::clone(roster), Arc::clone(metrics));
@@ -103,7 +103,7 @@ pub(super) async fn assemble(
         node::beat(node.clone(), Arc::clone(roster), store.clone(), stops.heartbeat.clone());
     let loops = Loops {
         supervisor: supervisor(settings, &parts, &node).run(stops.listeners.clone()).boxed(),
-        tail: follow(Arc::clone(roster), stops.others.clone()).boxed(),
+        tail: tail_log(Arc::clone(roster), stops.others.clone()).boxed(),
         reconciler: reconcile::run(Arc::clone(&parts), requests, stops.others.clone()).boxed(),
         heartbeat: heartbeat.boxed(),
         dispatcher: dispatcher.clone().run(stops.others.clone()).boxed(),
@@ -127,7 +127,7 @@ pub(super) async fn assemble(
     Ok(Assembly { node_id, node, reconciler, parts, tasks, dispatcher, app, loops, patience })
 }
 
-fn supervisor(settings: &config::Serve, parts: &Parts, node: &node::Handle) -> Supervisor {
+fn supervisor(settings: &config::Serve, parts: &Parts, node: &node::ThisNode) -> Supervisor {
     Supervisor {
         roster: Arc::clone(&parts.roster),
         store: parts.store.clone(),
@@ -139,7 +139,7 @@ fn supervisor(settings: &config::Serve, parts: &Parts, node: &node::Handle) -> S
     }
 }
 
-fn health(settings: &config::Serve, parts: &Parts, node: &node::Handle) -> Health {
+fn health(settings: &config::Serve, parts: &Parts, node: &node::ThisNode) -> Health {
     Health {
         store: parts.store.clone(),
         broker: Arc::clone(&parts.broker),

@@ -9,13 +9,13 @@ use crate::{
     },
     bus::{
         EventBus,
-        local::{LocalBus, Occupancy},
+        local::LocalBus,
         rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
     config::{self, Cluster},
     metrics::Metrics,
     roster::RosterService,
-    store::Store,
+    store::{Store, embedded::Occupancy},
 };
 use futures_util::FutureExt;
 use std::sync::Arc;

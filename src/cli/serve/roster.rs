@@ -15,7 +15,7 @@ use crate::{
     },
     metrics::Metrics,
     node::add_required,
-    roster::{Here, RosterService},
+    roster::{RosterConfig, RosterService},
     store::Store,
 };
 use anyhow::Context;
@@ -41,7 +41,7 @@ pub(super) async fn load_roster(
         queue_type: settings.queue_type,
         flavor: if settings.cluster.is_some() { Flavor::RabbitMq } else { Flavor::Local },
     };
-    let here = Here {
+    let here = RosterConfig {
         node,
         catalog: catalog(settings, extras)?,
         required: required.iter().map(|listener| listener.group.clone()).collect(),

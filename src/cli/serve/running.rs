@@ -32,7 +32,7 @@ pub(super) struct Stops {
 
 /// A node whose loops run.
 pub(super) struct RunningNode {
-    node: node::Handle,
+    node: node::ThisNode,
     parts: Arc<Parts>,
     tasks: Tasks,
     patience: Span,
@@ -114,7 +114,7 @@ impl RunningNode {
 }
 
 /// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one.
-async fn enter_running(node: node::Handle, reconciler: reconcile::Handle) {
+async fn enter_running(node: node::ThisNode, reconciler: reconcile::Reconciler) {
     if tokio::time::timeout(FIRST_PASS, reconciler.first_pass()).await.is_err() {
         tracing::warn!(
             "the broker could not be compared with the roster yet; this node starts without, and keeps trying"

@@ -2,6 +2,7 @@
 
 use super::filter::{self, GroupSegment, InsertionIdSegment};
 use crate::{
+    dispatch::{RedeliveryRun, RedeliveryScope},
     http::{
         App,
         parameters::{Segment, Segments},
@@ -9,7 +10,6 @@ use crate::{
         problem::Problem,
         tasks::{Submitted, action, started},
     },
-    redelivery::{Redelivery, Scope},
 };
 use axum::{extract::State, response::Response};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) async fn redeliver_all(
     request: CommandRequest,
 ) -> Result<Response, Problem> {
     let group = filter::read(&request.query)?.group;
-    start(&app, &request, group.map_or(Scope::All, Scope::Group)).await
+    start(&app, &request, group.map_or(RedeliveryScope::All, RedeliveryScope::Group)).await
 }
 
 /// Redeliver the dead letters of a group
@@ -66,7 +66,7 @@ pub(crate) async fn redeliver_group(
     Segment(GroupSegment(group)): Segment<GroupSegment>,
     request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &request, Scope::Group(group)).await
+    start(&app, &request, RedeliveryScope::Group(group)).await
 }
 
 /// Redeliver a dead letter
@@ -92,13 +92,17 @@ pub(crate) async fn redeliver_one(
     >,
     request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &request, Scope::One(group, id)).await
+    start(&app, &request, RedeliveryScope::One(group, id)).await
 }
 
-async fn start(app: &App, request: &CommandRequest, scope: Scope) -> Result<Response, Problem> {
+async fn start(
+    app: &App,
+    request: &CommandRequest,
+    scope: RedeliveryScope,
+) -> Result<Response, Problem> {
     action(&request.query, &["reDeliver"])?;
     let filter = filter::read(&request.query)?;
-    let redelivery = Redelivery { scope, filter, limit: filter::limit(&request.query)? };
+    let redelivery = RedeliveryRun { scope, filter, limit: filter::limit(&request.query)? };
     let (store, dispatcher) = (app.store.clone(), app.dispatcher.clone());
     let kind = redelivery.kind();
     let begin = |progress| redelivery.run(store, dispatcher, progress);

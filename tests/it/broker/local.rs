@@ -3,8 +3,8 @@
 use super::contract;
 use hearken::{
     broker::local::LocalBroker,
-    bus::local::Occupancy,
     domain::layout::{Flavor, Layout},
+    store::embedded::Occupancy,
     store::{Store, embedded::Embedded},
 };
 use serde_json::json;

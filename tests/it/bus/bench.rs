@@ -23,7 +23,7 @@ use hearken::{
         Consumer, Consumption, EventBus,
         codec::{CLOUDEVENTS_JSON, encode_cloudevent},
         event::Event,
-        local::{LocalBus, Occupancy},
+        local::LocalBus,
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
     dispatch::Dispatcher,
@@ -41,7 +41,8 @@ use hearken::{
     },
     listeners::{built_in, webhook::policy::WebhookPolicy},
     metrics::Metrics,
-    roster::{Audited, ExecuteError, Here, RosterService},
+    roster::{Audited, ExecuteError, RosterConfig, RosterService},
+    store::embedded::Occupancy,
     store::{Store, dead_letters::DeadLetterFilter},
 };
 use lapin::{
@@ -111,7 +112,7 @@ impl Bench {
         broker: Arc<dyn Broker>,
         form: Form,
     ) -> Self {
-        let here = Here {
+        let here = RosterConfig {
             node: NodeRef { id: "bench".into(), host: "here".into() },
             catalog: built_in(WebhookPolicy::default()),
             required: BTreeSet::new(),

@@ -21,7 +21,7 @@ use hearken::{
     },
     listeners::{built_in, webhook::policy::WebhookPolicy},
     metrics::Metrics,
-    roster::{Audited, Here, RosterService},
+    roster::{Audited, RosterConfig, RosterService},
     store::{Store, dead_letters::DeadLetterFilter},
 };
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -37,7 +37,7 @@ pub(crate) struct Node {
 
 impl Node {
     async fn new(id: &str, store: Store, layout: Layout, bus: Arc<dyn EventBus>) -> Self {
-        let here = Here {
+        let here = RosterConfig {
             node: NodeRef { id: id.to_owned(), host: "here".to_owned() },
             catalog: built_in(WebhookPolicy::default()),
             required: BTreeSet::new(),

@@ -10,10 +10,7 @@ use hearken::{
     broker::{Broker, local::LocalBroker},
     bus::{
         Consumer, ConsumerState, Consumption, DispatchError, EventBus, Execution, Failure,
-        Listener, Redelivery,
-        codec::decode,
-        event::Event,
-        local::{LocalBus, Occupancy},
+        Listener, Redelivery, codec::decode, event::Event, local::LocalBus,
     },
     domain::{
         dead_letter::DeadLetter,
@@ -24,6 +21,7 @@ use hearken::{
         plan::Action,
         topology::{Binding, ExchangeKind},
     },
+    store::embedded::Occupancy,
     store::{Store, dead_letters::DeadLetterFilter, embedded::Embedded},
 };
 use serde_json::json;

@@ -11,11 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use hearken::{
     broker::{Broker, local::LocalBroker},
-    bus::{
-        EventBus, Failure, KeyListener, Outgoing, Registration,
-        event::Event,
-        local::{LocalBus, Occupancy},
-    },
+    bus::{EventBus, Failure, KeyListener, Outgoing, Registration, event::Event, local::LocalBus},
     domain::{
         bus::BusDefinition,
         layout::{Flavor, Layout},
@@ -24,6 +20,7 @@ use hearken::{
         plan::Action,
         topology::ExchangeKind,
     },
+    store::embedded::Occupancy,
 };
 use std::{
     any::Any,

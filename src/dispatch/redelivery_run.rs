@@ -4,9 +4,9 @@
 //! again while the task runs is a new entry, newer than everything the task looks at. One task of
 //! the cluster is at it at a time, as in James, so that two do not put the same entry back.
 
+use super::Dispatcher;
 use crate::{
     clock,
-    dispatch::Dispatcher,
     domain::{
         dead_letter::{DISPATCH_FAILURE, is_reserved},
         name::GroupName,
@@ -25,7 +25,7 @@ const WIDTH: usize = 16;
 
 /// Which entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub enum RedeliveryScope {
     /// Of every group: first those of listeners, then what was parked or never published.
     All,
     /// Of one group.
@@ -36,9 +36,9 @@ pub enum Scope {
 
 /// What a redelivery is asked to do.
 #[derive(Debug, Clone)]
-pub struct Redelivery {
+pub struct RedeliveryRun {
     /// Which entries.
-    pub scope: Scope,
+    pub scope: RedeliveryScope,
     /// Which of them. Its group is the scope's.
     pub filter: DeadLetterFilter,
     /// How many at most.
@@ -54,8 +54,8 @@ struct Tally {
 }
 
 /// A redelivery at work.
-struct Work<'a> {
-    asked: &'a Redelivery,
+struct RunState<'a> {
+    asked: &'a RedeliveryRun,
     store: &'a Store,
     dispatcher: &'a Dispatcher,
     progress: &'a Progress,
@@ -79,14 +79,14 @@ impl Turn<'_> {
     }
 }
 
-impl Redelivery {
+impl RedeliveryRun {
     /// The type of its task.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.scope {
-            Scope::All => "event-dead-letters-redeliver-all",
-            Scope::Group(_) => "event-dead-letters-redeliver-group",
-            Scope::One(..) => "event-dead-letters-redeliver-one",
+            RedeliveryScope::All => "event-dead-letters-redeliver-all",
+            RedeliveryScope::Group(_) => "event-dead-letters-redeliver-group",
+            RedeliveryScope::One(..) => "event-dead-letters-redeliver-one",
         }
     }
 
@@ -100,7 +100,7 @@ impl Redelivery {
         dispatcher: Dispatcher,
         progress: Progress,
     ) -> Result<Value, Value> {
-        let mut work = Work {
+        let mut work = RunState {
             asked: &self,
             store: &store,
             dispatcher: &dispatcher,
@@ -144,9 +144,9 @@ impl Redelivery {
             "runningOptions": options,
         });
         match &self.scope {
-            Scope::All => {}
-            Scope::Group(group) => report["group"] = group.as_str().into(),
-            Scope::One(group, id) => {
+            RedeliveryScope::All => {}
+            RedeliveryScope::Group(group) => report["group"] = group.as_str().into(),
+            RedeliveryScope::One(group, id) => {
                 report["group"] = group.as_str().into();
                 report["insertionId"] = id.to_string().into();
             }
@@ -155,7 +155,7 @@ impl Redelivery {
     }
 }
 
-impl Work<'_> {
+impl RunState<'_> {
     /// Puts the entries back once it is this task's turn.
     async fn take_turn(&mut self) -> Result<(), StoreError> {
         let mut turn = Turn { store: self.store, held: self.store.lock(Lock::Redelivery).await? };
@@ -167,7 +167,7 @@ impl Work<'_> {
     async fn all(&mut self, turn: &mut Turn<'_>) -> Result<(), StoreError> {
         let last = self.store.last_dead_letter().await?;
         match &self.asked.scope {
-            Scope::All => {
+            RedeliveryScope::All => {
                 let mut groups: Vec<_> =
                     self.store.dead_letter_groups().await?.into_iter().collect();
                 // What was never published goes out last: it is new work for every group.
@@ -178,8 +178,8 @@ impl Work<'_> {
                 }
                 Ok(())
             }
-            Scope::Group(group) => self.group(group.clone(), last, turn).await,
-            Scope::One(group, id) => {
+            RedeliveryScope::Group(group) => self.group(group.clone(), last, turn).await,
+            RedeliveryScope::One(group, id) => {
                 if self.left > 0 {
                     self.some(group, &[*id]).await?;
                 }

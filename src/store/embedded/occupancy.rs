@@ -27,13 +27,13 @@ impl Occupancy {
     }
 
     /// Counts a consumer until the answer is dropped.
-    pub(super) fn attend(&self, queue: &str) -> Attendance {
+    pub fn attend(&self, queue: &str) -> Attendance {
         self.register().entry(queue.to_owned()).or_default().consumers += 1;
         Attendance { occupancy: self.clone(), queue: queue.to_owned() }
     }
 
     /// Takes a delivery in hand until the answer is dropped. Nothing when somebody has it.
-    pub(super) fn claim(&self, queue: &str, seq: i64) -> Option<Claim> {
+    pub fn claim(&self, queue: &str, seq: i64) -> Option<Claim> {
         let fresh = self.register().entry(queue.to_owned()).or_default().in_hand.insert(seq);
         fresh.then(|| Claim { occupancy: self.clone(), queue: queue.to_owned(), seq })
     }
@@ -54,7 +54,7 @@ impl Occupancy {
 }
 
 /// A consumer that counts.
-pub(super) struct Attendance {
+pub struct Attendance {
     occupancy: Occupancy,
     queue: String,
 }
@@ -66,7 +66,7 @@ impl Drop for Attendance {
 }
 
 /// A delivery in hand.
-pub(super) struct Claim {
+pub struct Claim {
     occupancy: Occupancy,
     queue: String,
     seq: i64,

@@ -31,7 +31,7 @@ pub struct Asked(pub(super) Request);
 /// The way to the reconciler. Looking is done at once and beside any pass; changing is done by
 /// the loop, one thing at a time.
 #[derive(Clone)]
-pub struct Handle {
+pub struct Reconciler {
     parts: Arc<Parts>,
     requests: mpsc::Sender<Asked>,
 }
@@ -50,8 +50,8 @@ pub struct Look {
     pub status: TopologyStatus,
 }
 
-impl Handle {
-    /// A handle, and the receiving end for [`super::run`].
+impl Reconciler {
+    /// A way to the reconciler, and the receiving end for [`super::run`].
     #[must_use]
     pub fn new(parts: Arc<Parts>) -> (Self, mpsc::Receiver<Asked>) {
         let (requests, receiver) = mpsc::channel(64);
@@ -112,7 +112,7 @@ impl Handle {
         self.ask(|reply| Request::Pass { occasion: Occasion::Reconcile, reply }).await
     }
 
-    /// Makes a pass like [`Handle::reconcile`], although the marker or much of the topology is gone.
+    /// Makes a pass like [`Reconciler::reconcile`], although the marker or much of the topology is gone.
     ///
     /// # Errors
     /// Why the pass ended early.
