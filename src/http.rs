@@ -35,7 +35,7 @@ use crate::{
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
 use document::Access;
-use envelope::Meter;
+use envelope::RequestMeter;
 use parameters::KnownParameters;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +145,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(envelope::not_found)
         .method_not_allowed_fallback(envelope::method_not_allowed)
         .layer(DefaultBodyLimit::max(body::LIMIT))
-        .layer(from_fn_with_state(Meter::new(&app), envelope::wrap))
+        .layer(from_fn_with_state(RequestMeter::new(&app), envelope::wrap))
         .with_state(app)
 }
 

@@ -20,13 +20,13 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 
 /// A label with one name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Outcome {
+pub struct OutcomeLabel {
     outcome: &'static str,
 }
 
 /// The kind of a drift.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Kind {
+pub struct DriftLabel {
     kind: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub struct Bus {
 
 /// A kind of request. The route is the pattern, never the path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Request {
+pub struct RequestLabel {
     method: String,
     route: String,
     status: u16,
@@ -71,17 +71,17 @@ pub struct Metrics {
     registry: Registry,
     roster_version: Gauge,
     tail_lag: Gauge,
-    commands: Family<Outcome, Counter>,
-    passes: Family<Outcome, Counter>,
+    commands: Family<OutcomeLabel, Counter>,
+    passes: Family<OutcomeLabel, Counter>,
     pass_duration: Histogram,
-    steps: Family<Outcome, Counter>,
-    drift: Family<Kind, Gauge>,
+    steps: Family<OutcomeLabel, Counter>,
+    drift: Family<DriftLabel, Gauge>,
     oldest_drift: Seconds,
     dispatched: Family<Bus, Counter>,
-    requests: Family<Request, Counter>,
+    requests: Family<RequestLabel, Counter>,
     request_duration: Histogram,
-    events: events::Counters,
-    executions: executions::Counters,
+    events: events::EventCounters,
+    executions: executions::ExecutionCounters,
 }
 
 fn buckets() -> Histogram {
@@ -103,8 +103,8 @@ impl Default for Metrics {
             dispatched: Family::default(),
             requests: Family::default(),
             request_duration: buckets(),
-            events: events::Counters::default(),
-            executions: executions::Counters::default(),
+            events: events::EventCounters::default(),
+            executions: executions::ExecutionCounters::default(),
         };
         metrics.register();
         metrics.start_at_zero();
@@ -168,16 +168,16 @@ impl Metrics {
 
     fn start_at_zero(&self) {
         for outcome in COMMAND_OUTCOMES {
-            drop(self.commands.get_or_create(&Outcome { outcome }));
+            drop(self.commands.get_or_create(&OutcomeLabel { outcome }));
         }
         for outcome in PASS_OUTCOMES {
-            drop(self.passes.get_or_create(&Outcome { outcome }));
+            drop(self.passes.get_or_create(&OutcomeLabel { outcome }));
         }
         for outcome in ["done", "failed", "skipped"] {
-            drop(self.steps.get_or_create(&Outcome { outcome }));
+            drop(self.steps.get_or_create(&OutcomeLabel { outcome }));
         }
         for (_, kind) in DRIFT_KINDS {
-            drop(self.drift.get_or_create(&Kind { kind }));
+            drop(self.drift.get_or_create(&DriftLabel { kind }));
         }
         self.events.start_at_zero();
     }
@@ -200,18 +200,18 @@ impl Metrics {
 
     /// A command ended: one of [`COMMAND_OUTCOMES`].
     pub fn command(&self, outcome: &'static str) {
-        self.commands.get_or_create(&Outcome { outcome }).inc();
+        self.commands.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// A pass ended: one of [`PASS_OUTCOMES`].
     pub fn pass(&self, outcome: &'static str, took: Duration) {
-        self.passes.get_or_create(&Outcome { outcome }).inc();
+        self.passes.get_or_create(&OutcomeLabel { outcome }).inc();
         self.pass_duration.observe(took.as_secs_f64());
     }
 
     /// A step ended: `done`, `failed` or `skipped`.
     pub fn step(&self, outcome: &'static str) {
-        self.steps.get_or_create(&Outcome { outcome }).inc();
+        self.steps.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// What differs, and the age of the oldest difference.
@@ -223,7 +223,7 @@ impl Metrics {
             }
         }
         for ((_, kind), count) in DRIFT_KINDS.iter().zip(counts) {
-            self.drift.get_or_create(&Kind { kind }).set(count);
+            self.drift.get_or_create(&DriftLabel { kind }).set(count);
         }
         self.oldest_drift.set(oldest.as_secs_f64());
     }
@@ -249,7 +249,7 @@ impl Metrics {
 
     /// A request was answered. `route` is the pattern that matched, or `none`.
     pub fn http(&self, route: &str, method: &str, status: u16, took: Duration) {
-        let label = Request { method: method.to_owned(), route: route.to_owned(), status };
+        let label = RequestLabel { method: method.to_owned(), route: route.to_owned(), status };
         self.requests.get_or_create(&label).inc();
         self.request_duration.observe(took.as_secs_f64());
     }

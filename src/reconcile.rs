@@ -8,16 +8,16 @@
 //! Any node may make a pass; one at a time does, under a lock that the database holds for the
 //! length of the pass. What the pass saw is stored, so that every node answers the same.
 
+mod accelerate;
 mod apply;
 mod deletion;
 mod driver;
-mod follow;
+mod intent;
 mod pass;
 mod reconciler;
 mod request;
 mod save;
 mod sighting;
-mod work;
 
 pub use driver::run;
 pub use reconciler::{Look, Reconciler};

@@ -7,7 +7,7 @@
 mod execute;
 mod tail;
 
-pub use execute::{Audited, ExecuteError, Idempotency, Outcome};
+pub use execute::{Audited, CommandOutcome, ExecuteError, Idempotency};
 pub use tail::tail_log;
 
 use crate::{

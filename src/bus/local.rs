@@ -195,7 +195,7 @@ impl EventBus for LocalBus {
             let events = hub.events.subscribe();
             tokio::spawn(every_node::consume(consumption, handler, events, state, ending))
         } else {
-            let queue = work::Queue {
+            let queue = work::LocalQueue {
                 store: self.store.clone(),
                 occupancy: self.occupancy.clone(),
                 consumption: Arc::new(consumption),

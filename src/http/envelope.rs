@@ -41,19 +41,23 @@ impl RequestId {
 
 /// What the envelope measures requests with.
 #[derive(Clone)]
-pub(crate) struct Meter {
+pub(crate) struct RequestMeter {
     metrics: Arc<Metrics>,
     clock: Clock,
 }
 
-impl Meter {
+impl RequestMeter {
     pub(crate) fn new(app: &App) -> Self {
         Self { metrics: Arc::clone(&app.metrics), clock: app.clock.clone() }
     }
 }
 
 /// Runs a request inside the envelope.
-pub(crate) async fn wrap(State(meter): State<Meter>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn wrap(
+    State(meter): State<RequestMeter>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = meter.clock.monotonic();
     let id = RequestId::from_headers(request.headers());
     let method = request.method().clone();
@@ -145,7 +149,7 @@ mod tests {
     }
 
     async fn answer_to(method: Method, path: &str) -> (Response, serde_json::Value) {
-        let meter = Meter { metrics: Arc::new(Metrics::default()), clock: Clock::system() };
+        let meter = RequestMeter { metrics: Arc::new(Metrics::default()), clock: Clock::system() };
         let router: Router = Router::new()
             .route("/boom", get(boom))
             .route("/refuse", get(refuse))

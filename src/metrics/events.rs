@@ -26,7 +26,7 @@ struct Link {
 
 /// The counters, as a part of [`Metrics`].
 #[derive(Default)]
-pub(super) struct Counters {
+pub(super) struct EventCounters {
     retried: Family<Group, Counter>,
     dead_lettered: Family<Group, Counter>,
     dead_letters: Family<Group, Gauge>,
@@ -41,7 +41,7 @@ pub(super) struct Counters {
     reconnects: Family<Link, Counter>,
 }
 
-impl Counters {
+impl EventCounters {
     pub(super) fn register(&self, r: &mut Registry) {
         let group: [(_, _, &Family<Group, Counter>); 2] = [
             ("retried", "Executions on this node of an event that failed before", &self.retried),

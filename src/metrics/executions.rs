@@ -14,7 +14,7 @@ use std::{
 use time::OffsetDateTime;
 
 /// The counters, as a part of [`Metrics`].
-pub(super) struct Counters {
+pub(super) struct ExecutionCounters {
     handled: Family<Group, Counter>,
     failed: Family<Group, Counter>,
     in_flight: Family<Group, Gauge>,
@@ -30,7 +30,7 @@ struct InHand {
     waiting_since: BTreeSet<(OffsetDateTime, u64)>,
 }
 
-impl Default for Counters {
+impl Default for ExecutionCounters {
     fn default() -> Self {
         Self {
             handled: Family::default(),
@@ -43,7 +43,7 @@ impl Default for Counters {
     }
 }
 
-impl Counters {
+impl ExecutionCounters {
     pub(super) fn register(&self, r: &mut Registry) {
         let help = "Events a listener handled on this node";
         r.register("handled", help, self.handled.clone());
@@ -82,7 +82,7 @@ impl Counters {
 
 /// An execution under way. Dropped, it has ended: badly, unless it was said to be handled.
 pub struct Running<'a> {
-    counters: &'a Counters,
+    counters: &'a ExecutionCounters,
     label: Group,
     waiting_since: (OffsetDateTime, u64),
     began: Instant,

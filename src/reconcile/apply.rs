@@ -47,11 +47,11 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
     let mut failed = Failed::default();
     let away = AtomicBool::new(false);
     for same_kind in steps.chunk_by(|a, b| kind(&a.action) == kind(&b.action)) {
-        let work: Vec<_> = same_kind
+        let intent: Vec<_> = same_kind
             .iter()
             .map(|step| one(broker, step, failed.needed_by(&step.action), &away))
             .collect();
-        let results: Vec<_> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        let results: Vec<_> = stream::iter(intent).buffered(AT_ONCE).collect().await;
         for (step, result) in same_kind.iter().zip(results) {
             let outcome = match result {
                 Ok(destroyed) => StepOutcome::Done { destroyed },

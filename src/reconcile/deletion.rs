@@ -3,8 +3,8 @@
 use super::{
     PassError,
     apply::{Applied, apply},
+    intent::Intent,
     pass::Passes,
-    work::Work,
 };
 use crate::{
     domain::{
@@ -21,14 +21,14 @@ impl Passes {
     /// is not quiet, is skipped with the reason.
     pub(super) async fn delete(
         &mut self,
-        work: &Work,
+        intent: &Intent,
         lock: &mut HeldLock,
         steps: &[Step],
     ) -> Applied {
         let mut all = Applied::default();
         for step in steps {
             let queue = step.action.name();
-            let Some(fate) = work.desired.fates.get(&queue) else { continue };
+            let Some(fate) = intent.desired.fates.get(&queue) else { continue };
             let refusal = match self.parts.broker.depth(&queue).await {
                 Ok(None) => continue,
                 Ok(Some(depth)) => {

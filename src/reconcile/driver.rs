@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 type Reply<T> = oneshot::Sender<Result<T, PassError>>;
 
 /// What an administrator asks of the reconciler.
-pub(super) enum Request {
+pub(super) enum ReconcileRequest {
     /// A pass, now.
     Pass { occasion: Occasion, reply: Reply<Vec<StepRecord>> },
     /// A queue's end.
@@ -64,7 +64,7 @@ pub async fn run(
             () = tokio::time::sleep_until(due) => (None, true),
         };
         roster.mark_unchanged();
-        let work = Box::pin(async {
+        let pass = Box::pin(async {
             match request {
                 Some(request) => driver.answer(request).await,
                 None if timer && driver.seen_elsewhere().await => driver.interval(),
@@ -72,7 +72,7 @@ pub async fn run(
             }
         });
         // A pass may be dropped anywhere: the next one, here or elsewhere, starts from what is.
-        let Some(pause) = stop.run_until_cancelled(work).await else { return };
+        let Some(pause) = stop.run_until_cancelled(pass).await else { return };
         parts.tried.send_replace(true);
         due = tokio::time::Instant::now() + pause;
     }
@@ -120,11 +120,11 @@ impl Driver {
         }
     }
 
-    async fn answer(&mut self, request: Request) -> Duration {
+    async fn answer(&mut self, request: ReconcileRequest) -> Duration {
         let deadline = Instant::now() + WAIT_FOR_LOCK;
         let again = || tokio::time::sleep(Duration::from_millis(100));
         match request {
-            Request::Pass { occasion, reply } => loop {
+            ReconcileRequest::Pass { occasion, reply } => loop {
                 // Whoever asked may have gone away, or have cancelled.
                 if reply.is_closed() {
                     return Duration::ZERO;
@@ -137,7 +137,7 @@ impl Driver {
                 let _ = reply.send(result);
                 return pause;
             },
-            Request::Delete { queue, contents, reply } => loop {
+            ReconcileRequest::Delete { queue, contents, reply } => loop {
                 if reply.is_closed() {
                     return Duration::ZERO;
                 }

@@ -1,6 +1,6 @@
 //! One pass: compare, repair, read back, report.
 
-use super::{Parts, PassError, apply::apply, sighting::Sightings, work::Work};
+use super::{Parts, PassError, apply::apply, intent::Intent, sighting::Sightings};
 use crate::{
     broker::{BrokerError, Marker},
     clock,
@@ -73,22 +73,22 @@ impl Passes {
             return Err(PassError::Busy);
         };
         let started = clock::now();
-        let mut work = self.load(occasion).await?;
+        let mut intent = self.load(occasion).await?;
         let mut records = Vec::new();
-        let result = self.look_and_repair(&mut work, &mut lock, occasion, &mut records).await;
+        let result = self.look_and_repair(&mut intent, &mut lock, occasion, &mut records).await;
         // What was done is told whatever came after it.
-        self.record(&work, started, &records).await?;
+        self.record(&intent, started, &records).await?;
         match result {
             Ok((drift, failure, again)) => {
                 let said = failure.as_ref().map(|error| error_chain(error));
-                let state = self.save(&work, &drift, said).await?;
+                let state = self.save(&intent, &drift, said).await?;
                 match failure.filter(BrokerError::is_transient) {
                     Some(error) => Err(error.into()),
                     None => Ok(Ended { records, again, state }),
                 }
             }
             Err(error) => {
-                self.save_failure(&work, &error).await;
+                self.save_failure(&intent, &error).await;
                 Err(error)
             }
         }
@@ -96,26 +96,26 @@ impl Passes {
 
     async fn look_and_repair(
         &mut self,
-        work: &mut Work,
+        intent: &mut Intent,
         lock: &mut HeldLock,
         occasion: Occasion,
         records: &mut Vec<StepRecord>,
     ) -> Result<Seen, PassError> {
         self.check_marker(occasion).await?;
-        let observed = self.follow(work, lock, records).await?;
+        let observed = self.accelerate(intent, lock, records).await?;
         let layout = self.parts.roster.layout().clone();
-        let comparison = Comparison::new(&layout, &work.desired, &observed);
+        let comparison = Comparison::new(&layout, &intent.desired, &observed);
         self.sightings.note(comparison.drift(), Instant::now(), clock::now());
         if occasion != Occasion::Rebuild {
-            breaker::check_losses(&work.desired, &work.baseline, comparison.drift())?;
+            breaker::check_losses(&intent.desired, &intent.baseline, comparison.drift())?;
         }
-        self.retire_absent(work, &observed).await?;
+        self.retire_absent(intent, &observed).await?;
         let believed = self.sightings.believed(Instant::now());
         let repair = comparison.repair(match occasion {
             Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
             Occasion::Routine => RepairChoice::Routine {
                 mode: self.parts.mode,
-                baseline: &work.baseline,
+                baseline: &intent.baseline,
                 believed: &believed,
             },
         })?;
@@ -128,7 +128,7 @@ impl Passes {
         let mut failure = applied.failure;
         records.extend(applied.records);
         if !deletes.is_empty() && failure.is_none() {
-            let ended = self.delete(work, lock, &deletes).await;
+            let ended = self.delete(intent, lock, &deletes).await;
             touched |= ended.touched();
             records.extend(ended.records);
             failure = ended.failure;
@@ -137,7 +137,7 @@ impl Passes {
         }
         if touched {
             let observed = self.parts.broker.observe().await?;
-            drift = drift::between(&layout, &work.desired, &observed);
+            drift = drift::between(&layout, &intent.desired, &observed);
             self.sightings.note(&drift, Instant::now(), clock::now());
         }
         Ok((drift, failure, again))
@@ -161,8 +161,12 @@ impl Passes {
     }
 
     /// A tombstone whose queue is not there has nothing left to do.
-    async fn retire_absent(&mut self, work: &Work, observed: &Topology) -> Result<(), PassError> {
-        for (queue, fate) in &work.desired.fates {
+    async fn retire_absent(
+        &mut self,
+        intent: &Intent,
+        observed: &Topology,
+    ) -> Result<(), PassError> {
+        for (queue, fate) in &intent.desired.fates {
             let gone = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
             // A queue that cannot be asked about is left for a later pass.
             if gone && matches!(self.parts.broker.depth(queue).await, Ok(None)) {

@@ -1,6 +1,6 @@
 //! What the rest of the program asks of the reconciler.
 
-use super::{Parts, PassError, driver::Request};
+use super::{Parts, PassError, driver::ReconcileRequest};
 use crate::{
     domain::{
         deletion::{self, QueueContents, QueueRefusal},
@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
 /// A request on its way to the loop.
-pub struct Asked(pub(super) Request);
+pub struct Asked(pub(super) ReconcileRequest);
 
 /// The way to the reconciler. Looking is done at once and beside any pass; changing is done by
 /// the loop, one thing at a time.
@@ -109,7 +109,7 @@ impl Reconciler {
     /// # Errors
     /// Why the pass ended early.
     pub async fn reconcile(&self) -> Result<Vec<StepRecord>, PassError> {
-        self.ask(|reply| Request::Pass { occasion: Occasion::Reconcile, reply }).await
+        self.ask(|reply| ReconcileRequest::Pass { occasion: Occasion::Reconcile, reply }).await
     }
 
     /// Makes a pass like [`Reconciler::reconcile`], although the marker or much of the topology is gone.
@@ -117,7 +117,7 @@ impl Reconciler {
     /// # Errors
     /// Why the pass ended early.
     pub async fn rebuild(&self) -> Result<Vec<StepRecord>, PassError> {
-        self.ask(|reply| Request::Pass { occasion: Occasion::Rebuild, reply }).await
+        self.ask(|reply| ReconcileRequest::Pass { occasion: Occasion::Rebuild, reply }).await
     }
 
     /// Deletes a queue of ours that no listener works on. A queue whose contents are spared must be
@@ -137,12 +137,12 @@ impl Reconciler {
             tokio::time::sleep(BETWEEN_SAMPLES).await;
         }
         let queue = queue.to_owned();
-        self.ask(|reply| Request::Delete { queue, contents, reply }).await
+        self.ask(|reply| ReconcileRequest::Delete { queue, contents, reply }).await
     }
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, PassError>>) -> Request,
+        request: impl FnOnce(oneshot::Sender<Result<T, PassError>>) -> ReconcileRequest,
     ) -> Result<T, PassError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Asked(request(reply))).await.map_err(|_| PassError::Stopping)?;

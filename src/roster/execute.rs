@@ -44,7 +44,7 @@ pub struct Audited {
 
 /// What a command led to.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct CommandOutcome {
     /// The events, as they were recorded.
     pub events: Vec<RecordedEvent>,
     /// Whether they had been recorded before, under the same `Idempotency-Key`.
@@ -87,7 +87,11 @@ impl RosterService {
     ///
     /// # Errors
     /// [`ExecuteError`] says why nothing changed.
-    pub async fn execute(&self, command: Command, asked: Audited) -> Result<Outcome, ExecuteError> {
+    pub async fn execute(
+        &self,
+        command: Command,
+        asked: Audited,
+    ) -> Result<CommandOutcome, ExecuteError> {
         let result = self.run(&command, &asked).await;
         let (group, actor) = (command.group(), &asked.actor);
         let outcome = match &result {
@@ -108,7 +112,11 @@ impl RosterService {
         result
     }
 
-    async fn run(&self, command: &Command, asked: &Audited) -> Result<Outcome, ExecuteError> {
+    async fn run(
+        &self,
+        command: &Command,
+        asked: &Audited,
+    ) -> Result<CommandOutcome, ExecuteError> {
         let command_id = asked.idempotency.map_or_else(Uuid::now_v7, |named| named.id);
         let audit = Audit {
             actor: asked.actor.clone(),
@@ -140,11 +148,11 @@ impl RosterService {
             match self.store.append(roster.version(), &events, &audit, fingerprint).await {
                 Ok(events) => {
                     self.advance(&roster, &events).await;
-                    return Ok(Outcome { events, replayed: false });
+                    return Ok(CommandOutcome { events, replayed: false });
                 }
                 Err(AppendError::Conflict) => tokio::time::sleep(pause).await,
                 Err(AppendError::Replayed(events)) => {
-                    return Ok(Outcome { events, replayed: true });
+                    return Ok(CommandOutcome { events, replayed: true });
                 }
                 Err(AppendError::CommandReused) => return Err(ExecuteError::CommandReused),
                 Err(AppendError::Store(error)) => return self.resolve(command_id, error).await,
@@ -173,22 +181,22 @@ impl RosterService {
     }
 
     /// Finds out whether a command whose answer was lost was recorded.
-    async fn resolve(&self, id: Uuid, error: StoreError) -> Result<Outcome, ExecuteError> {
+    async fn resolve(&self, id: Uuid, error: StoreError) -> Result<CommandOutcome, ExecuteError> {
         match self.store.command(id).await {
-            Ok(Some(recorded)) => Ok(Outcome { events: recorded.events, replayed: false }),
+            Ok(Some(recorded)) => Ok(CommandOutcome { events: recorded.events, replayed: false }),
             Ok(None) | Err(_) => Err(error.into()),
         }
     }
 }
 
-fn replay(recorded: RecordedCommand, named: &Idempotency) -> Result<Outcome, ExecuteError> {
+fn replay(recorded: RecordedCommand, named: &Idempotency) -> Result<CommandOutcome, ExecuteError> {
     if recorded.fingerprint.as_deref() == Some(&named.fingerprint) {
-        return Ok(Outcome { events: recorded.events, replayed: true });
+        return Ok(CommandOutcome { events: recorded.events, replayed: true });
     }
     Err(ExecuteError::CommandReused)
 }
 
-impl Outcome {
+impl CommandOutcome {
     /// The version after the command.
     #[must_use]
     pub fn version(&self) -> Version {

@@ -21,7 +21,7 @@ pub(super) struct Stored {
 
 /// Why a stored event cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum DecodeError {
+pub(super) enum PayloadError {
     /// A newer hearken wrote it.
     Unknown,
     /// Its payload is not what its name and version promise.
@@ -69,7 +69,7 @@ pub(super) fn decode(
     event_type: &str,
     schema_version: i64,
     payload: Value,
-) -> Result<RosterEvent, DecodeError> {
+) -> Result<RosterEvent, PayloadError> {
     match (event_type, schema_version) {
         // Version 2 has a retry's jitter; one of version 1 is read with the default.
         ("ListenerAdded", 1 | 2) => read(payload).map(|Added { listener, generation }| {
@@ -77,12 +77,12 @@ pub(super) fn decode(
         }),
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
-        _ => Err(DecodeError::Unknown),
+        _ => Err(PayloadError::Unknown),
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, DecodeError> {
-    serde_json::from_value(payload).map_err(|error| DecodeError::Malformed(error.to_string()))
+fn read<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, PayloadError> {
+    serde_json::from_value(payload).map_err(|error| PayloadError::Malformed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn an_event_of_a_newer_hearken_is_told_from_a_damaged_one() {
-        assert_eq!(decode("ListenerAdded", 3, json!({})), Err(DecodeError::Unknown));
-        assert_eq!(decode("ListenerPaused", 1, json!({})), Err(DecodeError::Unknown));
+        assert_eq!(decode("ListenerAdded", 3, json!({})), Err(PayloadError::Unknown));
+        assert_eq!(decode("ListenerPaused", 1, json!({})), Err(PayloadError::Unknown));
         assert!(matches!(
             decode("ListenerRemoved", 1, json!({"group": "a"})),
-            Err(DecodeError::Malformed(cause)) if cause.contains("pending")
+            Err(PayloadError::Malformed(cause)) if cause.contains("pending")
         ));
     }
 }

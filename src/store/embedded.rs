@@ -14,7 +14,7 @@ use super::{
     Inner, Store,
     engine::{Arg, Engine, Sql, Tx},
     error::StoreError,
-    failure::Failure,
+    failure::DriverFailure,
 };
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ pub enum LocalError {
     Store(#[from] StoreError),
 }
 
-impl From<Failure> for LocalError {
-    fn from(failure: Failure) -> Self {
+impl From<DriverFailure> for LocalError {
+    fn from(failure: DriverFailure) -> Self {
         Self::Store(failure.into())
     }
 }
@@ -81,7 +81,7 @@ impl Embedded {
         self.inner.ping().await
     }
 
-    async fn begin(&self) -> Result<Tx, Failure> {
+    async fn begin(&self) -> Result<Tx, DriverFailure> {
         self.inner.engine.begin(&self.inner.bell).await
     }
 

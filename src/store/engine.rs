@@ -1,6 +1,6 @@
 //! The two databases behind one face: the same text and the same values for either.
 
-use super::{error::StoreError, failure::Failure, row::Row};
+use super::{error::StoreError, failure::DriverFailure, row::Row};
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -118,16 +118,18 @@ enum Open {
     Sqlite(Transaction<'static, Sqlite>),
 }
 
-async fn bounded<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+async fn bounded<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DriverFailure> {
     match tokio::time::timeout(PATIENCE, work).await {
-        Ok(result) => result.map_err(Failure::from),
-        Err(_) => Err(Failure::timeout(PATIENCE)),
+        Ok(result) => result.map_err(DriverFailure::from),
+        Err(_) => Err(DriverFailure::timeout(PATIENCE)),
     }
 }
 
 impl Engine {
     /// Runs one statement that changes nothing.
-    pub(super) async fn read(&self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, Failure> {
+    pub(super) async fn read(&self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, DriverFailure> {
         check(args)?;
         match self {
             Self::Postgres(pool) => {
@@ -142,7 +144,7 @@ impl Engine {
     }
 
     /// Runs one statement as a transaction of its own. Returns how many rows it touched.
-    pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, Failure> {
+    pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match self {
             Self::Postgres(pool) => {
@@ -156,7 +158,7 @@ impl Engine {
 
     /// Begins a transaction that writes. On SQLite it has the one writer from here on: a deferred
     /// transaction that turns into a writer later fails at once, whatever the busy timeout.
-    pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, Failure> {
+    pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, DriverFailure> {
         let open = match self {
             Self::Postgres(pool) => Open::Postgres(
                 bounded(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?,
@@ -200,7 +202,11 @@ impl Engine {
 
 impl Tx {
     /// Runs a statement and returns its rows.
-    pub(super) async fn fetch(&mut self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, Failure> {
+    pub(super) async fn fetch(
+        &mut self,
+        sql: Sql,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, DriverFailure> {
         check(args)?;
         match &mut self.open {
             Open::Postgres(tx) => {
@@ -215,7 +221,7 @@ impl Tx {
     }
 
     /// Runs a statement and returns how many rows it touched.
-    pub(super) async fn execute(&mut self, sql: Sql, args: &[Arg]) -> Result<u64, Failure> {
+    pub(super) async fn execute(&mut self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match &mut self.open {
             Open::Postgres(tx) => {
@@ -228,7 +234,7 @@ impl Tx {
     }
 
     /// Rings the doorbell when, and only when, the transaction commits.
-    pub(super) async fn ring(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ring(&mut self) -> Result<(), DriverFailure> {
         if matches!(self.open, Open::Postgres(_)) {
             self.fetch(RING, &[]).await?;
         }
@@ -237,7 +243,7 @@ impl Tx {
     }
 
     /// Makes it last. A failure that is not the database's own answer leaves the outcome unknown.
-    pub(super) async fn commit(self) -> Result<(), Failure> {
+    pub(super) async fn commit(self) -> Result<(), DriverFailure> {
         match self.open {
             Open::Postgres(tx) => bounded(tx.commit()).await?,
             Open::Sqlite(tx) => bounded(tx.commit()).await?,
@@ -251,7 +257,7 @@ impl Tx {
     }
 
     /// Undoes it, and waits until it is undone.
-    pub(super) async fn rollback(self) -> Result<(), Failure> {
+    pub(super) async fn rollback(self) -> Result<(), DriverFailure> {
         match self.open {
             Open::Postgres(tx) => bounded(tx.rollback()).await,
             Open::Sqlite(tx) => bounded(tx.rollback()).await,
@@ -261,13 +267,13 @@ impl Tx {
 
 /// PostgreSQL cannot keep the character NUL; neither database is handed one, so that both accept
 /// the same.
-fn check(args: &[Arg]) -> Result<(), Failure> {
+fn check(args: &[Arg]) -> Result<(), DriverFailure> {
     let unfit = args.iter().any(|arg| match arg {
         Arg::Text(text) | Arg::OptText(Some(text)) => text.contains('\0'),
         Arg::Json(value) => has_nul(value),
         _ => false,
     });
-    if unfit { Err(Failure::unstorable()) } else { Ok(()) }
+    if unfit { Err(DriverFailure::unstorable()) } else { Ok(()) }
 }
 
 fn has_nul(value: &Value) -> bool {

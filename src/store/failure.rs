@@ -6,7 +6,7 @@ use std::{fmt, io, time::Duration};
 
 /// What kind of failure a driver reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// A key is taken.
     Duplicate,
     /// Another transaction was in the way, and this one was undone.
@@ -19,12 +19,12 @@ pub(super) enum Kind {
 
 /// A driver's error, classified.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) kind: Kind,
+pub(super) struct DriverFailure {
+    pub(super) kind: FailureKind,
     source: sqlx::Error,
 }
 
-impl Failure {
+impl DriverFailure {
     pub(super) fn timeout(after: Duration) -> Self {
         let text = format!("no answer within {} seconds", after.as_secs());
         io_failure(io::Error::new(io::ErrorKind::TimedOut, text))
@@ -32,7 +32,7 @@ impl Failure {
 
     pub(super) fn unstorable() -> Self {
         let source = sqlx::Error::Encode("a text holds the character NUL".into());
-        Self { kind: Kind::Unstorable, source }
+        Self { kind: FailureKind::Unstorable, source }
     }
 
     /// The failure of a statement that has a name.
@@ -46,55 +46,57 @@ impl Failure {
     }
 }
 
-fn io_failure(error: io::Error) -> Failure {
-    Failure { kind: Kind::Unavailable, source: sqlx::Error::Io(error) }
+fn io_failure(error: io::Error) -> DriverFailure {
+    DriverFailure { kind: FailureKind::Unavailable, source: sqlx::Error::Io(error) }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for DriverFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)
     }
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for DriverFailure {
     fn from(source: sqlx::Error) -> Self {
         Self { kind: kind(&source), source }
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
+impl From<DriverFailure> for StoreError {
+    fn from(failure: DriverFailure) -> Self {
         let source = failure.source;
         match failure.kind {
-            Kind::Unavailable | Kind::Contention => Self::Unavailable { source: source.into() },
-            Kind::Unstorable => Self::Unstorable,
-            Kind::Corrupt => Self::Corrupt { what: source.to_string() },
-            Kind::Duplicate | Kind::Refused => {
+            FailureKind::Unavailable | FailureKind::Contention => {
+                Self::Unavailable { source: source.into() }
+            }
+            FailureKind::Unstorable => Self::Unstorable,
+            FailureKind::Corrupt => Self::Corrupt { what: source.to_string() },
+            FailureKind::Duplicate | FailureKind::Refused => {
                 Self::Refused { statement: None, source: source.into() }
             }
         }
     }
 }
 
-fn kind(error: &sqlx::Error) -> Kind {
+fn kind(error: &sqlx::Error) -> FailureKind {
     use sqlx::Error as E;
     match error {
         E::Database(error) => database_kind(error.as_ref()),
         // A connection that is cut in the middle of an answer shows as a protocol error.
         E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed => {
-            Kind::Unavailable
+            FailureKind::Unavailable
         }
-        E::WorkerCrashed | E::BeginFailed => Kind::Unavailable,
+        E::WorkerCrashed | E::BeginFailed => FailureKind::Unavailable,
         E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_) | E::RowNotFound => {
-            Kind::Corrupt
+            FailureKind::Corrupt
         }
-        _ => Kind::Refused,
+        _ => FailureKind::Refused,
     }
 }
 
-fn database_kind(error: &dyn DatabaseError) -> Kind {
+fn database_kind(error: &dyn DatabaseError) -> FailureKind {
     if error.is_unique_violation() {
-        return Kind::Duplicate;
+        return FailureKind::Duplicate;
     }
     let code = error.code().unwrap_or_default();
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
@@ -103,33 +105,33 @@ fn database_kind(error: &dyn DatabaseError) -> Kind {
     if error.try_downcast_ref::<SqliteError>().is_some() {
         return sqlite_kind(code.parse().unwrap_or_default());
     }
-    Kind::Refused
+    FailureKind::Refused
 }
 
 /// By SQLSTATE (PostgreSQL, appendix A).
-fn postgres_kind(code: &str) -> Kind {
+fn postgres_kind(code: &str) -> FailureKind {
     match code {
-        "40001" | "40P01" => Kind::Contention,
-        "22021" | "22P05" => Kind::Unstorable,
+        "40001" | "40P01" => FailureKind::Contention,
+        "22021" | "22P05" => FailureKind::Unstorable,
         // Time-outs of ours, of an idle transaction, and a server that fell back to standby.
-        "55P03" | "57014" | "25P03" | "25P04" | "25006" => Kind::Unavailable,
+        "55P03" | "57014" | "25P03" | "25P04" | "25006" => FailureKind::Unavailable,
         // Connection, credentials, resources, operator intervention, system error.
         _ if ["08", "28", "3D", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
-            Kind::Unavailable
+            FailureKind::Unavailable
         }
-        _ => Kind::Refused,
+        _ => FailureKind::Refused,
     }
 }
 
 /// By primary result code (sqlite.org/rescode.html), the low byte of the extended one.
-fn sqlite_kind(code: u32) -> Kind {
+fn sqlite_kind(code: u32) -> FailureKind {
     match code & 0xff {
         // BUSY, LOCKED, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN. Busy is out of reach, not a
         // conflict: some other program holds the file.
-        5 | 6 | 8 | 9 | 10 | 13 | 14 => Kind::Unavailable,
+        5 | 6 | 8 | 9 | 10 | 13 | 14 => FailureKind::Unavailable,
         // CORRUPT, NOTADB.
-        11 | 26 => Kind::Corrupt,
-        _ => Kind::Refused,
+        11 | 26 => FailureKind::Corrupt,
+        _ => FailureKind::Refused,
     }
 }
 
@@ -139,19 +141,19 @@ mod tests {
 
     #[test]
     fn sqlstates_that_pass_by_themselves_are_told_from_defects() {
-        assert_eq!(postgres_kind("40001"), Kind::Contention);
-        assert_eq!(postgres_kind("57P01"), Kind::Unavailable);
-        assert_eq!(postgres_kind("53300"), Kind::Unavailable);
-        assert_eq!(postgres_kind("25006"), Kind::Unavailable);
-        assert_eq!(postgres_kind("42P01"), Kind::Refused);
-        assert_eq!(postgres_kind("P0001"), Kind::Refused);
+        assert_eq!(postgres_kind("40001"), FailureKind::Contention);
+        assert_eq!(postgres_kind("57P01"), FailureKind::Unavailable);
+        assert_eq!(postgres_kind("53300"), FailureKind::Unavailable);
+        assert_eq!(postgres_kind("25006"), FailureKind::Unavailable);
+        assert_eq!(postgres_kind("42P01"), FailureKind::Refused);
+        assert_eq!(postgres_kind("P0001"), FailureKind::Refused);
     }
 
     #[test]
     fn an_extended_result_code_counts_as_its_primary_one() {
-        assert_eq!(sqlite_kind(517), Kind::Unavailable);
-        assert_eq!(sqlite_kind(13), Kind::Unavailable);
-        assert_eq!(sqlite_kind(267), Kind::Corrupt);
-        assert_eq!(sqlite_kind(1811), Kind::Refused);
+        assert_eq!(sqlite_kind(517), FailureKind::Unavailable);
+        assert_eq!(sqlite_kind(13), FailureKind::Unavailable);
+        assert_eq!(sqlite_kind(267), FailureKind::Corrupt);
+        assert_eq!(sqlite_kind(1811), FailureKind::Refused);
     }
 }

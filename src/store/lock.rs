@@ -4,7 +4,7 @@ use super::{
     Store,
     engine::{PATIENCE, statements},
     error::StoreError,
-    failure::Failure,
+    failure::DriverFailure,
 };
 use sqlx::{Connection as _, PgConnection, Row as _};
 use std::{sync::Arc, time::Duration};
@@ -91,8 +91,8 @@ impl Store {
             Ok(None)
         };
         match timeout(PATIENCE, attempt).await {
-            Ok(result) => result.map_err(|error: sqlx::Error| Failure::from(error).into()),
-            Err(_) => Err(Failure::timeout(PATIENCE).into()),
+            Ok(result) => result.map_err(|error: sqlx::Error| DriverFailure::from(error).into()),
+            Err(_) => Err(DriverFailure::timeout(PATIENCE).into()),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use super::{
     Store,
-    codec::{self, DecodeError},
+    codec::{self, PayloadError},
     engine::{Tx, args, statements},
     error::StoreError,
-    failure::{Failure, Kind},
+    failure::{DriverFailure, FailureKind},
     row::Row,
 };
 use crate::domain::event::{Audit, NodeRef, RecordedEvent, RosterEvent, Version};
@@ -47,10 +47,10 @@ pub enum AppendError {
     Store(#[from] StoreError),
 }
 
-impl From<Failure> for AppendError {
-    fn from(failure: Failure) -> Self {
+impl From<DriverFailure> for AppendError {
+    fn from(failure: DriverFailure) -> Self {
         match failure.kind {
-            Kind::Duplicate | Kind::Contention => Self::Conflict,
+            FailureKind::Duplicate | FailureKind::Contention => Self::Conflict,
             _ => Self::Store(failure.into()),
         }
     }
@@ -254,10 +254,10 @@ fn read(row: &Row) -> Result<RecordedEvent, StoreError> {
     let schema_version = row.int("schema_version")?;
     let event = match codec::decode(&event_type, schema_version, row.json("payload")?) {
         Ok(event) => event,
-        Err(DecodeError::Unknown) => {
+        Err(PayloadError::Unknown) => {
             return Err(StoreError::UnknownEvent { version, event_type, schema_version });
         }
-        Err(DecodeError::Malformed(cause)) => {
+        Err(PayloadError::Malformed(cause)) => {
             let what = format!("version {version} of the roster, {event_type}: {cause}");
             return Err(StoreError::Corrupt { what });
         }

@@ -134,7 +134,7 @@ fn check_version(number: i64, found: String) -> Result<(), OpenError> {
 
 /// A driver's error while opening.
 pub(super) fn failed(error: sqlx::Error) -> OpenError {
-    OpenError::Store(StoreError::from(super::failure::Failure::from(error)))
+    OpenError::Store(StoreError::from(super::failure::DriverFailure::from(error)))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     carried, is_json, not_text,
 };
 use crate::event::{Data, Event};
-use reader::{Reader, Token};
+use reader::{MsgpackReader, Token};
 use rmp::encode::{ValueWriteError, write_bin, write_bool, write_map_len, write_str};
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ enum Found {
 }
 
 pub(super) fn event(body: &[u8]) -> Result<Event, DecodeError> {
-    let mut reader = Reader::new(body);
+    let mut reader = MsgpackReader::new(body);
     let members = match reader.next()? {
         Token::Map(members) => members,
         other => return Err(reader.refuse(format!("is {other}; a CloudEvent is a map"))),
@@ -100,7 +100,7 @@ pub(super) fn event(body: &[u8]) -> Result<Event, DecodeError> {
     assemble(attributes, data)
 }
 
-fn found(reader: &mut Reader<'_>) -> Result<Found, DecodeError> {
+fn found(reader: &mut MsgpackReader<'_>) -> Result<Found, DecodeError> {
     Ok(match reader.next()? {
         Token::Binary(bytes) => Found::Binary(bytes.to_vec()),
         Token::Text(text) => Found::Text(text.to_owned()),
@@ -109,7 +109,7 @@ fn found(reader: &mut Reader<'_>) -> Result<Found, DecodeError> {
 }
 
 /// An attribute's text. Null is no attribute, as in the JSON form.
-fn text(reader: &mut Reader<'_>, name: &str) -> Result<Option<String>, DecodeError> {
+fn text(reader: &mut MsgpackReader<'_>, name: &str) -> Result<Option<String>, DecodeError> {
     match reader.next()? {
         Token::Null => Ok(None),
         Token::Text(text) => Ok(Some(text.to_owned())),

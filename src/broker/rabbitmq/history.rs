@@ -10,15 +10,15 @@ use std::time::Duration;
 /// A part of the past that the broker remembers at a resolution: RabbitMQ keeps samples of queues
 /// for ten minutes by five seconds and for an hour by the minute (`sample_retention_policies`).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
+pub(super) struct SampleWindow {
     pub(super) reach: Duration,
     pub(super) step: Duration,
 }
 
 /// The parts, the nearest first.
-pub(super) const WINDOWS: [Window; 2] = [
-    Window { reach: Duration::from_mins(10), step: Duration::from_secs(5) },
-    Window { reach: Duration::from_hours(1), step: Duration::from_mins(1) },
+pub(super) const WINDOWS: [SampleWindow; 2] = [
+    SampleWindow { reach: Duration::from_mins(10), step: Duration::from_secs(5) },
+    SampleWindow { reach: Duration::from_hours(1), step: Duration::from_mins(1) },
 ];
 
 /// A queue's samples. Some are absent until RabbitMQ has counted, and all where it is told not to.

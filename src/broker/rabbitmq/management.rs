@@ -1,7 +1,7 @@
 //! The part of RabbitMQ's management API that is read.
 
 use super::{
-    history::{HistoryRow, Window},
+    history::{HistoryRow, SampleWindow},
     observed::{CountRow, Overview},
 };
 use crate::{
@@ -77,7 +77,7 @@ impl Management {
     pub(super) async fn history(
         &self,
         name: &str,
-        Window { reach, step }: Window,
+        SampleWindow { reach, step }: SampleWindow,
     ) -> Result<Option<HistoryRow>, BrokerError> {
         let what = format!("read what queue {name} held");
         let (age, step) = (reach.as_secs(), step.as_secs());

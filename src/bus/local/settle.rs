@@ -1,6 +1,6 @@
 //! What becomes of a delivery after its execution.
 
-use super::work::Queue;
+use super::work::LocalQueue;
 use crate::{
     bus::{
         Failure,
@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const MAX_CAUSE: usize = 4096;
 
 /// What becomes of a delivery.
-pub(super) enum Outcome {
+pub(super) enum ExecutionOutcome {
     /// It is done.
     Done,
     /// It runs again after this pause.
@@ -38,10 +38,10 @@ pub(super) enum Outcome {
     GivenUp(Box<DeadLetter>),
 }
 
-impl Outcome {
+impl ExecutionOutcome {
     /// Of an execution.
     pub(super) fn of(
-        queue: &Queue,
+        queue: &LocalQueue,
         delivery: &LocalDelivery,
         event: &Event,
         result: Result<(), Failure>,
@@ -86,7 +86,7 @@ impl Outcome {
     }
 
     /// Of a delivery that is no event: it waits where an administrator sees it.
-    pub(super) fn unreadable(queue: &Queue, delivery: &LocalDelivery, problem: &str) -> Self {
+    pub(super) fn unreadable(queue: &LocalQueue, delivery: &LocalDelivery, problem: &str) -> Self {
         let group = &queue.consumption.listener.group;
         let parked = GroupName::parse(PARKED).expect("the reserved name is a name");
         let letter = DeadLetter {
@@ -105,7 +105,12 @@ impl Outcome {
 }
 
 /// An entry of which only the delivery is known. It was executed as often as its attempt says.
-fn letter(queue: &Queue, delivery: &LocalDelivery, group: GroupName, cause: String) -> DeadLetter {
+fn letter(
+    queue: &LocalQueue,
+    delivery: &LocalDelivery,
+    group: GroupName,
+    cause: String,
+) -> DeadLetter {
     let now = clock::now();
     DeadLetter {
         id: Uuid::now_v7(),
@@ -134,9 +139,9 @@ fn bounded(cause: &str) -> String {
 /// Records the outcome, however long that takes: while the store is away the delivery stays in
 /// hand, so it does not run twice in this process. Returns when it is due again, if it is.
 pub(super) async fn settle(
-    queue: &Queue,
+    queue: &LocalQueue,
     delivery: &LocalDelivery,
-    outcome: Outcome,
+    outcome: ExecutionOutcome,
 ) -> Option<Instant> {
     let group = queue.consumption.listener.group.as_str();
     let mut pause = FIRST_PAUSE;
@@ -151,24 +156,24 @@ pub(super) async fn settle(
         info!(group, "the outcome of an event of group {group} is recorded");
     }
     match outcome {
-        Outcome::Again(pause) => Some(Instant::now() + pause),
-        Outcome::Done | Outcome::GivenUp(_) => None,
+        ExecutionOutcome::Again(pause) => Some(Instant::now() + pause),
+        ExecutionOutcome::Done | ExecutionOutcome::GivenUp(_) => None,
     }
 }
 
 async fn record(
-    queue: &Queue,
+    queue: &LocalQueue,
     delivery: &LocalDelivery,
-    outcome: &Outcome,
+    outcome: &ExecutionOutcome,
 ) -> Result<(), StoreError> {
     let store = &queue.store;
     match outcome {
-        Outcome::Done => store.done(delivery.seq).await,
-        Outcome::Again(pause) => {
+        ExecutionOutcome::Done => store.done(delivery.seq).await,
+        ExecutionOutcome::Again(pause) => {
             let attempt = delivery.attempt.saturating_add(1);
             store.postpone(delivery.seq, *pause, attempt).await
         }
-        Outcome::GivenUp(letter) => {
+        ExecutionOutcome::GivenUp(letter) => {
             store.give_up(delivery.seq, letter, &delivery.body).await?;
             queue.metrics.dead_lettered(&letter.bus, &letter.group);
             Ok(())

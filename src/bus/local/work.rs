@@ -2,7 +2,7 @@
 
 use super::{
     ending::Ending,
-    settle::{Outcome, settle},
+    settle::{ExecutionOutcome, settle},
     waiting::{PLACE, Places, Waiting},
 };
 use crate::{
@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What it takes to work on a queue.
 #[derive(Clone)]
-pub(super) struct Queue {
+pub(super) struct LocalQueue {
     pub(super) store: Embedded,
     pub(super) occupancy: Occupancy,
     pub(super) consumption: Arc<Consumption>,
@@ -65,7 +65,7 @@ enum Next {
 
 /// Works on the queue until it is told to end.
 pub(super) async fn consume(
-    queue: Queue,
+    queue: LocalQueue,
     mut bell: watch::Receiver<()>,
     state: watch::Sender<ConsumerState>,
     ending: Ending,
@@ -106,7 +106,7 @@ pub(super) async fn consume(
 }
 
 struct Worker {
-    queue: Queue,
+    queue: LocalQueue,
     state: watch::Sender<ConsumerState>,
     attendance: Option<Attendance>,
     hands: JoinSet<Option<Instant>>,
@@ -161,7 +161,7 @@ impl Worker {
     }
 
     async fn take(&mut self) -> Result<Option<Next>, StoreError> {
-        let Queue { store, occupancy, consumption, .. } = &self.queue;
+        let LocalQueue { store, occupancy, consumption, .. } = &self.queue;
         let name = consumption.queue.as_str();
         let concurrency = usize::from(consumption.listener.concurrency);
         if self.is_full() {
@@ -194,7 +194,7 @@ impl Worker {
 
     /// When something is due next, after everything that is due was taken.
     async fn rest(&mut self) -> Result<Next, StoreError> {
-        let Queue { store, consumption, .. } = &self.queue;
+        let LocalQueue { store, consumption, .. } = &self.queue;
         if !self.hands.is_empty() {
             let now = Instant::now();
             while self.postponed.peek().is_some_and(|Reverse(due)| *due <= now) {
@@ -228,10 +228,10 @@ impl Worker {
 }
 
 /// Runs one delivery and settles it. Returns when it is due again, if it is.
-async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
+async fn work(queue: LocalQueue, delivery: LocalDelivery) -> Option<Instant> {
     let outcome = match decode(delivery.content_type.as_deref(), &delivery.body) {
         // It says nothing, so it is for nobody.
-        Ok(event) if event.noop => Outcome::Done,
+        Ok(event) if event.noop => ExecutionOutcome::Done,
         Ok(event) => {
             let listener = &queue.consumption.listener;
             let execution = Execution {
@@ -243,9 +243,9 @@ async fn work(queue: Queue, delivery: LocalDelivery) -> Option<Instant> {
             let running = execute(queue.handler.as_ref(), &event, &execution);
             let running = contained(listener.timeout, running);
             let result = PLACE.scope(queue.places.clone(), running).await;
-            Outcome::of(&queue, &delivery, &event, result)
+            ExecutionOutcome::of(&queue, &delivery, &event, result)
         }
-        Err(problem) => Outcome::unreadable(&queue, &delivery, &problem.to_string()),
+        Err(problem) => ExecutionOutcome::unreadable(&queue, &delivery, &problem.to_string()),
     };
     let due = settle(&queue, &delivery, outcome).await;
     queue.waiting.executed(&queue.consumption.queue, delivery.seq);

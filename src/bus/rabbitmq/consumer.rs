@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_secs(3);
 const BIND_AGAIN: Duration = Duration::from_secs(20);
 
 /// A consumer at work.
-pub(super) struct Work {
+pub(super) struct Consuming {
     pub(super) shared: Arc<Shared>,
     pub(super) consumption: Consumption,
     pub(super) handler: Arc<dyn Listener>,
@@ -76,7 +76,7 @@ pub(super) fn start(
     handler: Arc<dyn Listener>,
 ) -> Consumer {
     let (sender, state) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
-    let work = Arc::new(Work {
+    let work = Arc::new(Consuming {
         slots: Arc::new(Semaphore::new(consumption.listener.concurrency.max(1).into())),
         shared,
         consumption,
@@ -95,7 +95,7 @@ pub(super) fn start(
 
 /// Ends the consumer; dropping it ends it without patience.
 struct Stopping {
-    work: Arc<Work>,
+    work: Arc<Consuming>,
     task: JoinHandle<()>,
     /// Its place among those that this node's own dispatches wait for.
     inline: Option<Place>,
@@ -115,7 +115,7 @@ impl Stop for Stopping {
     }
 }
 
-impl Work {
+impl Consuming {
     pub(super) fn group(&self) -> &str {
         self.consumption.listener.group.as_str()
     }

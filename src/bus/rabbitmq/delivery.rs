@@ -7,7 +7,7 @@
 
 use super::{
     Message, Published,
-    consumer::Work,
+    consumer::Consuming,
     headers,
     message::{Failed, parked, waiting},
 };
@@ -58,7 +58,7 @@ impl Deref for InHand {
     }
 }
 
-impl Work {
+impl Consuming {
     /// Runs an event and settles its delivery. An event that is given up is neither acknowledged
     /// nor refused: RabbitMQ takes it back when the channel closes.
     pub(super) async fn settle(self: Arc<Self>, delivery: Delivery) {

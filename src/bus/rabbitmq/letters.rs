@@ -1,6 +1,6 @@
 //! Dead letters on their way into the database.
 
-use super::{consumer::Work, headers};
+use super::{consumer::Consuming, headers};
 use crate::{
     bus::{codec, event::Event},
     clock,
@@ -117,7 +117,7 @@ pub(super) fn occasion(properties: &BasicProperties) -> ([u8; 8], [u8; 16]) {
     (first.or_else(published).unwrap_or_default().to_be_bytes(), previous.into_bytes())
 }
 
-impl Work {
+impl Consuming {
     /// The dead letter of an event, and its body: as it travelled, unless it travelled together
     /// with others. The same failure has the same id whoever meets it again after a crash.
     pub(super) fn letter<'a>(

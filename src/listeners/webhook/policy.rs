@@ -7,7 +7,7 @@
 
 mod address;
 
-use address::{Kind, contains, embedded, first_of, kind};
+use address::{AddressKind, contains, embedded, first_of, kind};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -48,7 +48,7 @@ pub struct WebhookPolicy {
 pub struct Refused {
     host: String,
     address: IpAddr,
-    kind: Kind,
+    kind: AddressKind,
     suggestion: String,
 }
 
@@ -74,9 +74,9 @@ impl WebhookPolicy {
         let real = embedded(address);
         let kind = kind(real);
         let by_kind = match kind {
-            Kind::Public => true,
-            Kind::Loopback => self.loopback,
-            Kind::Private => self.private,
+            AddressKind::Public => true,
+            AddressKind::Loopback => self.loopback,
+            AddressKind::Private => self.private,
             _ => false,
         };
         let named = |allowed: &Allowed| match allowed {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{DecodeError, MAX_BYTES},
-    reader::{Reader, Token},
+    reader::{MsgpackReader, Token},
 };
 use crate::json::{MAX_DEPTH, MAX_VALUES};
 use std::{collections::HashSet, fmt::Write};
@@ -11,14 +11,17 @@ use std::{collections::HashSet, fmt::Write};
 ///
 /// # Errors
 /// JSON has nothing like it, or too much of it.
-pub(super) fn of(reader: &mut Reader<'_>, first: &Token<'_>) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn of(
+    reader: &mut MsgpackReader<'_>,
+    first: &Token<'_>,
+) -> Result<Vec<u8>, DecodeError> {
     let mut writer = Writer { reader, out: String::new(), values: 0 };
     writer.value(first, 0)?;
     Ok(writer.out.into_bytes())
 }
 
 struct Writer<'r, 'a> {
-    reader: &'r mut Reader<'a>,
+    reader: &'r mut MsgpackReader<'a>,
     out: String,
     values: usize,
 }

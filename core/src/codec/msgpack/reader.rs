@@ -41,14 +41,14 @@ impl fmt::Display for Token<'_> {
 }
 
 /// Reads from a body.
-pub(super) struct Reader<'a> {
+pub(super) struct MsgpackReader<'a> {
     body: &'a [u8],
     rest: &'a [u8],
     /// Where the last token began.
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MsgpackReader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
         Self { body, rest: body, at: 0 }
     }

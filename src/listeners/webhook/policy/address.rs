@@ -7,7 +7,7 @@ use std::{
 
 /// What kind of address it is, as far as the policy cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum AddressKind {
     Public,
     Loopback,
     Private,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Reserved,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for AddressKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Public => "a public address",
@@ -77,7 +77,7 @@ pub(super) fn embedded(address: IpAddr) -> IpAddr {
 }
 
 /// What kind of address it is.
-pub(super) fn kind(address: IpAddr) -> Kind {
+pub(super) fn kind(address: IpAddr) -> AddressKind {
     match address {
         IpAddr::V4(v4) => kind_v4(v4),
         IpAddr::V6(v6) => kind_v6(v6),
@@ -85,32 +85,32 @@ pub(super) fn kind(address: IpAddr) -> Kind {
 }
 
 /// IANA's special-purpose registry of IPv4 (RFC 6890), as far as anything can listen there.
-fn kind_v4(v4: Ipv4Addr) -> Kind {
+fn kind_v4(v4: Ipv4Addr) -> AddressKind {
     match v4.octets() {
-        [0, 0, 0, 0] => Kind::Unspecified,
-        [127, ..] => Kind::Loopback,
-        [169, 254, ..] => Kind::LinkLocal,
+        [0, 0, 0, 0] => AddressKind::Unspecified,
+        [127, ..] => AddressKind::Loopback,
+        [169, 254, ..] => AddressKind::LinkLocal,
         // Shared address space of carriers (RFC 6598) and benchmarking (RFC 2544) too.
-        [100, 64..=127, ..] | [198, 18..=19, ..] => Kind::Private,
-        _ if v4.is_private() => Kind::Private,
-        _ if v4.is_multicast() => Kind::Multicast,
-        [0 | 240..=255, ..] | [192, 0, 0, _] => Kind::Reserved,
-        _ => Kind::Public,
+        [100, 64..=127, ..] | [198, 18..=19, ..] => AddressKind::Private,
+        _ if v4.is_private() => AddressKind::Private,
+        _ if v4.is_multicast() => AddressKind::Multicast,
+        [0 | 240..=255, ..] | [192, 0, 0, _] => AddressKind::Reserved,
+        _ => AddressKind::Public,
     }
 }
 
-fn kind_v6(v6: Ipv6Addr) -> Kind {
+fn kind_v6(v6: Ipv6Addr) -> AddressKind {
     match v6.segments()[0] {
-        _ if v6.is_loopback() => Kind::Loopback,
-        _ if v6.is_unspecified() => Kind::Unspecified,
-        _ if v6.is_unique_local() => Kind::Private,
+        _ if v6.is_loopback() => AddressKind::Loopback,
+        _ if v6.is_unspecified() => AddressKind::Unspecified,
+        _ if v6.is_unique_local() => AddressKind::Private,
         // Site-local (fec0::/10) is deprecated and still routed inside some networks.
-        0xfec0..=0xfeff => Kind::Private,
-        _ if v6.is_unicast_link_local() => Kind::LinkLocal,
-        _ if v6.is_multicast() => Kind::Multicast,
+        0xfec0..=0xfeff => AddressKind::Private,
+        _ if v6.is_unicast_link_local() => AddressKind::LinkLocal,
+        _ if v6.is_multicast() => AddressKind::Multicast,
         // Teredo (RFC 4380) hides an IPv4 address behind somebody else's relay.
-        0x2001 if v6.segments()[1] == 0 => Kind::Reserved,
-        0x2000..=0x3fff => Kind::Public,
-        _ => Kind::Reserved,
+        0x2001 if v6.segments()[1] == 0 => AddressKind::Reserved,
+        0x2000..=0x3fff => AddressKind::Public,
+        _ => AddressKind::Reserved,
     }
 }

@@ -3,8 +3,8 @@
 use super::{
     Parts, PassError,
     apply::apply,
+    intent::Intent,
     pass::{Passes, hold},
-    work::Work,
 };
 use crate::store::HeldLock;
 use crate::{
@@ -20,56 +20,56 @@ const ROUNDS: usize = 16;
 impl Passes {
     /// Applies what the roster asks for beyond what was applied, without looking; then looks. A
     /// version that arrives meanwhile is applied before anything is compared.
-    pub(super) async fn follow(
+    pub(super) async fn accelerate(
         &mut self,
-        work: &mut Work,
+        intent: &mut Intent,
         lock: &mut HeldLock,
         records: &mut Vec<StepRecord>,
     ) -> Result<Topology, PassError> {
         let parts = Arc::clone(&self.parts);
         let layout = parts.roster.layout();
-        let mut applied = work.baseline.clone();
+        let mut applied = intent.baseline.clone();
         for _ in 0..ROUNDS {
             if let Some(foreign) = &self.foreign {
-                let plan = repair::accelerate(layout, &applied, &work.desired, foreign)?;
+                let plan = repair::accelerate(layout, &applied, &intent.desired, foreign)?;
                 hold(lock, &plan.steps).await?;
                 if !plan.steps.is_empty() {
                     let done = apply(&*parts.broker, &parts.metrics, &plan.steps).await;
                     if done.all_done() {
-                        applied = work.desired.clone();
+                        applied = intent.desired.clone();
                     }
                     records.extend(done.records);
                     if let Some(error) = done.failure.filter(BrokerError::is_transient) {
                         return Err(error.into());
                     }
-                    self.announce(work, records).await;
+                    self.announce(intent, records).await;
                 }
             }
             let observed = parts.broker.observe().await?;
             self.foreign = Some(repair::foreign_names(layout, &observed));
             let newer = parts.roster.current().await?;
-            if newer.version() == work.roster.version() {
+            if newer.version() == intent.roster.version() {
                 return Ok(observed);
             }
             let retired = parts.store.retired().await?;
-            work.desired = desired(layout, &work.buses, &newer, &retired);
-            work.roster = newer;
+            intent.desired = desired(layout, &intent.buses, &newer, &retired);
+            intent.roster = newer;
         }
         // The roster changes faster than one look takes. What is seen now is judged by the next pass.
         Ok(parts.broker.observe().await?)
     }
 
     /// Tells every node, and the consumers of this one.
-    pub(super) async fn announce(&self, work: &Work, records: &[StepRecord]) {
+    pub(super) async fn announce(&self, intent: &Intent, records: &[StepRecord]) {
         let Parts { roster, bus, .. } = &*self.parts;
         bus.wake();
-        let since = work.before.reconciled_version;
-        for name in work.buses.keys() {
-            let added: Vec<_> = (work.roster.listeners().values())
+        let since = intent.before.reconciled_version;
+        for name in intent.buses.keys() {
+            let added: Vec<_> = (intent.roster.listeners().values())
                 .filter(|configured| configured.version > since && configured.listener.bus == *name)
                 .map(|configured| configured.listener.group.clone())
                 .collect();
-            let removed: Vec<_> = (work.roster.tombstones().iter())
+            let removed: Vec<_> = (intent.roster.tombstones().iter())
                 .filter(|(_, tombstone)| {
                     tombstone.version > since && tombstone.listener.bus == *name
                 })
@@ -83,7 +83,7 @@ impl Passes {
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
                 });
             if changed {
-                let version = work.roster.version();
+                let version = intent.roster.version();
                 bus.announce(&TopologyChanged { bus: name.clone(), version, added, removed }).await;
             }
         }

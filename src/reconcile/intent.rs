@@ -13,7 +13,7 @@ use crate::domain::{
 use std::sync::Arc;
 
 /// What one pass compares.
-pub(super) struct Work {
+pub(super) struct Intent {
     pub(super) roster: Arc<Roster>,
     pub(super) desired: Desired,
     /// What the broker was last seen to follow: what is missing of it was lost, what is missing
@@ -23,7 +23,7 @@ pub(super) struct Work {
     pub(super) buses: Arc<Buses>,
 }
 
-impl Work {
+impl Intent {
     /// Whether repairing the drift makes a change that the roster asks for.
     pub(super) fn asked_for(&self, drift: &Drift) -> bool {
         is_asked_for(drift, &self.baseline)
@@ -31,7 +31,7 @@ impl Work {
 }
 
 impl Passes {
-    pub(super) async fn load(&mut self, occasion: Occasion) -> Result<Work, PassError> {
+    pub(super) async fn load(&mut self, occasion: Occasion) -> Result<Intent, PassError> {
         let parts = Arc::clone(&self.parts);
         let (store, service) = (&parts.store, &parts.roster);
         let before = store.topology_status().await?;
@@ -52,7 +52,7 @@ impl Passes {
         let baseline = applied.map(|applied| desired(layout, &followed, &applied, &retired));
         let baseline = baseline.unwrap_or_default();
         let desired = desired(layout, &buses, &roster, &retired);
-        Ok(Work { roster, desired, baseline, before, buses })
+        Ok(Intent { roster, desired, baseline, before, buses })
     }
 
     pub(super) async fn roster_at(
