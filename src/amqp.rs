@@ -4,6 +4,7 @@
 //! queues that the reconciler has deleted.
 
 mod error;
+mod probe;
 mod purpose;
 mod socket;
 mod url;

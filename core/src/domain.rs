@@ -1,13 +1,12 @@
 //! The rules, as pure functions over plain values.
 //!
-//! Nothing in here does I/O, waits, or reads a clock: what time it is and what the broker holds
-//! come in as arguments. That is what lets every rule be tested without a server, and what makes
-//! the answer the same after a restart.
+//! No rule does I/O, waits, or reads a clock: the time and the content of the broker are arguments.
+//! So every rule can be tested without a server, and gives the same answer after a restart.
 //!
-//! Read in this order: [`name`] and [`listener`] are the words, [`bus`] and [`dead_letter`] what events travel on and end in, [`command`], [`event`] and
-//! [`roster`] the aggregate (with [`admission`] as the node's own veto), [`topology`] and
-//! [`desired`] what RabbitMQ should hold, [`drift`] the difference and [`plan`] the
-//! steps that repair it. [`repair`] decides what is repaired, [`breaker`] when nothing is, and
+//! Read in this order: [`name`] and [`listener`] are the words, [`bus`] and [`dead_letter`] what
+//! events travel on and end in. [`command`], [`event`] and [`roster`] are the aggregate, with
+//! [`admission`] as the node's own veto. [`topology`] and [`desired`] are what RabbitMQ should hold,
+//! [`drift`] is the difference, and [`plan`] has the steps that repair it. [`repair`] decides what is repaired, [`breaker`] when nothing is, and
 //! [`deletion`] when a queue may be deleted.
 
 pub mod admission;

@@ -1,12 +1,6 @@
 //! What becomes of an event after an execution that failed. Both buses ask here.
 //!
-//! # Jitter
-//! A pause lasts `first` × 2ⁿ, at most `max`, and a share of that longer, at random between none
-//! and `jitter`. A bus that can wait for exactly so long takes [`Verdict::Retry`]'s `pause`.
-//! RabbitMQ waits for the time-to-live of a queue, and only the levels of [`Retry::levels`] exist:
-//! there an event takes the level of twice the pause with the probability that makes the mean pause
-//! that of the formula. Where the shortest level that holds the pause is longer than that mean, or
-//! the listener has no level of twice the pause, nothing is left to chance.
+//! [`Retry`] chooses the pause, and the wait level for a bus that can wait for fixed levels only.
 
 use super::Failure;
 use crate::domain::retry::Retry;
@@ -43,47 +37,18 @@ pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> V
         Failure::Transient(_) => None,
         Failure::RetryAfter { pause, .. } => Some((*pause).min(LONGEST_ASKED)),
     };
-    let plain =
-        (retry.first.as_millis()).saturating_mul(1 << attempt.min(40)).min(retry.max.as_millis());
-    let jitter = f64::from(retry.jitter);
-    let pause = Duration::from_millis(plain).mul_f64(1.0 + jitter * random);
-    let own = jittered(retry, retry.level_after(attempt), plain, random);
-    let level = asked.map_or(own, |asked| own.max(level_for(retry, asked)));
+    let pause = retry.pause(attempt, random);
+    let own = retry.random_level(attempt, random);
+    let level = asked.map_or(own, |asked| own.max(retry.level_for(asked)));
     let not_before = asked.filter(|asked| Duration::from_millis(level) < *asked);
     Verdict::Retry { pause: asked.map_or(pause, |asked| asked.max(pause)), level, not_before }
 }
 
-/// The shortest of a listener's wait levels that is not shorter than a pause, in milliseconds;
-/// else its longest.
-#[must_use]
-pub fn level_for(retry: &Retry, pause: Duration) -> u64 {
-    let fits = |level: &u64| Duration::from_millis(*level) >= pause;
-    retry.levels().filter(fits).min().unwrap_or_else(|| longest_level(retry))
-}
-
-/// A listener's longest wait level, in milliseconds.
-#[must_use]
-pub fn longest_level(retry: &Retry) -> u64 {
-    retry.levels().max().unwrap_or_default()
-}
-
-/// A number from 0 to 1 for [`verdict`].
+/// Random number for [`verdict`], at least 0 and below 1.
 #[must_use]
 pub fn random() -> f64 {
     // The first 32 bits of such an identifier are random (RFC 9562, section 5.4).
     f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
-}
-
-/// The level `base`, or with some probability that of twice the pause.
-#[expect(clippy::cast_precision_loss, reason = "pauses are far below 2^52 milliseconds")]
-fn jittered(retry: &Retry, base: u64, plain: u64, random: f64) -> u64 {
-    let longer = base * 2;
-    if !retry.levels().any(|level| level == longer) {
-        return base;
-    }
-    let mean = plain as f64 * (1.0 + f64::from(retry.jitter) / 2.0);
-    let share = (mean - base as f64) / (longer - base) as f64;
-    if random < share { longer } else { base }
 }
 
 #[cfg(test)]

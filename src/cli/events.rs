@@ -115,7 +115,7 @@ impl EventsCommand {
 }
 
 impl SendEvent {
-    /// Makes a CloudEvent from the flags.
+    /// Makes a `CloudEvent` from the flags.
     fn make(&self, kind: &str, clock: &Clock) -> Result<Value, CliError> {
         let now = clock.now().format(&Rfc3339).expect("the years up to 9999 can be written");
         let id = self.id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());

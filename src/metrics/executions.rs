@@ -1,7 +1,10 @@
 //! What this node's listeners do: executions under way, how they end, and how far behind they are.
 
 use super::{Group, Metrics, Seconds, buckets};
-use crate::{bus::Execution, clock};
+use crate::{
+    clock,
+    domain::name::{BusName, GroupName},
+};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -90,21 +93,27 @@ pub struct Running<'a> {
 }
 
 impl Metrics {
-    /// An execution began.
+    /// Counts the beginning of an execution; dropping the returned guard counts its end. `attempt`
+    /// is 0 for the first execution of an event. `waiting_since` is when the event was published or
+    /// failed first, where that is known.
     #[must_use]
-    pub fn execution(&self, execution: &Execution) -> Running<'_> {
-        let Execution { bus, group, attempt, .. } = execution;
-        if *attempt > 0 {
+    pub fn execution(
+        &self,
+        bus: &BusName,
+        group: &GroupName,
+        attempt: u32,
+        waiting_since: Option<OffsetDateTime>,
+    ) -> Running<'_> {
+        if attempt > 0 {
             self.retried(bus, group);
         }
         let counters = &self.executions;
         let label = Group { bus: bus.to_string(), group: group.to_string() };
         counters.in_flight.get_or_create(&label).inc();
-        let since = execution.first_failed_at.or(execution.published_at);
         let mut all = counters.in_hand();
         let in_hand = all.entry(label.clone()).or_default();
         in_hand.taken += 1;
-        let waiting_since = (since.unwrap_or_else(clock::now), in_hand.taken);
+        let waiting_since = (waiting_since.unwrap_or_else(clock::now), in_hand.taken);
         in_hand.waiting_since.insert(waiting_since);
         drop(all);
         Running { counters, label, waiting_since, began: Instant::now(), handled: false }
@@ -134,14 +143,11 @@ impl Drop for Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::listener;
     use std::time::Duration;
 
-    fn execution(age: Duration) -> Execution {
-        Execution {
-            published_at: Some(clock::now() - age),
-            ..Execution::begin(&listener("g"), 0, std::time::Instant::now())
-        }
+    fn begin(metrics: &Metrics, attempt: u32, age: Duration) -> Running<'_> {
+        let (bus, group) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
+        metrics.execution(&bus, &group, attempt, Some(clock::now() - age))
     }
 
     fn oldest(metrics: &Metrics) -> f64 {
@@ -154,13 +160,9 @@ mod tests {
     fn the_oldest_in_hand_is_the_oldest_that_has_not_ended() {
         let metrics = Metrics::default();
         let (old, young) = (Duration::from_mins(5), Duration::from_mins(1));
-        let older = metrics.execution(&execution(old));
-        let younger = metrics.execution(&execution(young));
-        let failed_before = Execution {
-            first_failed_at: Some(clock::now() - Duration::from_hours(1)),
-            ..execution(young)
-        };
-        let again = metrics.execution(&failed_before);
+        let older = begin(&metrics, 0, old);
+        let younger = begin(&metrics, 0, young);
+        let again = begin(&metrics, 1, Duration::from_hours(1));
         assert!((3600.0..3660.0).contains(&oldest(&metrics)), "{}", oldest(&metrics));
         drop(again);
         assert!((300.0..360.0).contains(&oldest(&metrics)), "{}", oldest(&metrics));
@@ -173,9 +175,9 @@ mod tests {
     #[test]
     fn an_execution_that_is_dropped_has_failed() {
         let metrics = Metrics::default();
-        metrics.execution(&execution(Duration::ZERO)).handled();
-        drop(metrics.execution(&execution(Duration::ZERO)));
-        drop(metrics.execution(&Execution::begin(&listener("g"), 3, std::time::Instant::now())));
+        begin(&metrics, 0, Duration::ZERO).handled();
+        drop(begin(&metrics, 0, Duration::ZERO));
+        drop(begin(&metrics, 3, Duration::ZERO));
         let text = metrics.encode();
         for (series, count) in [("handled", 1), ("failed", 2), ("retried", 1)] {
             let (start, end) = (format!("hearken_{series}_total{{"), format!(" {count}"));

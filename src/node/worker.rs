@@ -86,7 +86,12 @@ pub(super) struct Counted {
 #[async_trait]
 impl Listener for Counted {
     async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
-        let running = self.metrics.execution(execution);
+        let running = self.metrics.execution(
+            &execution.bus,
+            &execution.group,
+            execution.attempt,
+            execution.first_failed_at.or(execution.published_at),
+        );
         let result = self.listener.on_event(event, execution).await;
         if result.is_ok() {
             running.handled();

@@ -17,7 +17,7 @@ use crate::{
         codec::{self, CLOUDEVENTS_JSON},
         contain::{contained, execute},
         event::Event,
-        verdict::{Verdict, level_for, longest_level, random, verdict},
+        verdict::{Verdict, random, verdict},
     },
     clock,
     outage::pauses,
@@ -119,7 +119,7 @@ impl Consuming {
             let late = begun.elapsed() >= self.timeout()
                 || delivery.since.elapsed() + self.timeout() > HELD;
             if late && !self.consumption.every_node() {
-                let level = level_for(&self.consumption.listener.retry, Duration::ZERO);
+                let level = self.consumption.listener.retry.level_for(Duration::ZERO);
                 let properties = waiting(&delivery.properties);
                 if self.wait(delivery, (event, false), level, properties).await {
                     continue;
@@ -203,7 +203,7 @@ impl Consuming {
             }
             Err(problem) => {
                 tracing::debug!(%group, event = id, problem, "group {group} runs event {id} again because it cannot be kept: {problem}");
-                let level = longest_level(&self.consumption.listener.retry);
+                let level = self.consumption.listener.retry.longest_level();
                 let properties = failed.unkept(&delivery.properties, letter.id);
                 self.wait(delivery, event, level, properties).await
             }
@@ -214,7 +214,7 @@ impl Consuming {
     /// attempt.
     async fn wait_again(&self, delivery: &InHand, rest: Duration) -> bool {
         let listener = &self.consumption.listener;
-        let level = level_for(&listener.retry, rest);
+        let level = listener.retry.level_for(rest);
         let exchange = self.shared.layout.wait(&listener.bus, level);
         let properties = waiting(&delivery.properties);
         self.hand_over(delivery, &exchange, delivery.data.clone(), properties).await

@@ -14,10 +14,6 @@ use crate::{
     error_chain::error_chain,
     store::{Examined, Schema, Store},
 };
-use lapin::{
-    options::{QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
-};
 use uuid::Uuid;
 
 /// Largest accepted difference between two clocks, in seconds. A larger difference makes the times
@@ -81,23 +77,11 @@ fn difference(examined: &Examined, clock: &Clock) -> Result<String, String> {
 async fn amqp(settings: &Serve, url: AmqpUrl) -> Result<String, String> {
     let (address, host) = (url.address().to_owned(), url.virtual_host().to_owned());
     let connection = Amqp::new(url, &settings.node_id, Purpose::Admin);
-    let channel = connection.channel().await.map_err(|error| error.to_string())?;
     let name = format!("{}.doctor.{}", settings.prefix, Uuid::new_v4());
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        auto_delete: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declare = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
-    let declared = connection.answer(declare).await;
-    if declared.is_ok() {
-        let delete = channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
-        // The queue also ends with the connection, so a failed delete does no harm.
-        let _ = connection.answer(delete).await;
-    }
+    let declared = connection.try_declaring(&name).await;
     connection.close().await;
     match declared {
-        Ok(_) => Ok(format!("{address}, virtual host {host}, may declare queues")),
+        Ok(()) => Ok(format!("{address}, virtual host {host}, may declare queues")),
         Err(error) => Err(format!(
             "{error}; the user needs configure, write and read on ^{}\\. in virtual host {host}",
             settings.prefix

@@ -27,12 +27,14 @@ impl Occupancy {
     }
 
     /// Counts a consumer until the answer is dropped.
+    #[must_use]
     pub fn attend(&self, queue: &str) -> Attendance {
         self.register().entry(queue.to_owned()).or_default().consumers += 1;
         Attendance { occupancy: self.clone(), queue: queue.to_owned() }
     }
 
     /// Takes a delivery in hand until the answer is dropped. Nothing when somebody has it.
+    #[must_use]
     pub fn claim(&self, queue: &str, seq: i64) -> Option<Claim> {
         let fresh = self.register().entry(queue.to_owned()).or_default().in_hand.insert(seq);
         fresh.then(|| Claim { occupancy: self.clone(), queue: queue.to_owned(), seq })

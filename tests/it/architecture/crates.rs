@@ -6,7 +6,7 @@ use super::{Source, holds};
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("lapin", &["amqp", "broker", "bus"]),
-    ("axum", &["http", "metrics"]),
+    ("axum", &["http"]),
     ("axum_server", &["http", "cli"]),
     ("tower_http", &["http"]),
     ("utoipa", &["http"]),

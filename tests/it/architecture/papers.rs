@@ -1,6 +1,7 @@
 //! What every paper of the project has.
 
 use super::{assert_none, source};
+use std::path::Path;
 
 /// The most lines of the README: what a stranger reads in five minutes.
 const README: usize = 150;
@@ -36,4 +37,28 @@ fn every_decision_has_a_status_a_date_and_a_place_in_the_index() {
     let broken: Vec<_> = decisions.flat_map(|(path, text)| lacks(path, text, index)).collect();
     assert_none(&broken);
     assert!(!lacks("docs/adr/1.md", "# A title", index).is_empty());
+}
+
+/// The targets of the relative links of a page, without anchors.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files = targets.map(|target| target.split('#').next().unwrap_or_default());
+    files.filter(|file| !file.is_empty() && !file.contains("://")).collect()
+}
+
+/// The links of a page that lead nowhere.
+fn dead_links(path: &str, text: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let folder = folder.parent().expect("a page lies in a folder");
+    let dead = links(text).into_iter().filter(|link| !folder.join(link).exists());
+    dead.map(|link| format!("{path} links to {link}, which does not exist")).collect()
+}
+
+#[test]
+fn no_link_between_papers_is_dead() {
+    let places = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs"];
+    let pages = source::texts(&places, &["md"]);
+    let broken: Vec<_> = pages.iter().flat_map(|(path, text)| dead_links(path, text)).collect();
+    assert_none(&broken);
+    assert_eq!(dead_links("docs/a.md", "[b](gone.md#b), [c](../README.md)").len(), 1);
 }

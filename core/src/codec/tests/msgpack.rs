@@ -214,8 +214,9 @@ proptest! {
     fn native_data_is_what_the_same_json_says(value in any_json()) {
         let body = with("data", |body| native(body, &value));
         let event = read(&body).unwrap();
-        let again: Value = serde_json::from_str(json_data(&event)).unwrap();
-        prop_assert_eq!(again, value);
+        // Both texts go through one reader: serde_json may read a fraction one digit off.
+        let reread = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        prop_assert_eq!(reread(json_data(&event)), reread(&value.to_string()));
     }
 }
 
