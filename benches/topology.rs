@@ -318,8 +318,7 @@ impl Receiver {
     }
 }
 
-/// Publishes to a queue until it is there to take the event. Only this queue gets it, whatever
-/// else listens.
+/// Publishes to a queue until the queue exists and takes the event. Other queues do not get it.
 async fn publish_when_there(connection: &Connection, queue: &str) {
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");

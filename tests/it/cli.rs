@@ -1,7 +1,6 @@
 //! The built program, run as a person or a script would, against a server that plays a node.
 //!
-//! The server answers with recorded shapes, so that every answer can be tried, also those that a
-//! healthy node never gives.
+//! The server answers from a script, so that answers can be tried that a healthy node never gives.
 
 mod dead_letters;
 mod doctor;
@@ -19,7 +18,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// How a command ended.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -27,7 +26,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// The program, with nothing of this process's environment that it would read.
+/// The program with an empty environment.
 pub(crate) fn hearken(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
     command.env_clear().current_dir(directory).args(arguments).stdin(Stdio::null());
@@ -51,7 +50,7 @@ pub(crate) fn end(command: &mut Command) -> Ended {
     }
 }
 
-/// The words of each line, whatever the table's spacing.
+/// The words of each line, without the spacing of the table.
 pub(crate) fn words(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split_whitespace().collect()).collect()
 }

@@ -11,18 +11,20 @@ Usage: cargo xtask <command>
         them. With --rabbitmq 4, run only the suites that talk to a broker, on
         RabbitMQ 4. ARGUMENTS go to cargo test: `cargo xtask test -- --test it roster::`
   up [--rabbitmq 4]
-        Start the servers and a cluster of three nodes, say how to reach them, and
+        Start the servers and a cluster of three nodes, print how to reach them, and
         keep them until Ctrl-C.
   chaos [--minutes N] [--seed S] [--cluster] [--rabbitmq 4]
         Run nodes under load on servers of their own and break them at random for N
-        minutes, 5 unless said. The seed is printed; the same one draws the same faults.
+        minutes (5). The seed is printed; the same one draws the same faults.
         With --cluster, three nodes on a cluster of three brokers.
   bench NAME
         Run a benchmark on private servers that write to disk as in production.
   check
         Format, lints and documentation, with warnings denied.
   deps
-        Check what the dependencies are and where they come from.
+        Check sources, licences, versions and bans of the dependencies, and the compiler.
+  links
+        Check the links between the papers: README.md and the others, docs/**/*.md.
   openapi
         Write openapi.yaml from the code.
   fuzz [--seconds N | --runs N]
@@ -40,11 +42,11 @@ Servers keep their files and logs in target/services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FuzzFor {
     Seconds(u32),
-    /// So many inputs from one seed: the same ones each time.
+    /// A number of inputs from one seed, so that each run has the same inputs.
     Runs(u32),
 }
 
-/// What to do.
+/// A command of xtask.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Test { version: RabbitMqVersion, arguments: Vec<String> },
@@ -53,13 +55,14 @@ pub(crate) enum Command {
     Bench(String),
     Check,
     Deps,
+    Links,
     Fuzz(FuzzFor),
     OpenApi,
     Install(RabbitMqVersion),
     Help,
 }
 
-/// What is broken, and for how long.
+/// A chaos run: its servers, its length and its seed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Chaos {
     pub(crate) version: RabbitMqVersion,
@@ -90,10 +93,11 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> 
         ("bench", _) => bail!("bench takes the name of one benchmark"),
         ("check", []) => Command::Check,
         ("deps", []) => Command::Deps,
+        ("links", []) => Command::Links,
         ("fuzz", options) => Command::Fuzz(fuzz_for(options)?),
         ("openapi", []) => Command::OpenApi,
         ("help", []) => Command::Help,
-        ("check" | "deps" | "openapi", _) => bail!("{name} takes no arguments"),
+        ("check" | "deps" | "links" | "openapi", _) => bail!("{name} takes no arguments"),
         _ => bail!("there is no command {name}"),
     })
 }

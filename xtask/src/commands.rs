@@ -4,19 +4,20 @@ mod chaos;
 mod check;
 mod deps;
 mod fuzz;
+mod links;
 mod nodes;
 mod openapi;
 mod servers;
 mod test;
 mod up;
 
-use std::path::PathBuf;
-use std::process::{Command as Process, ExitCode, ExitStatus};
-
-use anyhow::{Context, Result};
-use xtask::services::{install, workspace_root};
-
 use crate::arguments::{Command, HELP};
+use anyhow::{Context, Result};
+use std::{
+    path::PathBuf,
+    process::{Command as Process, ExitCode, ExitStatus},
+};
+use xtask::services::{install, workspace_root};
 
 /// Does what the command line asks. The code is that of cargo, where cargo ran.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Up(version) => up::run(version),
         Command::Check => check::run(),
         Command::Deps => deps::run(),
+        Command::Links => links::run(),
         Command::Fuzz(length) => fuzz::run(length),
         Command::OpenApi => openapi::run(),
         Command::Install(version) => install(version).map(|()| ExitCode::SUCCESS),

@@ -3,9 +3,8 @@
 mod arguments;
 mod commands;
 
-use std::process::ExitCode;
-
 use arguments::{Command, HELP};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let done = match arguments::parse(std::env::args().skip(1)) {

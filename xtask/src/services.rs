@@ -17,8 +17,10 @@ mod process;
 mod rabbitmq;
 mod slot;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use chroot::prepare as prepare_rabbitmq_4;
 pub use http::get as http_get;
@@ -37,8 +39,8 @@ pub const START_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Where cargo builds this workspace.
 ///
-/// A relative `CARGO_TARGET_DIR` is taken from the workspace's root, whatever
-/// directory the caller is in: cargo runs tests in the directory of their crate.
+/// A relative `CARGO_TARGET_DIR` starts at the workspace's root and not at the working directory,
+/// because cargo runs tests in the directory of their crate.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     let root = workspace_root();

@@ -1,10 +1,7 @@
 //! The servers are what they promise: private, killable, and the same again
 //! after a restart.
 
-use std::net::TcpListener;
-use std::process::Command;
-use std::thread;
-
+use std::{net::TcpListener, process::Command, thread};
 use xtask::services::{Postgres, RabbitMq, RabbitMqVersion, Slot, default_dir, http_get};
 
 #[test]

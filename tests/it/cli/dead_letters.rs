@@ -53,7 +53,11 @@ async fn dead_letters_are_listed_by_filters_and_to_the_end() {
     let page = run(&server, &split("dead-letters list --group index --limit 1"));
     let shown = words(&page.out);
     assert_eq!(shown[1][..4], [ID, "index", "Added", "9"], "{}", page.out);
-    assert!(page.out.ends_with("there is more: --after 7, or --all\n"), "{}", page.out);
+    assert!(
+        page.out.ends_with("continue with --after 7, or list everything with --all\n"),
+        "{}",
+        page.out
+    );
     assert!(!page.out.contains('\u{1b}'), "a cause cannot drive the terminal");
     let all = run(&server, &split("dead-letters list --group index --limit 1 --all --output json"));
     assert_eq!((all.code, all.out), (Some(0), format!("{first}\n{{\"deadLetters\":[]}}\n")));
@@ -98,12 +102,12 @@ async fn a_redelivery_is_watched_to_its_end() {
         .json(&wait, 200, &task("completed", 3, 0));
     let ended = run(&server, &split("dead-letters redeliver --group index --bus b --limit 3"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.err, "2 put back, 0 failed\n");
+    assert_eq!(ended.err, "2 redelivered, 0 failed\n");
     assert!(words(&ended.out).contains(&vec!["status", "completed"]), "{}", ended.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redelivering_entries_by_id_fails_when_one_cannot_be_put_back() {
+async fn redelivering_entries_by_id_fails_when_one_entry_fails() {
     let show = format!("GET /events/deadLetter/{ID}");
     let path = format!("POST /events/deadLetter/groups/index/{ID}?action=reDeliver");
     let wait = format!("GET /tasks/{TASK}/await?timeout=2000ms");
@@ -117,7 +121,7 @@ async fn redelivering_entries_by_id_fails_when_one_cannot_be_put_back() {
     assert_eq!(run(&server, &["dead-letters", "redeliver", ID]).code, Some(1));
     let before = server.lines().len();
     assert_eq!(run(&server, &["dead-letters", "redeliver", ID]).code, Some(3));
-    assert_eq!(server.lines().len(), before + 1, "nothing is put back when one is not there");
+    assert_eq!(server.lines().len(), before + 1, "nothing is redelivered when an entry is missing");
     let left = run(&server, &split("dead-letters redeliver --all --no-wait"));
     assert_eq!((left.code, left.out), (Some(0), format!("task {TASK}\n")));
 }
@@ -148,7 +152,7 @@ async fn dead_letters_are_deleted_by_id_by_group_and_by_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_does_not_say_which_entries_does_nothing() {
+async fn a_command_that_chooses_no_entries_does_nothing() {
     let server = Fake::start().await;
     for arguments in [
         "dead-letters delete",

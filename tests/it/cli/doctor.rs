@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 use std::{net::TcpListener, path::Path};
 
-/// The text of the first line about something, with its verdict.
+/// Verdict and text of the first line about a check.
 fn found<'a>(ended: &'a Ended, what: &str) -> (bool, &'a str) {
     let about = |line: &&str| line.get(6..).is_some_and(|rest| rest.starts_with(what));
     let line = ended.out.lines().find(about);
@@ -17,7 +17,7 @@ fn found<'a>(ended: &'a Ended, what: &str) -> (bool, &'a str) {
     (line.starts_with("ok"), &line[6 + what.len()..])
 }
 
-/// Whether it failed on something, saying so with these words.
+/// Asserts that a check failed with these words.
 fn fails(ended: &Ended, what: &str, words: &str) {
     let (ok, text) = found(ended, what);
     assert!(!ok && text.contains(words), "{what}: {text}");
@@ -35,7 +35,7 @@ fn doctor(directory: &Path, more: &[&str]) -> Ended {
 }
 
 #[test]
-fn before_the_first_start_everything_is_well_and_nothing_is_left_behind() {
+fn before_the_first_start_all_checks_pass_and_leave_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let ended = doctor(directory.path(), &[]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -46,7 +46,7 @@ fn before_the_first_start_everything_is_well_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn what_is_wrong_on_this_machine_is_told_all_at_once() {
+fn every_trouble_of_this_machine_is_reported_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -62,7 +62,7 @@ fn what_is_wrong_on_this_machine_is_told_all_at_once() {
     fails(&ended, "address", "choose another --listen");
     fails(&ended, "data directory", "cannot be written");
     fails(&ended, "tokens", "nowhere");
-    fails(&ended, "required", "gone: there is no class gone; there are log, webhook");
+    fails(&ended, "required", "gone: class gone does not exist; the classes are log, webhook");
     let lines: Vec<_> =
         ended.out.lines().filter(|line| line.starts_with("FAIL  required")).collect();
     assert_eq!(lines.len(), 2, "{}", ended.out);
@@ -70,7 +70,7 @@ fn what_is_wrong_on_this_machine_is_told_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_cluster_is_well_and_looking_at_it_changes_nothing() {
+async fn a_new_cluster_passes_all_checks_and_the_checks_change_nothing() {
     let (database, host) = (database().await, virtual_host().await);
     let directory = tempfile::tempdir().unwrap();
     let services = [
@@ -84,9 +84,11 @@ async fn a_new_cluster_is_well_and_looking_at_it_changes_nothing() {
     for _ in 0..2 {
         let ended = doctor(directory.path(), &services);
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(found(&ended, "schema").1.contains("the first node that starts lays it out"));
+        assert!(
+            found(&ended, "schema").1.contains("the first node that starts creates the schema")
+        );
         assert!(found(&ended, "management").1.contains(" 0 objects"), "{ended:?}");
-        assert!(found(&ended, "marker").1.contains("none yet"), "{ended:?}");
+        assert!(found(&ended, "marker").1.contains("no marker yet"), "{ended:?}");
         assert!(!format!("{ended:?}").contains("guest:guest"));
     }
     let migrate = || {
@@ -125,9 +127,9 @@ async fn services_that_cannot_be_used_are_told_apart() {
         assert!(!format!("{ended:?}").contains("sesame"), "{ended:?}");
         ended
     };
-    let nobody = free_address();
+    let unused = free_address();
     let ended = with(
-        &format!("postgres://hearken:sesame@{nobody}/x"),
+        &format!("postgres://hearken:sesame@{unused}/x"),
         &host.amqp.replace("guest:guest", "guest:sesame"),
         &host.management.replace("guest:guest", "guest:sesame"),
     );
@@ -137,12 +139,12 @@ async fn services_that_cannot_be_used_are_told_apart() {
     let ended = with(
         &database,
         &host.amqp.replace(&host.name, "nowhere"),
-        &format!("http://guest:guest@{nobody}"),
+        &format!("http://guest:guest@{unused}"),
     );
     assert!(found(&ended, "database").0, "{ended:?}");
     fails(&ended, "amqp", "does not let us use virtual host \"nowhere\"");
     fails(&ended, "management", "out of reach");
-    let ended = with(&database, &format!("amqp://{nobody}"), &host.management);
+    let ended = with(&database, &format!("amqp://{unused}"), &host.management);
     fails(&ended, "amqp", "is out of reach");
     assert!(found(&ended, "broker version").0, "{ended:?}");
 }
@@ -156,7 +158,7 @@ async fn a_running_node_is_found_with_its_version() {
     let ended = end(&mut hearken(directory.path(), &arguments));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(found(&ended, "node").1.contains("is ready"), "{ended:?}");
-    assert!(found(&ended, "address").1.contains("is taken, and a node runs"), "{ended:?}");
+    assert!(found(&ended, "address").1.contains("is taken, by the node that runs"), "{ended:?}");
     let version = format!("patient {}", env!("CARGO_PKG_VERSION"));
     assert!(found(&ended, "versions").1.contains(&version), "{ended:?}");
     let ended =

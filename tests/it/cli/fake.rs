@@ -1,4 +1,4 @@
-//! A server that plays a node: it answers what it was told to and remembers what it was asked.
+//! A server that plays a node: it answers from a script and remembers the requests.
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What was asked.
+/// A request that the server received.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// Method, path and query.
@@ -20,12 +20,16 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-/// Status, content type and body.
-type Told = (u16, String, String);
+/// An answer of the script.
+struct ScriptedAnswer {
+    status: u16,
+    content_type: String,
+    body: String,
+}
 
 #[derive(Default)]
 struct Script {
-    answers: Mutex<HashMap<String, VecDeque<Told>>>,
+    answers: Mutex<HashMap<String, VecDeque<ScriptedAnswer>>>,
     asked: Mutex<Vec<Asked>>,
 }
 
@@ -45,7 +49,7 @@ impl Fake {
         Self { url, script }
     }
 
-    /// Answers a request line with JSON; told several times, once each in that order.
+    /// Answers a request line with JSON. Several answers to one line are given in their order.
     pub(crate) fn json(self, line: &str, status: u16, body: &str) -> Self {
         self.answer(line, status, "application/json", body)
     }
@@ -56,7 +60,8 @@ impl Fake {
     }
 
     pub(crate) fn answer(self, line: &str, status: u16, content_type: &str, body: &str) -> Self {
-        let answer = (status, content_type.to_owned(), body.to_owned());
+        let (content_type, body) = (content_type.to_owned(), body.to_owned());
+        let answer = ScriptedAnswer { status, content_type, body };
         self.script
             .answers
             .lock()
@@ -67,7 +72,7 @@ impl Fake {
         self
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.script.asked.lock().expect("no test panics here").clone()
     }
@@ -92,14 +97,18 @@ async fn answer(
         headers,
         body,
     });
-    let told = script
+    let scripted = script
         .answers
         .lock()
         .expect("no test panics here")
         .get_mut(&line)
         .and_then(VecDeque::pop_front);
-    let (status, content_type, body) =
-        told.unwrap_or_else(|| (500, "text/plain".into(), format!("nobody told: {line}")));
-    let response = Response::builder().status(status).header("content-type", content_type);
-    response.body(Body::from(body)).expect("an answer")
+    let answer = scripted.unwrap_or_else(|| ScriptedAnswer {
+        status: 500,
+        content_type: "text/plain".into(),
+        body: format!("the script has no answer to {line}"),
+    });
+    let response =
+        Response::builder().status(answer.status).header("content-type", answer.content_type);
+    response.body(Body::from(answer.body)).expect("an answer")
 }

@@ -1,4 +1,4 @@
-//! What the program says of itself.
+//! Help texts and completions.
 
 use super::{end, hearken};
 
@@ -20,15 +20,15 @@ fn the_program_lists_its_commands() {
     Commands:
       serve         Run a node
       migrate       Bring the schema of a PostgreSQL database up to date
-      listeners     The listeners of the cluster, and the history of that list
-      classes       The classes that a node can run
-      topology      What the broker ought to hold, what it holds, and the difference
-      nodes         The nodes, and what does not run on them
-      events        Send events, and follow those of some keys
-      dead-letters  Events that somebody gave up on: list them, put them back, delete them
-      tasks         Longer work that somebody asked for
-      health        How everything is; fails when something is not well
-      doctor        Check the settings of serve and everything they name
+      listeners     List, add and remove the listeners of the cluster
+      classes       List the classes that the node can run
+      topology      Compare the broker with the roster, and repair the broker
+      nodes         List the nodes, and the listeners that do not run on them
+      events        Send events, and follow the events of registration keys
+      dead-letters  List, redeliver and delete events whose retries are used up
+      tasks         List, show and cancel tasks: work that outlives its request
+      health        Show the state of every component; fails when a component is unhealthy
+      doctor        Check the settings of serve and everything that they name
       completions   Print a script that completes commands in a shell
 
     Options:
@@ -36,47 +36,47 @@ fn the_program_lists_its_commands() {
       -V, --version  Print version
 
     Examples:
-      hearken serve                                  run a node, everything embedded
-      hearken listeners add --class log              have every event of mailboxEvent logged
+      hearken serve                                  run a node with everything embedded
+      hearken listeners add --class log              log every event of mailboxEvent
       hearken events send mailboxEvent --type demo   send an event
-      hearken topology drift                         what differs on the broker
-      hearken health                                 how everything is
+      hearken topology drift                         show what differs on the broker
+      hearken health                                 show the state of every component
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable.
     "#);
 }
 
 #[test]
-fn removing_a_listener_explains_what_becomes_of_its_events() {
+fn the_help_of_remove_explains_what_happens_to_pending_events() {
     insta::assert_snapshot!(help(&["listeners", "remove", "--help"]), @r#"
     Remove a listener
 
     Usage: hearken listeners remove [OPTIONS] <GROUP>
 
     Arguments:
-      <GROUP>  The listener's group
+      <GROUP>  Group of the listener
 
     Options:
-          --pending <WHAT>         What becomes of the events that wait for it [possible values: keep,
-                                   drain, discard]
-          --reason <TEXT>          Why; kept in the history
-          --wait <TIME>            Wait until the broker follows, at most so long, such as 5s
-          --idempotency-key <KEY>  Names the command, so that it can be sent again without being done
-                                   twice
+          --pending <WHAT>         What happens to the pending events of the listener [possible values:
+                                   keep, drain, discard]
+          --reason <TEXT>          Reason for the change, kept in the history
+          --wait <TIME>            Wait at most this long, such as 5s, until the broker has the change
+          --idempotency-key <KEY>  Key of the command: the server executes commands with the same key
+                                   only once
       -h, --help                   Print help
 
     Server and output:
-          --url <URL>        Any node of the cluster [env: HEARKEN_URL=] [default:
+          --url <URL>        Address of any node of the cluster [env: HEARKEN_URL=] [default:
                              http://127.0.0.1:8000]
-          --token <TOKEN>    The bearer token; else the one in the data directory is used [env:
+          --token <TOKEN>    Bearer token [default: the generated token in the data directory] [env:
                              HEARKEN_TOKEN]
-          --data-dir <DIR>   The data directory of a server on this machine, whose generated token is
-                             used [default: ./hearken-data, for a server on this machine] [env:
+          --data-dir <DIR>   Data directory of a server on this machine, which holds the generated token
+                             [default: ./hearken-data, for a server on this machine] [env:
                              HEARKEN_DATA_DIR=]
-          --output <FORMAT>  A table for people, or the server's JSON unchanged [default: table]
-                             [possible values: table, json]
+          --output <FORMAT>  Form of the output: a table for people, or the server's JSON unchanged
+                             [default: table] [possible values: table, json]
 
-    What becomes of the events that wait for the listener:
+    Pending events of a removed listener:
       keep     the queue is unbound and kept; adding the group again consumes it (the default)
       drain    the queue is unbound, consumed until it is empty, then deleted
       discard  the queue is unbound and deleted with what it holds

@@ -3,12 +3,12 @@
 use super::{fake::Fake, run, words};
 use serde_json::{Value, json};
 
-/// As a node writes it, with spacing that no program would make: it must come through.
+/// An answer of a node with unusual spacing, which must come through unchanged.
 const ROSTER: &str = r#"{ "version":7,
  "listeners" :[{"group":"search-index","class":"webhook","bus":"mailboxEvent","delivery":"once","mode":"async","concurrency":10,"timeout":"10m","retry":{"attempts":8,"first":"100ms","max":"1m"},"configuration":{"url":"http://indexer"},"generation":1,"required":false,"addedAt":"2026-11-21T05:00:00.123456Z","addedBy":"admin","addedOn":{"id":"n1","host":"h"},"reason":"CHG-1","topology":"converged"}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listeners_are_listed_in_a_table_or_as_the_server_said_them() {
+async fn listeners_are_listed_in_a_table_or_in_the_servers_own_json() {
     let line = "GET /listeners?class=webhook&bus=mailboxEvent&atVersion=7";
     let server = Fake::start().await.json(line, 200, ROSTER).json(line, 200, ROSTER);
     let arguments =
@@ -40,7 +40,7 @@ async fn listeners_are_listed_in_a_table_or_as_the_server_said_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn adding_a_listener_sends_what_was_given_and_nothing_else() {
+async fn adding_a_listener_sends_only_the_given_settings() {
     let added = r#"{"group":"g","class":"webhook","bus":"b","topology":"pending"}"#;
     let server = Fake::start().await;
     let server = server.json("POST /listeners?wait=5s", 201, added).json(
@@ -86,11 +86,11 @@ async fn a_configuration_can_come_from_a_file_and_only_from_one_place() {
         let ended = run(&server, &[&add[..], &more[..]].concat());
         assert_eq!(ended.code, Some(2), "{ended:?}");
     }
-    assert_eq!(server.asked().len(), 1, "nothing was sent of what makes no sense");
+    assert_eq!(server.asked().len(), 1, "refused commands send nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removing_a_listener_says_what_becomes_of_its_events() {
+async fn removing_a_listener_says_what_happens_to_its_events() {
     let server = Fake::start().await.json("DELETE /listeners/g", 204, "").json(
         "DELETE /listeners/g?pending=drain&reason=old+one&wait=2s",
         204,
@@ -100,7 +100,7 @@ async fn removing_a_listener_says_what_becomes_of_its_events() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(
         ended.out,
-        "removed g; the events that wait are kept until the group is added again\n"
+        "removed g; its pending events are kept until the group is added again\n"
     );
     let arguments =
         ["listeners", "remove", "g", "--pending", "drain", "--reason", "old one", "--wait", "2s"];
@@ -109,7 +109,7 @@ async fn removing_a_listener_says_what_becomes_of_its_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_is_shown_with_what_each_node_says_of_it() {
+async fn a_listener_is_shown_with_its_state_on_each_node() {
     let listener = r#"{"group":"g","class":"log","retry":{"attempts":8},"reason":null,"backlog":{"ready":2,"unacked":0,"consumers":1},
         "nodes":[{"id":"n1","state":"running","since":"2026-11-21T05:00:00Z"},{"id":"n2","state":"unknown-class","cause":"no class log"}]}"#;
     let server = Fake::start().await.json("GET /listeners/g", 200, listener);
@@ -153,18 +153,22 @@ async fn history_goes_page_by_page_or_on_to_the_end() {
     let row =
         ["1", "2026-11-21T05:00:00Z", "ListenerRemoved", "g", "drain", "admin", "n1", "CHG-1"];
     assert_eq!(words(&one.out)[1], row);
-    assert!(one.out.ends_with("there is more: --after 1, or --all\n"), "{}", one.out);
+    assert!(
+        one.out.ends_with("continue with --after 1, or list everything with --all\n"),
+        "{}",
+        one.out
+    );
     let all = ["listeners", "history", "--limit", "1", "--all", "--output", "json"];
     let all = run(&server, &all);
     assert_eq!(all.out, format!("{}\n{}\n", page(1, Some(1)), page(2, None)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_goes_round_in_circles_is_given_up() {
+async fn a_history_that_does_not_advance_is_an_error() {
     let server = Fake::start().await.json("GET /listeners/history?after=5", 200, &page(5, Some(5)));
     let ended = run(&server, &["listeners", "history", "--after", "5", "--all"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("does not go on"), "{}", ended.err);
+    assert!(ended.err.contains("does not advance"), "{}", ended.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::{io::Write, process::Stdio};
 const TASK: &str = "6e0dd59d-660e-4d9b-b22f-0354479f47b4";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_are_listed_and_what_does_not_run_on_them_is_named() {
+async fn nodes_are_listed_with_the_listeners_that_do_not_run() {
     let nodes = r#"{"nodes":[{"id":"n1","host":"h","version":"0.1.0","state":"degraded","startedAt":"2026-11-21T05:00:00Z","lastSeen":"2026-11-21T05:01:00Z","rosterVersion":7,
         "listeners":[{"group":"a","class":"log","state":"running","since":"2026-11-21T05:00:00Z"},{"group":"b","class":"gone","state":"unknown-class","cause":"this node knows no class gone","since":"2026-11-21T05:00:00Z"}]}]}"#;
     let server = Fake::start().await.json("GET /nodes", 200, nodes);
@@ -45,7 +45,7 @@ async fn tasks_are_listed_shown_and_asked_to_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_fails_when_something_is_not_well_and_says_what() {
+async fn health_fails_when_a_component_is_unhealthy_and_names_it() {
     let unwell = r#"{"status":"unhealthy","checks":[{"componentName":"Listener topology","escapedComponentName":"Listener%20topology","status":"unhealthy","cause":"a queue is missing"}]}"#;
     let well = unwell.replace("unhealthy", "healthy").replace("\"a queue is missing\"", "null");
     let server = Fake::start()
@@ -113,7 +113,7 @@ async fn an_event_is_read_from_a_file_or_from_standard_input_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_makes_no_sense_is_not_sent() {
+async fn an_event_with_wrong_arguments_is_not_sent() {
     let server = Fake::start().await;
     for arguments in [
         &["events", "send", "mailboxEvent"][..],

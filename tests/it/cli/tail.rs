@@ -25,7 +25,7 @@ async fn server() -> Fake {
         .answer(LINE, 200, stream, &notification("2"))
 }
 
-/// The first lines that it prints, and what it says beside them.
+/// The first lines on standard output, and the text on standard error.
 fn tail(server: &Fake, more: &[&str], lines: usize) -> (Vec<String>, String) {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["events", "tail", "mailboxEvent", "--key", "a:1", "--key", "b"];
@@ -42,11 +42,11 @@ fn tail(server: &Fake, more: &[&str], lines: usize) -> (Vec<String>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_is_printed_for_each_notification_and_gaps_are_said() {
+async fn a_line_is_printed_for_each_notification_and_gaps_are_reported() {
     let (lines, said) = tail(&server().await, &[], 2);
     assert_eq!(lines, ["a:1, b  Added  1  bob", "a:1, b  Added  2  bob"]);
     assert!(said.contains("events may have been missed"), "{said}");
-    assert!(said.contains("connecting again; events may be missed meanwhile"), "{said}");
+    assert!(said.contains("connecting again; events may be missed until then"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +57,7 @@ async fn as_json_a_line_is_the_notification() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_needed_and_must_be_one() {
+async fn a_valid_key_is_required() {
     let server = Fake::start().await;
     for (arguments, words) in [
         (vec!["events", "tail", "b"], "--key"),

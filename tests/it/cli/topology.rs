@@ -19,7 +19,7 @@ fn topology() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_topology_is_shown_with_every_object_that_ought_to_be_or_is() {
+async fn the_topology_is_shown_with_every_desired_or_observed_object() {
     let server = Fake::start().await.json("GET /topology", 200, &topology());
     let ended = run(&server, &["topology", "show"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -70,7 +70,7 @@ fn report(status: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reconciling_waits_as_long_as_the_task_takes_and_ends_as_it_does() {
+async fn reconciling_waits_for_the_task_and_ends_with_its_result() {
     let taken = format!(r#"{{"taskId":"{TASK}"}}"#);
     let wait = format!("GET /tasks/{TASK}/await?timeout=25000ms");
     let timeout = r#"{"type":"/problems/timeout","title":"Took too long","status":408}"#;
@@ -95,7 +95,7 @@ async fn reconciling_waits_as_long_as_the_task_takes_and_ends_as_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reconciling_can_leave_the_task_to_itself() {
+async fn reconciling_can_return_before_the_task_ends() {
     let taken = format!(r#"{{"taskId":"{TASK}"}}"#);
     let server = Fake::start().await.json("POST /topology?action=reconcile", 201, &taken);
     let ended = run(&server, &["topology", "reconcile", "--no-wait"]);
@@ -104,7 +104,7 @@ async fn reconciling_can_leave_the_task_to_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watching_prints_a_line_for_each_change_and_goes_on_where_a_stream_ended() {
+async fn watching_prints_each_change_and_continues_after_a_broken_stream() {
     let stream = "text/event-stream";
     let change = |version, id, what| {
         format!(
@@ -134,7 +134,7 @@ async fn watching_prints_a_line_for_each_change_and_goes_on_where_a_stream_ended
         [
             "version 7 bus b added g",
             "version 8 bus b removed g, h",
-            "version 3 resync: the history is another one than before; read the roster again",
+            "version 3 resync: the history was replaced by another; read the roster again",
         ]
     );
     let asked = server.asked();
@@ -143,7 +143,7 @@ async fn watching_prints_a_line_for_each_change_and_goes_on_where_a_stream_ended
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_refused_is_not_asked_for_again() {
+async fn a_refused_stream_is_not_asked_for_again() {
     let server = Fake::start().await.problem(
         "GET /topology/changes",
         401,

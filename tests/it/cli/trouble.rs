@@ -1,4 +1,4 @@
-//! What goes wrong, and how it is said: exit codes, problems, and whatever else answers.
+//! Errors of commands: exit codes, problems, and answers that hearken did not write.
 
 use super::{end, fake::Fake, hearken, run};
 use std::{io::Read, net::TcpListener, process::Stdio};
@@ -6,7 +6,7 @@ use std::{io::Read, net::TcpListener, process::Stdio};
 const LIST: [&str; 2] = ["listeners", "list"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_says_what_why_and_what_to_do() {
+async fn a_refusal_says_what_was_refused_why_and_what_to_do() {
     let problem = r#"{"type":"/problems/group-in-use","title":"The group has a listener","status":409,
         "detail":"group g has a listener of class log","instance":"urn:request:1","group":"g","class":"log"}"#;
     let server = Fake::start().await.problem("POST /listeners", 409, problem);
@@ -21,7 +21,7 @@ async fn a_refusal_says_what_why_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_wrong_with_a_configuration_is_listed() {
+async fn every_wrong_field_of_a_configuration_is_listed() {
     let problem = r#"{"type":"/problems/invalid-configuration","title":"T","detail":"D","class":"webhook",
         "errors":[{"pointer":"/url","problem":"is missing"},{"pointer":"","problem":"has no secret"}]}"#;
     let server = Fake::start().await.problem("POST /listeners", 422, problem);
@@ -31,7 +31,7 @@ async fn all_that_is_wrong_with_a_configuration_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_of_the_server_is_no_refusal_and_names_its_request() {
+async fn a_failure_of_the_server_is_not_a_refusal_and_names_its_request() {
     let problem = r#"{"type":"/problems/broker-unavailable","title":"The broker is out of reach","detail":"D",
         "instance":"urn:request:7","cause":"connection refused","desired":{"queues":[]},"drift":[{"kind":"missing"}]}"#;
     let server = Fake::start().await.problem("GET /topology", 503, problem);
@@ -43,7 +43,7 @@ async fn a_failure_of_the_server_is_no_refusal_and_names_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_hearken_is_told_so() {
+async fn an_answer_that_hearken_did_not_write_is_reported() {
     let server = Fake::start()
         .await
         .answer("GET /listeners", 502, "text/html", "<h1>Bad gateway\u{1b}[31m</h1>")
@@ -58,7 +58,7 @@ async fn what_is_not_hearken_is_told_so() {
     assert_eq!(run(&server, &LIST).code, Some(1), "a redirect is not followed with the token");
     let ended = run(&server, &LIST);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("is it hearken"), "{}", ended.err);
+    assert!(ended.err.contains("check that hearken runs"), "{}", ended.err);
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn a_server_that_is_not_there_is_unreachable() {
         assert_eq!(ended.code, Some(4), "{ended:?}");
         assert!(ended.err.contains(&url) && ended.err.contains("--url"), "{}", ended.err);
         assert!(ended.err.contains("Connection refused"), "{}", ended.err);
-        assert!(!ended.err.contains("not known"), "nothing was sent: {}", ended.err);
+        assert!(!ended.err.contains("may have done it"), "nothing was sent: {}", ended.err);
     }
 }
 
 #[test]
-fn a_command_whose_answer_broke_off_may_have_been_done() {
+fn a_command_whose_answer_broke_off_may_have_been_executed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -90,7 +90,7 @@ fn a_command_whose_answer_broke_off_may_have_been_done() {
     let ended = end(&mut command);
     server.join().unwrap();
     assert_eq!(ended.code, Some(4), "{ended:?}");
-    assert!(ended.err.contains("whether it was done is not known"), "{}", ended.err);
+    assert!(ended.err.contains("the server may have done it"), "{}", ended.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

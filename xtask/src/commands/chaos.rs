@@ -1,12 +1,10 @@
 //! `chaos`: the test that breaks things at random, for longer.
 
-use std::process::ExitCode;
-
-use anyhow::Result;
-use xtask::services::install;
-
 use super::{cargo, code, status};
 use crate::arguments::Chaos;
+use anyhow::Result;
+use std::process::ExitCode;
+use xtask::services::install;
 
 /// The test, by its whole name. It starts its own servers, since it kills them.
 const TEST: &str = "chaos::under_faults_at_random_nothing_accepted_is_lost_and_no_group_starves";

@@ -1,10 +1,8 @@
 //! `check`: what can be said about the code without running it.
 
-use std::process::ExitCode;
-
-use anyhow::Result;
-
 use super::{cargo, code, status};
+use anyhow::Result;
+use std::process::ExitCode;
 
 pub(super) fn run() -> Result<ExitCode> {
     let checks: [&[&str]; 3] = [
@@ -15,7 +13,7 @@ pub(super) fn run() -> Result<ExitCode> {
     for check in checks {
         let mut command = cargo(check);
         if check[0] == "doc" {
-            // Only for this one: it would make the others build everything anew.
+            // Set for doc alone: other commands would rebuild everything with it.
             command.env("RUSTDOCFLAGS", "-D warnings");
         }
         let status = status(&mut command)?;

@@ -7,15 +7,15 @@
 mod hostile;
 mod seeds;
 
-use crate::arguments::FuzzFor;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command as Process, ExitCode};
-
-use anyhow::{Context, Result, bail};
-use xtask::services::{install_cpp, workspace_root};
-
 use super::{cargo, code, status};
+use crate::arguments::FuzzFor;
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command as Process, ExitCode},
+};
+use xtask::services::{install_cpp, workspace_root};
 
 /// What is fuzzed: a program of `fuzz/src/bin` each.
 const TARGETS: [&str; 5] =

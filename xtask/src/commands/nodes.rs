@@ -1,13 +1,13 @@
 //! The nodes of a cluster to try.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use anyhow::{Context, Result};
-use xtask::services::{Process, free_port, guarded, http_get, target_dir};
-
 use super::servers::Servers;
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use xtask::services::{Process, free_port, guarded, http_get, target_dir};
 
 /// How long a node may take to be ready. The first one migrates the database
 /// and declares the topology.

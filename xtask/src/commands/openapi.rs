@@ -1,12 +1,12 @@
 //! `openapi`: the contract, written from the code.
 
-use std::fs;
-use std::process::{ExitCode, Stdio};
-
-use anyhow::{Context, Result};
-use xtask::services::workspace_root;
-
 use super::{cargo, code};
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    process::{ExitCode, Stdio},
+};
+use xtask::services::workspace_root;
 
 pub(super) fn run() -> Result<ExitCode> {
     let output = cargo(&["run", "--quiet", "--package", "hearken", "--", "openapi"])

@@ -1,12 +1,7 @@
 //! The servers of one run.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::thread;
-use std::time::Instant;
-
 use anyhow::{Result, anyhow};
+use std::{fs, path::Path, process::Command, thread, time::Instant};
 use xtask::services::{Postgres, RabbitMq, RabbitMqVersion, Slot, default_dir, install};
 
 /// PostgreSQL and RabbitMQ, with a directory for them and for what uses them.

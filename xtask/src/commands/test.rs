@@ -1,14 +1,15 @@
 //! `test` and `bench`: cargo's own, with servers to run on.
 
-use std::process::ExitCode;
-
+use super::{
+    cargo, code,
+    servers::{Commits, Servers},
+    status,
+};
 use anyhow::Result;
+use std::process::ExitCode;
 use xtask::services::RabbitMqVersion;
 
-use super::servers::{Commits, Servers};
-use super::{cargo, code, status};
-
-/// What is run again on the other RabbitMQ: whatever talks to a broker.
+/// Suites that run again on the other RabbitMQ: those that talk to a broker.
 const BROKER_SUITES: [&str; 6] = ["--test", "it", "--", "broker::", "rabbit_bus::", "cluster::"];
 
 /// Runs the tests. What the caller passes on replaces the choice of suites.

@@ -1,18 +1,21 @@
 //! `up`: a cluster to try by hand.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
-
+use super::{
+    cargo, code,
+    nodes::Node,
+    servers::{Commits, Servers},
+    status,
+};
 use anyhow::{Result, bail};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 use xtask::services::{RabbitMqVersion, random_hex};
-
-use super::nodes::Node;
-use super::servers::{Commits, Servers};
-use super::{cargo, code, status};
 
 /// Runs servers and nodes until Ctrl-C, which ends us and them with us.
 pub(super) fn run(version: RabbitMqVersion) -> Result<ExitCode> {

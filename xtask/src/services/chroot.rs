@@ -4,21 +4,23 @@
 //! other one comes with a small Debian around it, and runs by `chroot`. That
 //! needs root, and neither mounts nor namespaces, which containers often deny.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
+use super::{
+    default_dir, install, packages,
+    process::{guarded, is_root},
+    slot::clear,
+};
 use anyhow::{Context, Result, bail};
-
-use super::process::{guarded, is_root};
-use super::slot::clear;
-use super::{default_dir, install, packages};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 /// The Debian release whose RabbitMQ is 4.0.
 const RELEASE: &str = "trixie";
 
-/// Where Debian is served from when apt names no mirror of it.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
+/// Variable with the URL of a Debian repository, for machines whose apt names none.
+const REPOSITORY: &str = "HEARKEN_DEBIAN_REPOSITORY";
 
 /// Written last, so that a directory left half made is not taken for a whole one.
 const STAMP: &str = "hearken-complete";
@@ -44,7 +46,6 @@ pub(super) fn root() -> Result<PathBuf> {
 /// once, one makes it and the others wait.
 ///
 /// # Errors
-///
 /// When we are not root or Debian's packages cannot be had.
 pub fn prepare() -> Result<PathBuf> {
     let root = location();
@@ -67,12 +68,13 @@ fn location() -> PathBuf {
 
 fn debootstrap(root: &PathBuf) -> Result<()> {
     clear(root)?;
+    let repository = repository()?;
     let log = root.with_extension("log");
     let output = File::create(&log)?;
     let status = guarded("TERM")
         .args(["debootstrap", "--variant=minbase", "--include=rabbitmq-server", RELEASE])
         .arg(root)
-        .arg(mirror())
+        .arg(repository)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -87,14 +89,22 @@ fn debootstrap(root: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-/// The mirror of Debian this machine uses for its own packages.
-fn mirror() -> String {
+/// URL of a Debian repository: the one that is set, or the one that apt uses on this machine.
+fn repository() -> Result<String> {
     let listed = Command::new("apt-get")
         .args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"])
         .output()
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default();
-    choose(&listed).unwrap_or(DEFAULT_MIRROR).to_owned()
+    repository_from(std::env::var(REPOSITORY).ok().as_deref(), &listed)
+}
+
+fn repository_from(set: Option<&str>, listed: &str) -> Result<String> {
+    let chosen = set.filter(|url| !url.is_empty()).or_else(|| choose(listed));
+    let chosen = chosen.with_context(|| {
+        format!("apt names no Debian repository here; set {REPOSITORY} to the URL of a repository that has {RELEASE}")
+    })?;
+    Ok(chosen.to_owned())
 }
 
 fn choose(listed: &str) -> Option<&str> {
@@ -109,11 +119,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mirror_is_the_first_that_serves_debian_itself() {
+    fn the_repository_is_the_first_that_serves_debian_itself() {
         let listed = "Debian-Security http://one.example/debian-security/\n\
                       Debian cdrom://disc/\n\
                       Debian http://two.example/debian/\n";
         assert_eq!(choose(listed), Some("http://two.example/debian/"));
         assert_eq!(choose("Ubuntu http://three.example/ubuntu/\n"), None);
+    }
+
+    #[test]
+    fn without_a_repository_the_error_says_what_to_set() {
+        let listed = "Debian http://two.example/debian/\n";
+        assert_eq!(repository_from(None, listed).unwrap(), "http://two.example/debian/");
+        assert_eq!(
+            repository_from(Some("http://set.example/"), listed).unwrap(),
+            "http://set.example/"
+        );
+        let error = repository_from(Some(""), "").unwrap_err().to_string();
+        assert!(error.contains("set HEARKEN_DEBIAN_REPOSITORY"), "{error}");
     }
 }

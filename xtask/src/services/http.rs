@@ -1,10 +1,11 @@
 //! The smallest HTTP client that can ask a server whether it is up.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
-
 use anyhow::{Context, Result};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -17,8 +18,7 @@ const GUEST: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 /// open health endpoints and ignore them.
 ///
 /// # Errors
-///
-/// When nobody listens, or what answers in five seconds is not HTTP.
+/// When no server listens, or no HTTP answer comes within five seconds.
 pub fn get(port: u16, path: &str) -> Result<(u16, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;

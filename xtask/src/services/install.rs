@@ -1,14 +1,13 @@
 //! Fetching what is missing from Debian.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
+use super::{RabbitMqVersion, chroot, packages, process::is_root};
 use anyhow::{Context, Result, bail};
-
-use super::process::is_root;
-use super::{RabbitMqVersion, chroot, packages};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Debian's switch for whether packages may start their services.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -16,11 +15,10 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Makes sure that PostgreSQL and a version of RabbitMQ can be started here.
 ///
 /// Does nothing when they can. Otherwise root gets Debian's packages, without
-/// their services being started; anybody else gets an error with the command
+/// their services being started; another user gets an error with the command
 /// that root would have to run.
 ///
 /// # Errors
-///
 /// When something is missing and could not be fetched.
 pub fn install(version: RabbitMqVersion) -> Result<()> {
     let mut wanted = Vec::new();
@@ -40,7 +38,6 @@ pub fn install(version: RabbitMqVersion) -> Result<()> {
 /// Makes sure that C++ can be compiled here, as [`install`] does.
 ///
 /// # Errors
-///
 /// When there is no compiler and none could be fetched.
 pub fn install_cpp() -> Result<()> {
     match packages::on_path("c++") {

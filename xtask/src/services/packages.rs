@@ -1,9 +1,10 @@
 //! Where the servers' programs are on this machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin";
 

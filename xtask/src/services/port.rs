@@ -1,11 +1,14 @@
-//! Loopback ports that nobody uses.
-
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{Ipv4Addr, TcpListener};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
+//! Free loopback ports.
 
 use anyhow::{Result, bail};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::{Ipv4Addr, TcpListener},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
+};
 
 /// The ports handed out.
 ///
@@ -21,7 +24,6 @@ const RANGE: std::ops::Range<u16> = 11_000..31_000;
 /// start far apart.
 ///
 /// # Errors
-///
 /// When every port of the range is taken.
 pub fn free() -> Result<u16> {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();

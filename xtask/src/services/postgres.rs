@@ -2,15 +2,17 @@
 
 mod cluster;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
+use super::{
+    START_DEADLINE, port,
+    process::{Process, guarded},
+};
 use anyhow::Result;
-
-use super::process::{Process, guarded};
-use super::{START_DEADLINE, port};
 use cluster::Cluster;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// A PostgreSQL server of our own, on a loopback port of its own.
 ///
@@ -33,7 +35,6 @@ impl Postgres {
     /// still has it.
     ///
     /// # Errors
-    ///
     /// When PostgreSQL is not installed or does not come up.
     pub fn start(dir: &Path) -> Result<Self> {
         Self::launch(dir, false)
@@ -43,7 +44,6 @@ impl Postgres {
     /// production. For measuring; tests cannot tell the difference.
     ///
     /// # Errors
-    ///
     /// When PostgreSQL is not installed or does not come up.
     pub fn start_durable(dir: &Path) -> Result<Self> {
         Self::launch(dir, true)
@@ -91,7 +91,6 @@ impl Postgres {
     /// it runs.
     ///
     /// # Errors
-    ///
     /// When the server does not come up. The error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
         self.kill();

@@ -1,17 +1,19 @@
 //! Processes that end when we do.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, bail};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A server process whose output goes to a file.
 ///
@@ -28,7 +30,6 @@ impl Process {
     /// Starts a command made by [`guarded`], appending its output to a file.
     ///
     /// # Errors
-    ///
     /// When the file cannot be opened or the program cannot be run.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let output = OpenOptions::new()
@@ -52,7 +53,6 @@ impl Process {
     /// Sends a signal, given by its name without `SIG`.
     ///
     /// # Errors
-    ///
     /// When the process is gone or is not ours.
     pub fn signal(&self, signal: &str) -> Result<()> {
         // The shell's own kill: /bin/kill is a package that may be absent.
@@ -95,7 +95,6 @@ impl Process {
     /// Waits until the server is ready.
     ///
     /// # Errors
-    ///
     /// When the process ends or the deadline passes first. The error holds the
     /// last lines of the log.
     pub fn wait_ready(&mut self, deadline: Duration, ready: impl Fn() -> bool) -> Result<()> {
@@ -173,7 +172,6 @@ pub(crate) fn is_root() -> bool {
 /// Random bytes from the kernel as hexadecimal digits, for tokens and cookies.
 ///
 /// # Errors
-///
 /// When the kernel's source cannot be read.
 pub fn random_hex(bytes: usize) -> Result<String> {
     use std::fmt::Write;

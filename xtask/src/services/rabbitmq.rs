@@ -3,17 +3,16 @@
 mod node;
 mod program;
 
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
+use super::{START_DEADLINE, http, process::Process};
 use anyhow::{Result, anyhow, bail};
-
-use super::process::Process;
-use super::{START_DEADLINE, http};
 use node::{Family, Node};
+use std::{
+    net::{Ipv4Addr, TcpStream},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 /// Which RabbitMQ to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,6 @@ impl RabbitMq {
     /// Starts a broker and waits until it answers.
     ///
     /// # Errors
-    ///
     /// When that RabbitMQ is not installed or does not come up.
     pub fn start(dir: &Path, version: RabbitMqVersion) -> Result<Self> {
         let mut nodes = Self::start_cluster(dir, version, 1)?;
@@ -74,7 +72,6 @@ impl RabbitMq {
     /// one broker does.
     ///
     /// # Errors
-    ///
     /// When that RabbitMQ is not installed, a node does not come up, or they do not
     /// find each other.
     pub fn start_cluster(dir: &Path, version: RabbitMqVersion, size: usize) -> Result<Vec<Self>> {
@@ -152,7 +149,6 @@ impl RabbitMq {
     /// it runs.
     ///
     /// # Errors
-    ///
     /// When the broker does not come up. The error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
@@ -169,7 +165,6 @@ impl RabbitMq {
     /// Runs `rabbitmqctl` against this broker. Returns what it printed.
     ///
     /// # Errors
-    ///
     /// When the command fails. The error holds what it said.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let output = self.node.ctl().args(arguments).output()?;

@@ -1,10 +1,11 @@
 //! Directories for runs that may overlap.
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail};
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
 
 /// A directory that belongs to one run at a time.
 ///
@@ -21,7 +22,6 @@ impl Slot {
     /// Takes the first free slot of a name: `test`, then `test-2`, and so on.
     ///
     /// # Errors
-    ///
     /// When the directory cannot be made or cleared, or a hundred runs are
     /// under way.
     pub fn acquire(base: &Path, name: &str) -> Result<Self> {
@@ -49,7 +49,7 @@ impl Slot {
     }
 }
 
-/// Makes an empty directory of whatever is there.
+/// Empties a directory, or creates it.
 pub(crate) fn clear(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot clear {}", dir.display()))?;

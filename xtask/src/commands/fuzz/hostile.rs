@@ -1,10 +1,7 @@
 //! Bodies of the largest size, made to need as much memory as they can.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command as Process;
-
 use anyhow::{Context, Result, bail};
+use std::{fs, path::Path, process::Command as Process};
 
 /// The largest body that is read (`codec::MAX_BYTES`), in bytes.
 const BYTES: usize = 16 * 1024 * 1024;

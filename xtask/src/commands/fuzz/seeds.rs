@@ -1,9 +1,10 @@
 //! What fuzzing begins with: the golden files of James, in each form.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use xtask::services::workspace_root;
 
 /// The attributes of a `CloudEvent`.

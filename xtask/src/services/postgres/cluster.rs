@@ -1,15 +1,17 @@
 //! The files of a PostgreSQL server and the user who owns them.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
+use crate::services::{
+    packages,
+    process::{guarded, is_root},
+    slot::{clear, digest},
+};
 use anyhow::{Context, Result, bail};
-
-use crate::services::packages;
-use crate::services::process::{guarded, is_root};
-use crate::services::slot::{clear, digest};
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::{DirBuilderExt, chown},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 /// A data directory, and who may serve it.
 ///
@@ -120,7 +122,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(elsewhere) = &self.elsewhere {
-            // What cannot be removed is left to whoever clears temporary files.
+            // A directory that cannot be removed is left to the cleaner of temporary files.
             let _ = fs::remove_dir_all(elsewhere);
         }
     }

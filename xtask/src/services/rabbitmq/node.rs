@@ -1,16 +1,18 @@
 //! The files, ports and environment of one RabbitMQ node.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result};
-
 use super::{RabbitMqVersion, program};
-use crate::services::process::{guarded, random_hex};
-use crate::services::slot::{clear, digest};
-use crate::services::{chroot, packages, port};
+use crate::services::{
+    chroot, packages, port,
+    process::{guarded, random_hex},
+    slot::{clear, digest},
+};
+use anyhow::{Context, Result};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 

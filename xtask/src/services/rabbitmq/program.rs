@@ -1,10 +1,7 @@
 //! RabbitMQ's program files, without the plugins we do not use.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-
 use anyhow::{Context, Result};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 /// The plugins that management needs. Everything else that is called
 /// `rabbitmq_` is left out; libraries have other names and stay.
