@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_have_the_mean_pause_of_the_formula_and_are_never_shorter_than_the_plain_pause() {
+    fn levels_have_the_mean_pause_of_the_formula_and_at_least_the_plain_pause() {
         let retry = retry(8, 100, 10_000, 0.5);
         for attempt in 0..7 {
             let plain = 100 << attempt;

@@ -45,7 +45,7 @@ fn without_any_setting_everything_is_embedded_and_local() {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_which_wins_over_the_file_which_wins_over_the_default() {
+fn a_flag_wins_over_the_environment_then_the_file_then_the_default() {
     let file = Some("listen = '0.0.0.0:3'\n");
     let environment = [("HEARKEN_LISTEN", "0.0.0.0:2")];
     let port = |flags: &[_], environment: &[_], file| {

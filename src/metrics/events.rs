@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_are_counted_once_however_often_somebody_scrapes() {
+    fn dead_letters_are_counted_once_however_often_they_are_scraped() {
         let metrics = Metrics::default();
         assert!(metrics.wants_dead_letters());
         assert!(!metrics.wants_dead_letters());

@@ -47,7 +47,7 @@ async fn under_faults_at_random_nothing_accepted_is_lost_and_no_group_starves() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_of_three_brokers_loses_one_under_load_and_gets_it_back_and_no_event_is_lost() {
+async fn three_brokers_lose_one_under_load_and_get_it_back_and_no_event_is_lost() {
     let size = Size { nodes: 2, brokers: 3 };
     let mut scenario = Scenario::start("chaos-brokers", some_seed(), size).await;
     scenario.without_broker(0).await;
@@ -55,7 +55,7 @@ async fn a_cluster_of_three_brokers_loses_one_under_load_and_gets_it_back_and_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_of_three_brokers_loses_two_and_what_is_accepted_then_runs_when_they_are_back() {
+async fn three_brokers_lose_two_and_events_accepted_then_run_when_they_are_back() {
     let size = Size { nodes: 2, brokers: 3 };
     let mut scenario = Scenario::start("chaos-quorum", some_seed(), size).await;
     scenario.without_quorum(&[0, 2]).await;

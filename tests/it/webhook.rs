@@ -231,7 +231,7 @@ async fn a_receiver_that_does_not_answer_in_time_is_a_failure() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_whatever_its_status() {
+async fn an_answer_without_end_is_cut_with_any_status() {
     let receiver = Receiver::default();
     let address = receiver.start().await;
     let url = json!({"url": format!("http://{address}/")});

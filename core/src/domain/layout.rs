@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_queue_name_fits_whatever_the_node_is_called() {
+    fn a_node_queue_name_fits_for_any_node_name() {
         let bus = BusName::parse("b".repeat(200)).unwrap();
         assert!(layout().node_queue(&bus, &"é".repeat(300), Uuid::nil()).len() <= MAX_QUEUE_NAME);
     }

@@ -151,7 +151,7 @@ async fn a_listener_registered_twice_is_called_once_and_goes_with_the_first_end(
 }
 
 #[tokio::test]
-async fn noop_and_unhandled_events_reach_nobody() {
+async fn noop_and_unhandled_events_reach_no_listener() {
     let registry = Registry::immediate(meter());
     let listener = Recorder::open(Mode::Sync);
     let _registration = registry.register(keys(&["a"]), listener.clone());
@@ -314,7 +314,7 @@ async fn a_registration_is_established_when_all_its_keys_are_bound() {
 }
 
 #[tokio::test]
-async fn after_an_interruption_a_listener_resynchronises_once_all_its_keys_are_bound_again() {
+async fn after_an_interruption_a_listener_resynchronises_when_all_its_keys_are_bound() {
     let (registry, _touched) = Registry::binding(meter());
     let (old, new) = (Recorder::open(Mode::Async), Recorder::open(Mode::Async));
     let registration = registry.register(keys(&["a", "b"]), old.clone());

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_nobody_took_may_be_sent_again() {
+    fn an_event_that_was_not_taken_may_be_sent_again() {
         let error = DispatchError::Unroutable(BusName::parse("b").unwrap());
         let answer = Problem::from(error).answer("r");
         assert_eq!(answer.status(), 503);

@@ -41,7 +41,7 @@ fn imports_point_downwards(sources: &[Source]) -> Vec<String> {
             match floor(room) {
                 Some(other) if other < own => {}
                 Some(_) => {
-                    broken.push(format!("{} imports {room}, which is not below", source.path))
+                    broken.push(format!("{} imports {room}, which is not below", source.path));
                 }
                 None => broken.push(format!("{} imports {room}, which has no floor", source.path)),
             }

@@ -55,8 +55,8 @@ pub(super) fn tree() -> Vec<Source> {
     static TREE: OnceLock<Vec<(String, String)>> = OnceLock::new();
     let texts = TREE.get_or_init(|| texts(&["core/src", "src"], &["rs"]));
     let all: Vec<Source> = texts.iter().map(|(path, text)| Source::new(path, text)).collect();
-    let tests: BTreeSet<String> = all.iter().flat_map(test_files).collect();
-    let of_tests = |path: &str| tests.iter().any(|module| path.starts_with(module.as_str()));
+    let only_tests: BTreeSet<String> = all.iter().flat_map(test_files).collect();
+    let of_tests = |path: &str| only_tests.iter().any(|module| path.starts_with(module.as_str()));
     all.into_iter().filter(|source| !of_tests(&source.path)).collect()
 }
 

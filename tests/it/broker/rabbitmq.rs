@@ -162,7 +162,7 @@ async fn what_others_made_is_seen_and_theirs() {
 }
 
 #[tokio::test]
-async fn a_marker_of_another_cluster_or_of_nobody_is_told_apart() {
+async fn a_marker_of_another_cluster_or_of_no_cluster_is_told_apart() {
     let (_, broker, layout) = fresh().await;
     let other = Layout { cluster: Uuid::from_u128(8), ..layout.clone() };
     converge(&broker, &other, &[]).await;

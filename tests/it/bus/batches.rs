@@ -74,7 +74,7 @@ both! {
         assert_eq!(kept, [("e1", keys(["k1"])), ("e2", keys(["k2"])), ("e3", keys(["k3"]))]);
     }
 
-    async fn the_noop_events_of_a_batch_reach_nobody_and_are_kept_nowhere(bench: Bench) {
+    async fn the_noop_events_of_a_batch_reach_no_listener_and_are_kept_nowhere(bench: Bench) {
         let (node, a) = (bench.node("n1"), listener("a"));
         let (group, follower, at_once) = (Calls::well(), Calls::well(), Calls::well_at_once());
         bench.add([&a]).await;
@@ -104,7 +104,7 @@ both! {
         let (node, a) = (bench.node_keeping("n1", &closed), listener("a"));
         bench.add([&a]).await;
         bench.unbind(&a).await;
-        // A noop event is safe, because it is delivered to nobody anyway.
+        // A noop event is safe, because it is delivered to no listener anyway.
         let events = vec![(event("e1"), keys([])), (noop("nothing"), keys([]))];
         let refused = node.try_dispatch(events).await.unwrap_err();
         let BatchError::NotAccepted { accepted, failed } = &refused else { panic!("{refused:?}") };
@@ -129,7 +129,7 @@ both! {
 }
 
 #[tokio::test]
-async fn a_program_bound_to_the_exchange_gets_each_event_of_a_batch_by_itself_and_no_noop_one() {
+async fn a_program_bound_to_the_exchange_gets_each_event_of_a_batch_but_no_noop_event() {
     let bench = Bench::rabbitmq().await;
     let node = bench.node("n1");
     let foreign = bench.foreign_queue(&bench.layout.main(&bus()), "").await;

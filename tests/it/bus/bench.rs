@@ -252,8 +252,8 @@ impl Bench {
         consumer
     }
 
-    /// How many events wait in a group's queue, and its consumers. Over RabbitMQ what is in hand
-    /// is not counted.
+    /// How many events wait in a group's queue, and its consumers. Over RabbitMQ unacknowledged
+    /// events are not counted.
     pub(crate) async fn depth(&self, listener: &ListenerSpec) -> (u64, u64) {
         let queue = self.queue(listener);
         if let Form::Local(_) = self.form {
@@ -405,7 +405,7 @@ impl Foreign {
     }
 }
 
-/// How long whatever is under way may take to end.
+/// How long the work under way may take to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn ours() -> Layout {

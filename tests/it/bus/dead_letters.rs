@@ -101,7 +101,7 @@ both! {
         assert_eq!(body, b"not an event");
     }
 
-    async fn a_hundred_bodies_that_are_no_events_stop_nobody(bench: Bench) {
+    async fn a_hundred_bodies_that_are_no_events_stop_no_consumer(bench: Bench) {
         let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
         bench.add([&a]).await;
         let consumer = bench.run(&node, &a, &calls).await;
@@ -130,7 +130,7 @@ both! {
 }
 
 #[tokio::test]
-async fn an_event_whose_dead_letter_cannot_be_stored_stays_in_its_queue_for_a_node_that_can() {
+async fn an_event_whose_dead_letter_cannot_be_stored_waits_for_a_node_that_can() {
     let bench = Bench::rabbitmq().await;
     let (_folder, closed) = store().await;
     closed.close().await;

@@ -176,7 +176,7 @@ async fn a_notification_that_cannot_be_published_fails_no_dispatch_and_keeps_no_
 }
 
 #[tokio::test]
-async fn while_the_broker_is_out_of_reach_events_are_kept_and_then_they_go_out_with_their_keys() {
+async fn events_kept_while_the_broker_is_out_of_reach_go_out_later_with_their_keys() {
     let bench = Bench::rabbitmq().await;
     let proxy = Proxy::before(port_of(&bench.host().amqp)).await;
     let through = proxy.through(&bench.host().amqp);

@@ -134,8 +134,7 @@ both! {
 }
 
 #[tokio::test]
-async fn a_notification_in_hand_when_the_connection_is_lost_does_not_come_again_and_an_event_does()
-{
+async fn a_lost_connection_brings_back_an_unacknowledged_event_but_no_notification() {
     let bench = Bench::rabbitmq().await;
     let (here, there, a) = (bench.node("n1"), bench.node("n2"), listener("a"));
     bench.add([&a]).await;

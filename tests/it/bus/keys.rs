@@ -1,4 +1,4 @@
-//! Registration keys: whoever follows one is told of its events, at most once.
+//! Registration keys: a listener that follows one is told of its events, at most once.
 
 use super::{
     bench::{Bench, bus, established, event, keys, noop, running},
@@ -251,7 +251,7 @@ both! {
         stays.saw("e3").await;
         stays.are(["e1", "e2", "e3"]);
         drop(registration);
-        // The last one left; whoever comes next is told again.
+        // The last one left; the next listener is told again.
         let next = Calls::well();
         let _registration = node.follow(["k1"], &next).await;
         far.notify(&event("e4"), ["k1"]).await;
@@ -282,8 +282,7 @@ both! {
 }
 
 #[tokio::test]
-async fn after_its_connection_was_lost_a_listener_is_told_to_read_anew_and_gets_remote_events_again()
- {
+async fn after_a_lost_connection_a_listener_is_told_to_read_again_and_gets_remote_events() {
     let bench = Bench::rabbitmq().await;
     let proxy = Proxy::before(port_of(&bench.host().amqp)).await;
     let through = proxy.through(&bench.host().amqp);

@@ -78,7 +78,7 @@ both! {
             node.dispatch(&event(id)).await;
         }
         bench.left_with(&a, 3).await;
-        wait::until("nobody consumes", async || (bench.depth(&a).await == (3, 0)).then_some(())).await;
+        wait::until("consumers gone", async || (bench.depth(&a).await == (3, 0)).then_some(())).await;
         // Started again, it is consumed by one, and each event runs once.
         let consumer = bench.run(&node, &a, &calls).await;
         calls.finished(3).await;
@@ -87,7 +87,7 @@ both! {
         calls.are(["e1", "e2", "e3"]);
     }
 
-    async fn a_group_that_is_removed_to_be_kept_finds_its_waiting_events_when_it_is_added_again(bench: Bench) {
+    async fn a_group_removed_to_be_kept_finds_its_waiting_events_when_added_again(bench: Bench) {
         let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
         bench.add([&a]).await;
         let (queue, exchange) = (bench.queue(&a), bench.layout.main(&bus()));
@@ -167,7 +167,7 @@ impl Old {
 }
 
 #[tokio::test]
-async fn after_connections_were_lost_old_and_new_groups_and_keys_work_and_so_does_redelivering() {
+async fn after_lost_connections_groups_keys_and_redelivering_work_old_and_new() {
     let bench = Bench::rabbitmq().await;
     let (node, a, calls, follower) =
         (bench.node("n1"), listener("a"), Calls::well(), Calls::well());

@@ -79,7 +79,7 @@ async fn nodes_that_run_unlike_groups_leave_no_event_out() {
     let (one, two) = (bench.node("n1"), bench.node("n2"));
     let (a, b, c) = (listener("a"), listener("b"), listener("c"));
     bench.add([&a, &b, &c]).await;
-    let (only_one, only_two, nobody) = (Calls::well(), Calls::well(), Calls::well());
+    let (only_one, only_two, no_listener) = (Calls::well(), Calls::well(), Calls::well());
     let on_one = bench.run(&one, &a, &only_one).await;
     let on_two = bench.run(&two, &b, &only_two).await;
     for n in 0..25 {
@@ -89,12 +89,12 @@ async fn nodes_that_run_unlike_groups_leave_no_event_out() {
     only_one.finished(50).await;
     only_two.finished(50).await;
     // A group that runs nowhere yet loses nothing either.
-    let on_c = bench.run(&two, &c, &nobody).await;
-    nobody.finished(50).await;
+    let on_c = bench.run(&two, &c, &no_listener).await;
+    no_listener.finished(50).await;
     for (listener, consumer) in [(&a, on_one), (&b, on_two), (&c, on_c)] {
         bench.drained(listener, consumer).await;
     }
-    for calls in [&only_one, &only_two, &nobody] {
+    for calls in [&only_one, &only_two, &no_listener] {
         let counts = calls.counts();
         assert_eq!((counts.len(), counts.values().all(|count| *count == 1)), (50, true));
     }

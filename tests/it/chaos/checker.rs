@@ -16,9 +16,9 @@ use std::{
 /// answer is waited for, and some seconds in which queues find their leaders.
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// How many copies of one event one fault may make. The first that was kept goes out again and again
+/// How many copies of one event one fault may make. The first that was kept goes out repeatedly
 /// until the broker takes it, with growing pauses: eight times in two minutes, after three tries at
-/// once. Each of them may be in a queue although nobody said so.
+/// once. Each of them may be in a queue although no answer said so.
 const COPIES: usize = 12;
 
 /// Something that was done to the system, from when to when.
@@ -34,7 +34,7 @@ pub(super) struct Dead {
     /// The group that it goes back to.
     pub(super) group: String,
     pub(super) event: String,
-    /// Whether nobody could take it, and not the group that gave it up.
+    /// Whether no consumer could take it, and not the group that gave it up.
     pub(super) parked: bool,
 }
 
@@ -220,7 +220,7 @@ impl Evidence {
         accepted.filter(|posted| !away(posted)).map(|posted| &*posted.event).collect()
     }
 
-    /// All that is known of an event, for whoever looks for what went wrong.
+    /// All that is known of an event, for a reader who looks for what went wrong.
     pub(super) fn story(&self, event: &str, begin: Instant) -> String {
         let at = |instant: Instant| instant.saturating_duration_since(begin).as_secs_f32();
         let mut lines = vec![format!("  {event}:")];

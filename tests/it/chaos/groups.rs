@@ -165,5 +165,5 @@ async fn receive(
     if worked { StatusCode::NO_CONTENT } else { StatusCode::INTERNAL_SERVER_ERROR }
 }
 
-/// How long one execution may take the slow group, so that nobody waits for it in vain.
+/// How long one execution may take the slow group, so that no caller waits for it in vain.
 pub(super) const SLOWEST: Duration = Duration::from_millis(400);

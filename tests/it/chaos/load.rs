@@ -1,4 +1,4 @@
-//! Events in, whatever happens, and a ledger of what was said about each.
+//! Events in, through all faults, and a ledger of what was said about each.
 
 use super::random::Random;
 use crate::support::node::TOKEN;
@@ -53,7 +53,7 @@ pub(super) struct Load {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) posted: Vec<Posted>,
-    /// Answers that no client should get, whatever is broken.
+    /// Answers that no client should get, even when parts are broken.
     pub(super) wrong: BTreeSet<String>,
     /// Why events were not accepted, as far as clients were told, and how often.
     pub(super) refusals: BTreeMap<String, usize>,

@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Prints what queues hold for whom, and what nodes say that they have in hand.
+    /// Prints what queues hold for whom, and what nodes say that they run.
     pub(super) async fn tell_what_is_left(&self) {
         for queue in self.queues().await.into_iter().flatten() {
             if queue["messages"] != 0 {

@@ -178,8 +178,8 @@ impl Scenario {
         panic!("seed {}: {}\nlogs in {logs}", self.seed, wrong.join("\n"));
     }
 
-    /// Sends events when nothing is wrong: groups that work run them at once, whatever fails
-    /// beside them, and those that run everywhere do so once on each node.
+    /// Sends events when nothing is wrong: groups that work run them at once, even if others
+    /// fail beside them, and those that run everywhere do so once on each node.
     async fn calm(&self) -> Result<(), String> {
         let mut events = BTreeSet::new();
         for round in 0..20 {

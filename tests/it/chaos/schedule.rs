@@ -60,7 +60,7 @@ pub(super) struct Step {
     /// How long nothing is wrong before.
     pub(super) pause: Duration,
     pub(super) faults: Vec<Fault>,
-    /// How long they last before somebody begins to mend them.
+    /// How long they last before an operator begins to mend them.
     pub(super) lasts: Duration,
 }
 

@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::Mutex as Turn;
 use xtask::services::{Postgres, RabbitMq, RabbitMqVersion, Slot, default_dir};
 
-/// How long whatever starts may take on a busy machine.
+/// How long a process that starts may take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The wires of one node.
@@ -126,7 +126,7 @@ impl World {
         self.slot.dir()
     }
 
-    /// A node, for as long as nobody kills it.
+    /// A node, for as long as it is not killed.
     pub(super) async fn node(&self, index: usize) -> tokio::sync::MutexGuard<'_, Node> {
         self.nodes[index].lock().await
     }
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// Starts a node that was killed, as often as it takes: one that cannot reach its database
-    /// when it starts says so and ends, and is started again by whoever looks after it.
+    /// when it starts says so and ends, and is started again by its operator.
     pub(super) async fn revive(&self, index: usize) {
         let mut node = self.node(index).await;
         let deadline = Instant::now() + PATIENCE;
@@ -238,7 +238,7 @@ impl World {
         Value::Null
     }
 
-    /// Removes every file, after a run that nobody needs to look at.
+    /// Removes every file, after a run that no reader needs to look at.
     pub(super) fn clean(self) {
         let directory = self.slot.dir().to_path_buf();
         drop(self);

@@ -1,4 +1,5 @@
-//! Nodes that differ: a class that one knows and another does not (ADR 35, "rolling upgrade").
+//! Nodes that differ: a class that one knows and another does not (James ADR 35,
+//! "rolling upgrade").
 //!
 //! The newer version is the example program, which brings a class of its own.
 
@@ -31,7 +32,7 @@ async fn cause_of(node: &Node, component: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_new_version_brings_a_listener_old_nodes_go_on_and_say_that_they_cannot_run_it() {
+async fn old_nodes_go_on_and_say_that_they_cannot_run_a_listener_of_a_new_version() {
     let (services, _host) = Services::fresh().await;
     let old = Setup::cluster("old", &services).start().await;
     old.add(json!({"class": "log", "group": "common"})).await;
@@ -57,8 +58,7 @@ async fn when_a_new_version_brings_a_listener_old_nodes_go_on_and_say_that_they_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_starts_with_an_unknown_class_is_degraded_and_becomes_ready_when_it_is_removed()
-{
+async fn a_node_started_with_an_unknown_class_is_degraded_until_the_class_is_removed() {
     let (services, _host) = Services::fresh().await;
     let mut new = upgraded("new", &services).start().await;
     new.wait_listener(OWN, "running").await;

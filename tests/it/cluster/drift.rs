@@ -68,7 +68,7 @@ async fn a_queue_a_binding_and_an_exchange_deleted_by_hand_come_back_and_events_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_deleted_under_its_consumer_is_missed_at_once_whatever_the_interval() {
+async fn a_queue_deleted_under_its_consumer_is_missed_at_once_with_any_interval() {
     let (services, host) = Services::fresh().await;
     let mut setup = Setup::cluster("one", &services);
     setup.flags = vec!["--reconcile-interval".into(), "1h".into()];
@@ -115,7 +115,7 @@ async fn foreign_objects_with_our_prefix_are_shown_and_never_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_manual_mode_drift_is_left_until_somebody_asks() {
+async fn in_manual_mode_drift_is_left_until_an_operator_asks() {
     let (node, host, _) = with_listener(&["--reconcile", "manual"]).await;
     host.api(Method::DELETE, &format!("queues/{}/{WORK}", host.name), None).await;
     node.wait_topology("drifted").await;
@@ -136,7 +136,7 @@ async fn in_manual_mode_drift_is_left_until_somebody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wiped_virtual_host_stops_repair_until_somebody_says_rebuild() {
+async fn a_wiped_virtual_host_stops_repair_until_an_operator_says_rebuild() {
     let (node, host, _) = with_listener(&[]).await;
     host.api(Method::DELETE, &format!("vhosts/{}", host.name), None).await;
     host.api(Method::PUT, &format!("vhosts/{}", host.name), Some(json!({}))).await;

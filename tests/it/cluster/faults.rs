@@ -37,7 +37,7 @@ async fn groups(node: &Node) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_killed_between_append_and_declare_leaves_intent_that_the_next_start_fulfils() {
+async fn a_node_killed_between_append_and_declare_fulfils_its_intent_at_the_next_start() {
     let (services, _, broker, _) = behind_proxies().await;
     let mut node = Setup::cluster("one", &services).start().await;
     node.wait_topology("converged").await;
@@ -97,7 +97,7 @@ async fn an_event_in_the_hands_of_a_node_that_is_killed_runs_on_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_killed_and_comes_back_finds_intent_kept_and_accepted_events_safe() {
+async fn a_broker_killed_and_started_again_finds_intent_kept_and_accepted_events_safe() {
     let directory = tempfile::tempdir().unwrap().keep();
     let mut rabbit = start_broker(directory).await;
     let (amqp, management) = (rabbit.amqp_url(), rabbit.management_url());
@@ -115,7 +115,7 @@ async fn a_broker_that_is_killed_and_comes_back_finds_intent_kept_and_accepted_e
     }
     // Counted by its statistics, so a second or so after the queue was made: RabbitMQ 3.10 and 4.0
     // leave a quorum queue without a leader when they are killed in the first second of its life.
-    wait::until("the broker knows that events are in hand", async || {
+    wait::until("the broker knows that events are unacknowledged", async || {
         let path = format!("queues/{}/hearken.mailboxEvent.work.a.v1", host.name);
         let queue = host.api(Method::GET, &path, None).await;
         (queue["messages_unacknowledged"] == 10).then_some(())
@@ -235,7 +235,7 @@ async fn a_database_cut_during_a_command_is_a_clear_503_and_leaves_no_half_state
             }
             status => panic!("{status}: {}", answer.body),
         }
-        // Whole or not at all, whatever was answered; and a success is never taken back.
+        // Whole or not at all, with any answer; and a success is never taken back.
         let there = groups(&witness).await.contains(&group);
         assert!(there || answer.status == 503, "{group} was acknowledged and is gone");
         database.set(Wire::Up);

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_long_an_event_waits_for_nobody_is_told_and_telling_changes_nothing() {
+async fn the_wait_of_an_event_without_consumer_is_told_and_telling_changes_nothing() {
     let (services, host) = Services::fresh().await;
     let node = Setup::cluster("one", &services).start().await;
     let missing = json!({"file": node.setup.directory.join("missing").to_str().unwrap()});
@@ -55,7 +55,7 @@ async fn how_long_an_event_waits_for_nobody_is_told_and_telling_changes_nothing(
     let channel = plain.await.unwrap().create_channel().await.unwrap();
     let queue = "hearken.mailboxEvent.work.idle.v1".into();
     let event = channel.basic_get(queue, BasicGetOptions::default()).await.unwrap().unwrap();
-    assert!(!event.delivery.redelivered, "nobody took the event to look at it");
+    assert!(!event.delivery.redelivered, "no consumer took the event to look at it");
 }
 
 fn name(component: &Value) -> Option<&str> {

@@ -40,7 +40,7 @@ async fn consumers(host: &VirtualHost, queue: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_added_on_one_node_is_declared_consumed_by_both_and_removed_on_the_other() {
+async fn a_listener_added_on_one_node_is_declared_run_by_both_and_removed_on_the_other() {
     let (one, two, services, host) = two_nodes().await;
     let receiver = Receiver::start().await;
 
@@ -60,8 +60,7 @@ async fn a_listener_added_on_one_node_is_declared_consumed_by_both_and_removed_o
     assert!(receiver.ids().values().all(|times| *times == 1), "{:?}", receiver.ids());
 
     two.remove("index", "keep").await;
-    wait::until("nobody consumes", async || (consumers(&host, WORK).await == 0).then_some(()))
-        .await;
+    wait::until("consumers gone", async || (consumers(&host, WORK).await == 0).then_some(())).await;
     let bindings =
         host.api(Method::GET, &format!("queues/{}/{WORK}/bindings", host.name), None).await;
     let from_main =
@@ -97,8 +96,7 @@ async fn events_kept_while_a_group_was_away_are_consumed_when_it_comes_back() {
     assert_eq!(node.send("mailboxEvent", "kept").await.status, 202);
     receiver.wait_for("kept").await;
     node.remove("index", "keep").await;
-    wait::until("nobody consumes", async || (consumers(&host, WORK).await == 0).then_some(()))
-        .await;
+    wait::until("consumers gone", async || (consumers(&host, WORK).await == 0).then_some(())).await;
 
     receiver.answer(204);
     let before = receiver.ids()["kept"];

@@ -20,7 +20,7 @@ use hearken::{
 use std::error::Error;
 
 #[tokio::test]
-async fn an_event_that_cannot_be_published_is_kept_whole_with_its_keys_and_its_caller_is_content() {
+async fn an_event_that_cannot_be_published_is_kept_with_its_keys_and_its_caller_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let (node, half) = embedded(folder.path(), &[listener("a")]).await;
     half.declare_bus().await;
@@ -47,11 +47,11 @@ async fn an_event_that_cannot_be_published_is_kept_whole_with_its_keys_and_its_c
 }
 
 #[tokio::test]
-async fn what_nobody_should_get_is_not_kept() {
+async fn an_event_that_no_listener_should_get_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (node, half) = embedded(folder.path(), &[]).await;
     half.declare_bus().await;
-    // Nobody listens.
+    // There is no listener.
     node.dispatch(&[event("1")]).await.unwrap();
     let noop = decode(None, br#"{"Added":{"eventId":"noop","added":{}}}"#).unwrap();
     node.command(Command::AddListener(listener("a"))).await;
@@ -129,7 +129,7 @@ async fn a_listener_that_was_removed_makes_no_event_fail() {
     node.command(Command::RemoveListener { group, pending: Pending::Keep }).await;
     node.dispatch(&[event("2")]).await.unwrap();
     node.letters(1).await;
-    // Nobody is left to get it, so it is as good as published.
+    // No listener is left to get it, so it is as good as published.
     let _running = node.redispatch();
     node.letters(0).await;
 }

@@ -112,7 +112,7 @@ async fn nothing_is_published_again_while_another_node_does_it() {
     let (node, half) = embedded(folder.path(), std::slice::from_ref(&listener)).await;
     half.declare(&listener).await;
     keep(&node, &bus(), "1", &encode_cloudevent(&event("1"))).await;
-    let held = node.store.try_lock(Lock::Redispatch).await.unwrap().expect("nobody has it");
+    let held = node.store.try_lock(Lock::Redispatch).await.unwrap().expect("no node holds it");
     let _running = node.redispatch();
     // Well beyond its first try.
     let began = Instant::now();
@@ -173,7 +173,7 @@ async fn writable(database: &str, writable: bool) {
 }
 
 #[tokio::test]
-async fn an_event_whose_entry_cannot_be_removed_is_published_once_and_its_entry_goes_later() {
+async fn an_event_whose_entry_is_removed_only_later_is_published_once() {
     let listener = listener("a");
     let cluster = Cluster::of(std::slice::from_ref(&listener)).await;
     let node = cluster.node("n1").await;

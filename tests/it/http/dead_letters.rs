@@ -247,7 +247,7 @@ async fn health_metrics_and_the_listener_tell_of_dead_letters_and_reading_change
     assert_eq!(rest.get("/listeners/a").await.body["backlog"], listener["backlog"]);
     assert_eq!(entries(&rest, "", 1).await, kept);
     let series = "hearken_dead_letters{bus=\"mailboxEvent\",group=\"a\"} 1";
-    wait::until("a scrape counts anew", async || {
+    wait::until("a scrape counts again", async || {
         rest.get("/metrics").await.text.contains(series).then_some(())
     })
     .await;

@@ -181,7 +181,7 @@ async fn a_draining_queue_is_consumed_until_it_is_empty_and_then_left_alone() {
     calls.are(&[("1", 0), ("1", 1)]).await;
     assert_eq!(node.depth(&listener).await.consumers, 1);
     release.notify_one();
-    wait::until("nobody consumes it", || async {
+    wait::until("consumers gone", || async {
         (node.depth(&listener).await == Depth::default()).then_some(())
     })
     .await;

@@ -78,7 +78,7 @@ async fn an_event_that_nothing_can_mend_is_given_up_at_once() {
 }
 
 #[tokio::test]
-async fn a_redelivered_event_has_all_its_attempts_and_a_second_dead_letter_names_the_first() {
+async fn a_redelivered_event_has_all_attempts_and_its_new_dead_letter_names_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let (listener, other) = (retrying("a", 1), retrying("b", 1));
@@ -249,7 +249,7 @@ async fn a_waiting_retry_is_run_to_its_end_in_a_queue_that_is_drained() {
     let consumer = node.bus.consume(consumption, calls.clone());
     assert_eq!(node.letters(1).await[0].attempts, 3);
     calls.are(&[("1", 1), ("1", 2)]).await;
-    wait::until("nobody consumes it", || async {
+    wait::until("consumers gone", || async {
         (node.depth(&listener).await.consumers == 0).then_some(())
     })
     .await;

@@ -50,7 +50,7 @@ async fn an_event_reaches_each_group_once_as_it_was_and_leaves_the_store() {
 }
 
 #[tokio::test]
-async fn a_noop_event_is_delivered_to_nobody() {
+async fn a_noop_event_is_delivered_to_no_listener() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let (a, everywhere) =
@@ -88,7 +88,7 @@ async fn an_every_node_listener_gets_each_event_at_most_once() {
 }
 
 #[tokio::test]
-async fn an_event_that_nobody_can_get_is_refused_when_the_bus_has_listeners() {
+async fn an_event_that_no_listener_can_get_is_refused_when_the_bus_has_listeners() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let refused = node.bus.dispatch(&bus(), &event("1"), false).await.unwrap_err();

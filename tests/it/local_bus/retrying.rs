@@ -162,7 +162,7 @@ async fn an_execution_that_takes_too_long_or_is_not_waited_for_is_cancelled() {
 }
 
 #[tokio::test]
-async fn the_oldest_waiting_event_is_as_old_as_its_publication_whatever_happened_to_it() {
+async fn the_age_of_the_oldest_waiting_event_always_counts_from_its_publication() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     let listener = listener("a");

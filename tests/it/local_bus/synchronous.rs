@@ -180,7 +180,7 @@ async fn dispatch_does_not_wait_for_a_synchronous_listener_that_does_not_run_her
     let stuck = Calls::doing(|_, _| std::future::pending());
     let consumer = node.consume(&listener, &stuck);
     stuck.are(&[("1", 0)]).await;
-    // It stops while somebody waits for it.
+    // It stops while a caller waits for it.
     let (local, next) = (node.bus.clone(), event("2"));
     let waits = tokio::spawn(async move { local.dispatch(&bus(), &next, true).await });
     stuck.are(&[("1", 0), ("2", 0)]).await;
@@ -193,7 +193,7 @@ async fn dispatch_does_not_wait_for_a_synchronous_listener_that_does_not_run_her
 }
 
 #[tokio::test]
-async fn dispatch_waits_for_a_synchronous_every_node_listener_whatever_comes_of_it() {
+async fn dispatch_waits_for_a_synchronous_every_node_listener_even_if_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path()).await;
     node.declare_bus().await;

@@ -31,7 +31,7 @@ async fn bound(scene: &Scene, key: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_many_follow_a_key_it_is_bound_once_and_unbound_a_while_after_the_last_left() {
+async fn a_key_with_many_followers_is_bound_once_and_unbound_after_the_last_left() {
     let (scene, node, _other) = nodes().await;
     let registrations: Vec<_> = (0..50)
         .map(|_| {
@@ -45,7 +45,7 @@ async fn however_many_follow_a_key_it_is_bound_once_and_unbound_a_while_after_th
     let queues = bound(&scene, "a").await;
     assert_eq!(queues.len(), 1, "{queues:?}");
     drop(registrations);
-    // Whoever comes back soon finds the key still bound.
+    // A listener that comes back soon finds the key still bound.
     let listener = follower(Mode::Async);
     let back = follow(&node, ["a"], &listener).await;
     assert_eq!(bound(&scene, "a").await, queues);
@@ -165,7 +165,7 @@ async fn followers_that_come_and_go_at_once_leave_what_is_followed_bound() {
     assert_eq!(bound(&scene, "a").await.len(), 1);
     send(&other, "1", ["a"]).await;
     assert_eq!(kept.called(1).await, ["1"]);
-    wait::within(Duration::from_mins(1), "what nobody follows is unbound", async || {
+    wait::within(Duration::from_mins(1), "keys without followers are unbound", async || {
         bound(&scene, "b").await.is_empty().then_some(())
     })
     .await;

@@ -28,7 +28,7 @@ macro_rules! on_both_buses {
 
 on_both_buses! {
     a_listener_gets_the_events_of_its_keys_once_each
-    noop_and_unhandled_events_reach_nobody
+    noop_and_unhandled_events_reach_no_listener
     dispatch_waits_for_the_synchronous_listeners_of_its_node
     dispatch_does_not_wait_for_asynchronous_listeners
     a_listener_that_fails_harms_neither_itself_nor_others
@@ -55,7 +55,7 @@ async fn a_listener_gets_the_events_of_its_keys_once_each(on: Ground) {
     assert_eq!(one.keys(), [keys(["b"]), keys(["b"])]);
 }
 
-async fn noop_and_unhandled_events_reach_nobody(on: Ground) {
+async fn noop_and_unhandled_events_reach_no_listener(on: Ground) {
     let listener = follower(Mode::Async);
     let _registration = follow(&on.here, ["a"], &listener).await;
     let noop = Event { noop: true, ..event("1") };

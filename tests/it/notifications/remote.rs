@@ -41,14 +41,14 @@ const JAMES: &[u8] =
     br#"{"MailboxAdded":{"eventId":"6e0dd59d-660e-4d9b-b22f-0354479f47b4","user":"bob"}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_again_reaches_synchronous_listeners_except_where_it_was_dispatched() {
+async fn an_event_published_again_skips_synchronous_listeners_where_it_was_dispatched() {
     let (_scene, one, two) = nodes().await;
     let (here, there) = (follower(Mode::Sync), follower(Mode::Sync));
     let _here = follow(&one, ["a"], &here).await;
     let _there = follow(&two, ["a"], &there).await;
     let lazy = follower(Mode::Async);
     let _lazy = follow(&one, ["a"], &lazy).await;
-    // It ran inline on `n1` when it was dispatched there, whoever publishes it again.
+    // It ran inline on `n1` when it was dispatched there, and any node may publish it again.
     let kept_by = Some("n1".to_owned());
     let outgoing = Outgoing { event: event("kept"), keys: keys(["a"]), must_route: false, kept_by };
     for node in [&one, &two] {
@@ -89,7 +89,7 @@ async fn poison_under_a_key_harms_no_later_event_on_the_way_over_the_broker() {
                 channel.basic_publish(exchange, "a".into(), options, body, properties).await;
             assert!(confirm.unwrap().await.unwrap().is_ack());
         }
-        // Nobody's header says that this node published it: it came over the broker.
+        // No header says that this node published it: it came over the broker.
         publish(&scene, "a", JAMES, BasicProperties::default()).await;
         expected.push("6e0dd59d-660e-4d9b-b22f-0354479f47b4");
         for listener in [&sync, &lazy] {
@@ -127,7 +127,7 @@ async fn keys_that_fill_the_headers_travel_in_several_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_synchronous_every_node_listener_runs_once_on_each_node_and_inline_on_the_dispatching() {
+async fn a_synchronous_every_node_listener_runs_once_per_node_and_inline_where_dispatched() {
     let (scene, ..) = nodes().await;
     let mut everywhere = listener("g");
     (everywhere.delivery, everywhere.mode) = (Delivery::EveryNode, Mode::Sync);

@@ -49,7 +49,7 @@ async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
 }
 
 #[tokio::test]
-async fn a_node_listens_as_soon_as_the_exchange_is_there_and_announcing_before_harms_nothing() {
+async fn a_node_listens_once_the_exchange_is_there_and_announcing_before_harms_nothing() {
     let host = virtual_host().await;
     let layout = crate::broker::rabbitmq::layout();
     let broker = crate::broker::rabbitmq::broker(&host, &layout);

@@ -68,7 +68,7 @@ async fn no_more_events_run_at_once_than_the_listener_wants() {
         node.dispatch(&bus(), &event(&format!("e{n}")), true).await.unwrap();
     }
     handler.began(3).await;
-    // The connection is lost with three in hand: they are delivered again, and still not more
+    // The connection is lost with three running: they are delivered again, and still not more
     // than three run at once.
     crate::support::connections::close_all(&scene.host).await;
     super::scene::waiting(&consumer, "").await;
@@ -129,7 +129,7 @@ async fn every_node_gets_the_events_of_an_every_node_listener() {
     assert_eq!(scene.count(&scene.layout.parked(&bus())).await.0, 0);
     assert_eq!(scene.letters().await, []);
     // Their queues went with them, though the connections are still there.
-    wait::until("no queue collects events for nobody", async || {
+    wait::until("no queue collects events without a consumer", async || {
         let observed = scene.broker.observe().await.unwrap();
         (!observed.queues.keys().any(|name| name.contains(".node."))).then_some(())
     })

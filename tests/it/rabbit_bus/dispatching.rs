@@ -105,7 +105,7 @@ async fn a_dispatched_event_is_persistent_and_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_event_that_reaches_nobody_is_fine_without_listeners_and_unroutable_with_them() {
+async fn an_event_without_a_queue_is_fine_without_listeners_and_unroutable_with_them() {
     let scene = scene(&[]).await;
     let node = scene.bus("n1");
     node.dispatch(&bus(), &event("e1"), false).await.unwrap();
@@ -114,7 +114,7 @@ async fn an_event_that_reaches_nobody_is_fine_without_listeners_and_unroutable_w
 }
 
 #[tokio::test]
-async fn of_events_dispatched_while_the_queue_is_bound_and_unbound_each_accepted_one_is_in_it() {
+async fn while_the_queue_is_bound_and_unbound_each_accepted_event_is_in_it() {
     let scene = scene(&[listener("a")]).await;
     let (node, name) = (scene.bus("n1"), bus());
     let binding = Binding::of_queue(&scene.layout.main(&name), &scene.queue(&listener("a")), "");

@@ -100,7 +100,7 @@ async fn of_several_events_in_one_body_only_those_that_failed_run_again() {
 }
 
 #[tokio::test]
-async fn the_events_of_one_body_have_the_time_of_one_execution_and_the_rest_travels_on_alone() {
+async fn the_events_of_one_body_share_one_execution_time_and_the_rest_travels_on_alone() {
     let mut slow = quick("a");
     slow.timeout = Span::from_secs(2);
     slow.concurrency = 2;

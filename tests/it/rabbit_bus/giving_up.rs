@@ -89,8 +89,7 @@ async fn of_several_events_in_one_body_the_one_that_is_given_up_is_kept_alone() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_events_that_are_given_up_wait_in_the_broker_and_are_kept_once()
-{
+async fn events_given_up_while_the_database_is_away_wait_in_the_broker_and_are_kept_once() {
     let count = 1_000;
     let mut scene = scene(&[quick("a")]).await;
     let database = database().await;
@@ -118,7 +117,7 @@ async fn while_the_database_is_away_events_that_are_given_up_wait_in_the_broker_
     node.dispatch(&bus(), &event("good"), true).await.unwrap();
     wait::until("it has run", async || handler.ids().contains(&"good".to_owned()).then_some(()))
         .await;
-    // In hand are as many as run at once, and no more.
+    // As many are held as run at once, and no more.
     assert!(handler.most() <= usize::from(quick("a").concurrency), "{}", handler.most());
     proxy.set(Wire::Up);
     scene.kept(count).await;

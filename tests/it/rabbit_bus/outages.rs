@@ -154,7 +154,7 @@ async fn a_consumer_that_the_broker_grants_too_late_is_none() {
     let (refused, ()) = tokio::join!(consuming, granted);
     assert!(refused.is_err());
     drop(channel);
-    // As long as the connection lasts it would be given events that nobody runs.
+    // As long as the connection lasts it would be given events that no consumer runs.
     wire.set(Wire::Up);
     amqp.channel().await.unwrap();
     wait::until("it consumes no more", async || (scene.count(&queue).await.1 == 0).then_some(()))

@@ -1,4 +1,4 @@
-//! What nobody can take: put aside in the broker, and collected into the database.
+//! Events that no consumer can take: put aside in the broker, and collected into the database.
 
 use super::scene::{event, header, patient, quick, recorder, ruled, scene};
 use crate::broker::contract::{bus, converge, listener};
@@ -108,7 +108,7 @@ async fn what_the_broker_gave_up_on_is_collected_for_the_group_of_its_queue() {
     let node = scene.collector("n1");
     node.dispatch(&bus(), &event("e1"), true).await.unwrap();
     let queue = scene.queue(&listener("a"));
-    // A consumer that dies with the event in hand, until the broker has had enough of it.
+    // A consumer that dies with the event unacknowledged, until the broker has had enough of it.
     wait::until("the event is parked", async || {
         let (connection, channel) = scene.plain().await;
         let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await;
@@ -154,7 +154,7 @@ async fn two_nodes_that_collect_at_once_keep_each_event_once() {
     let letters = scene.letters().await;
     let events: BTreeSet<_> = letters.iter().map(|letter| letter.event_id.clone()).collect();
     assert_eq!((letters.len(), events.len()), (60, 60));
-    // The same again is nothing new.
+    // The same events again add no entry.
     park(&scene, 60).await;
     scene.emptied(&parked).await;
     assert_eq!(scene.letters().await.len(), 60);

@@ -39,7 +39,7 @@ async fn a_redelivered_event_has_all_its_attempts_and_its_next_entry_names_the_l
     let second = scene.kept(2).await.remove(1);
     assert_eq!((second.previous, second.attempts), (Some(first.id), 4));
     assert!(second.first_failed_at > first.last_failed_at);
-    // The same entry once more is an event that fails anew, and still one entry each time.
+    // The same entry once more is an event that fails again, and still one entry each time.
     let redelivery = back(&scene, &second).await;
     node.redeliver(&plain(&bus()), &redelivery).await.unwrap();
     let letters = scene.kept(3).await;
@@ -48,7 +48,7 @@ async fn a_redelivered_event_has_all_its_attempts_and_its_next_entry_names_the_l
     assert_eq!((letters.len(), letters[2].previous), (3, Some(second.id)));
     let attempts: Vec<u32> = handler.seen().iter().map(|seen| seen.attempt).collect();
     assert_eq!(attempts, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
-    // Nobody else got it again.
+    // No other listener got it again.
     assert_eq!(other.ids(), ["e1"]);
 }
 

@@ -27,7 +27,7 @@ fn once() -> Arc<Recorder> {
     })
 }
 
-/// An event of the group waits; nobody consumes any more.
+/// An event of the group waits; no node consumes any more.
 async fn one_waits(scene: &Scene, node: &RabbitMqBus) {
     let handler = once();
     let consumer = scene.consume(node, &slow(), handler.clone()).await;
@@ -38,7 +38,7 @@ async fn one_waits(scene: &Scene, node: &RabbitMqBus) {
     consumer.stop.stop(patient()).await;
 }
 
-/// What a removal does first, whatever becomes of the queue.
+/// What a removal does first, whether the queue is kept or not.
 async fn unbind(scene: &Scene) {
     let main = scene.layout.main(&bus());
     let binding = Binding::of_queue(&main, &scene.queue(&slow()), "");
@@ -46,7 +46,7 @@ async fn unbind(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn when_its_queue_is_kept_a_waiting_event_comes_back_to_it_and_runs_when_the_group_does() {
+async fn an_event_waiting_for_a_kept_queue_comes_back_and_runs_when_the_group_does() {
     let scene = scene(&[slow()]).await;
     let node = scene.collector("n1");
     one_waits(&scene, &node).await;
@@ -88,7 +88,7 @@ async fn when_its_events_are_discarded_a_waiting_event_is_dropped_and_not_kept()
     let delete = Action::DeleteQueue(scene.queue(&slow()));
     scene.broker.apply(&delete).await.unwrap();
     let parked = scene.layout.parked(&bus());
-    wait::until("it came back for nobody", async || {
+    wait::until("it came back without a consumer", async || {
         (scene.count(&parked).await.0 == 1).then_some(())
     })
     .await;

@@ -20,7 +20,8 @@ use std::{sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn stopping_lets_the_events_in_hand_finish_and_takes_no_more() {
-    // RabbitMQ before 4.3 counts a cancelled consumer of a quorum queue while it has events in hand.
+    // RabbitMQ before 4.3 counts a cancelled consumer of a quorum queue while it holds
+    // unacknowledged events.
     let classic = Layout { queue_type: QueueType::Classic, ..layout() };
     let scene = scene_of(classic, &[listener("a")]).await;
     let node = scene.bus("n1");
@@ -61,7 +62,7 @@ async fn stopping_without_patience_gives_the_events_in_hand_back() {
 }
 
 #[tokio::test]
-async fn stopping_lets_what_a_dispatch_runs_inline_finish_and_gives_it_up_when_patience_is_over() {
+async fn stopping_lets_inline_executions_finish_and_gives_them_up_when_patience_is_over() {
     let mut inline = listener("a");
     (inline.delivery, inline.mode, inline.concurrency) = (Delivery::EveryNode, Mode::Sync, 2);
     let scene = scene(std::slice::from_ref(&inline)).await;
@@ -102,7 +103,7 @@ async fn a_consumer_that_is_dropped_ends() {
     let consumer = scene.consume(&node, &listener("a"), gated(|_, _| Ok(()), 0)).await;
     drop(consumer);
     let queue = scene.queue(&listener("a"));
-    wait::until("nobody consumes", async || (scene.count(&queue).await.1 == 0).then_some(())).await;
+    wait::until("consumers gone", async || (scene.count(&queue).await.1 == 0).then_some(())).await;
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub(crate) async fn an_abandoned_append_leaves_all_or_nothing_and_the_store_usab
         let append = store.append(expected, &pair, &audit, Some(&[3; 32]));
         let patience = Duration::from_micros(round * 120);
         if let Ok(result) = tokio::time::timeout(patience, append).await {
-            assert_eq!(result.expect("nobody else writes").len(), 2);
+            assert_eq!(result.expect("no other node writes").len(), 2);
             sure += 1;
         } else {
             // The answer is not known; asking again with the same command settles it.

@@ -1,4 +1,4 @@
-//! What nobody could handle, kept (James: `EventDeadLettersContract`).
+//! Events that no listener could handle, kept (James: `EventDeadLettersContract`).
 
 use super::{Bench, group};
 use futures_util::future::join_all;
@@ -148,7 +148,7 @@ pub(crate) async fn each_filter_lets_through_what_it_says(bench: Bench) {
     assert_eq!(ids(&bench, &all).await, [nobodys, late]);
 }
 
-pub(crate) async fn pages_go_on_where_they_ended_whatever_is_removed_meanwhile(bench: Bench) {
+pub(crate) async fn pages_go_on_where_they_ended_although_entries_are_removed(bench: Bench) {
     let store = &bench.store;
     let mut kept = Vec::new();
     for _ in 0..5 {

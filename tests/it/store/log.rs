@@ -102,7 +102,7 @@ pub(crate) async fn follow(store: Store, until: usize) -> Vec<RecordedEvent> {
     seen
 }
 
-pub(crate) async fn writers_that_retry_conflicts_leave_dense_versions_and_a_follower_sees_each_once_in_order(
+pub(crate) async fn writers_that_retry_leave_dense_versions_and_a_follower_sees_each_once_in_order(
     bench: Bench,
 ) {
     let (writers, each) = (4, 15);

@@ -46,7 +46,7 @@ async fn nodes_that_start_together_on_an_empty_database_agree_on_its_identity() 
 const ALL: [&str; 2] = ["0001_start", "0002_dead_letters"];
 
 #[tokio::test]
-async fn a_database_with_pending_migrations_is_left_alone_until_somebody_asks() {
+async fn a_database_with_pending_migrations_is_left_alone_until_an_operator_asks() {
     let url = services::database().await;
     on_postgres(&url, "CREATE TABLE somebody_elses (id bigint)").await;
     let error = refused(Store::postgres(&url).await);

@@ -165,11 +165,11 @@ pub(crate) async fn a_retired_queue_and_the_marker_are_remembered(bench: Bench) 
 
 pub(crate) async fn one_pass_at_a_time(bench: Bench) {
     let store = &bench.store;
-    let mut lock = store.try_lock(Lock::Passes).await.unwrap().expect("nobody has it");
+    let mut lock = store.try_lock(Lock::Passes).await.unwrap().expect("no node holds it");
     assert!(lock.still_held().await);
     assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());
     // Another lock is another matter.
-    let other = store.try_lock(Lock::Redispatch).await.unwrap().expect("nobody has it");
+    let other = store.try_lock(Lock::Redispatch).await.unwrap().expect("no node holds it");
     assert!(store.try_lock(Lock::Redispatch).await.unwrap().is_none());
     other.release().await;
     assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());

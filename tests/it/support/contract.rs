@@ -8,7 +8,8 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::to_value(hearken::http::openapi()).expect("the document is plain data")
 });
 
-/// The components with every object closed, so that a member that nobody described is found.
+/// The components with every object closed, so that a member that the contract does not
+/// describe is found.
 static CLOSED: LazyLock<Value> = LazyLock::new(|| {
     let mut components = DOCUMENT["components"].clone();
     let schemas = components["schemas"].as_object_mut().expect("there are schemas");

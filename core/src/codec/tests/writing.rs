@@ -36,7 +36,7 @@ fn a_bus_of_james_carries_what_james_reads_as_the_same_event() {
 }
 
 #[test]
-fn an_event_that_nobody_would_read_is_too_large() {
+fn an_event_that_no_node_would_read_is_too_large() {
     let mut event = cloud("").unwrap();
     let at_most = |event: &Event, codec| encode(codec, event).map(|written| written.body.len());
     let empty = {

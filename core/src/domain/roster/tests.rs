@@ -50,7 +50,7 @@ fn given_an_empty_roster_when_adding_then_the_first_generation_is_added() {
 }
 
 #[test]
-fn given_a_used_group_when_adding_it_again_then_it_is_refused_with_the_class_that_has_it() {
+fn given_a_used_group_when_adding_it_again_then_it_is_refused_with_its_class() {
     let refusal = decide(&given(&[added("a", 1)]), &add("a")).unwrap_err();
     let listener = listener("a");
     assert_eq!(refusal, Refusal::GroupInUse { group: listener.group, class: listener.class });
@@ -73,7 +73,7 @@ fn given_a_kept_queue_when_adding_the_group_again_then_it_takes_the_queue_up() {
 }
 
 #[test]
-fn given_a_drained_or_discarded_queue_when_adding_the_group_again_then_its_name_is_new() {
+fn given_a_drained_or_discarded_queue_when_adding_its_group_then_its_name_is_new() {
     for pending in [Pending::Drain, Pending::Discard] {
         let history = [added("a", 1), removed("a", pending)];
         assert_eq!(decide(&given(&history), &add("a")), Ok(vec![added("a", 2)]));
@@ -177,7 +177,7 @@ proptest! {
 }
 
 #[test]
-fn what_comes_back_is_dropped_when_the_last_removal_said_so_and_nobody_added_the_group_again() {
+fn a_returning_event_is_dropped_if_the_last_removal_said_so_and_stands() {
     let group = GroupName::parse("a").unwrap();
     let mut events = vec![added("a", 1), removed("a", Pending::Discard)];
     assert!(given(&events).discards(&group));

@@ -1,5 +1,5 @@
 //! The broker's side of a James: what it declares and how it publishes. Each node of it consumes
-//! the shared queue; here nobody does, so that its copies can be counted.
+//! the shared queue; here no node does, so that its copies can be counted.
 
 use crate::support::services::VirtualHost;
 use lapin::{
