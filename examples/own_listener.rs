@@ -1,9 +1,9 @@
 //! A program of your own, with a listener class of its own.
 //!
 //! It is `hearken` in every other respect: the same commands, flags and interfaces. Each node that
-//! runs this program requires the listener `own-counter`, adds it where it is missing, and refuses to have
-//! it removed. Nodes that run plain `hearken` beside it say that they do not know the class, and
-//! leave its events to the nodes that do.
+//! runs this program requires the listener `own-counter`, adds it where it is missing, and refuses
+//! to have it removed. Nodes that run plain `hearken` beside it say that they do not know the
+//! class, and leave its events to the nodes that do.
 //!
 //! ```sh
 //! cargo run --example own_listener -- serve

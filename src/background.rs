@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 /// reaches a caller that waits for the handle. Needs a runtime.
 ///
 /// Every task of hearken starts here: `.clippy.toml` refuses `tokio::spawn` elsewhere, because a
-/// task that nobody waits for would otherwise die without a word.
+/// panic in a task that has no waiting caller would otherwise not be reported.
 pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,

@@ -132,7 +132,7 @@ impl Serve {
     fn check_together(&self, sources: &Sources<'_>) -> Result<(), ConfigError> {
         if self.admin_token_file.is_some() && self.admin_token_file == self.read_token_file {
             return Err(ConfigError::Incoherent(
-                "admin-token-file and read-token-file are the same file; whoever may read could \
+                "admin-token-file and read-token-file are the same file; a reader could \
                  then do everything: give two files"
                     .into(),
             ));

@@ -1,7 +1,7 @@
 //! Dispatching: an event is safe, or its caller is told.
 //!
 //! What cannot be published is kept as a dead letter of group `dispatch-failure`, with its keys,
-//! and published again by itself until that group is empty (ADR 27).
+//! and published again by itself until that group is empty (James ADR 27).
 
 mod keep;
 mod put_back;

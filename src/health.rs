@@ -117,7 +117,7 @@ impl Health {
     async fn topology(&self) -> Result<(), (Status, String)> {
         let status = self.store.topology_status().await;
         let status = status.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        // A row that nobody renews says nothing of now.
+        // A row that no node renews does not describe the present state.
         let age = status.observed_at.map(|at| clock::now() - at);
         if let Some(age) = age.filter(|age| *age > self.stale && status.failure.is_none()) {
             let cause = format!("no pass has ended for {} s", age.whole_seconds());
@@ -166,7 +166,7 @@ impl Health {
         let mut required = self.roster.required().iter();
         if let Some(group) = required.find(|group| roster.configured(group).is_err()) {
             let cause = format!(
-                "{group}, which this node's configuration requires, is not in the roster; the log of the node's start says why it was not added, or somebody removed it"
+                "{group}, which this node's configuration requires, is not in the roster; the log of the node's start says why it was not added, or it was removed later"
             );
             return Err((Status::Degraded, cause));
         }

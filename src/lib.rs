@@ -1,5 +1,5 @@
-//! hearken keeps one audited list of a cluster's event listeners, makes RabbitMQ match the list, and
-//! runs the listeners.
+//! hearken keeps one audited list of a cluster's event listeners, makes RabbitMQ match the list,
+//! and runs the listeners.
 //!
 //! The flow in ten sentences. An administrator's request becomes a [`domain::command`] in [`http`].
 //! [`roster`] brings the node's roster up to date, asks [`domain::admission`] and
@@ -12,11 +12,11 @@
 //! [`listeners`] knows. Each running listener consumes its work queue through [`bus`]. An event
 //! enters through [`dispatch`], by [`http`] or from a program that publishes to the exchange of the
 //! bus. A failed event waits and runs again, and becomes a dead letter when its attempts are used
-//! up. Each loop decides from whole state and never from what woke it, so its next turn repairs what
-//! was lost on the way: a doorbell, a broadcast, a crash half way.
+//! up. Each loop decides from whole state and never from what woke it, so its next turn repairs
+//! what was lost on the way: a doorbell, a broadcast, a crash half way.
 //!
-//! The modules below stand in reading order, from the ground up: a module imports only modules above
-//! it. `tests/it/architecture/floors.rs` holds that.
+//! The modules below stand in reading order, from the ground up: a module imports only modules
+//! above it. `tests/it/architecture/floors.rs` holds that.
 
 pub use hearken_core::{domain, json};
 

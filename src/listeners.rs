@@ -181,7 +181,7 @@ impl Catalog {
         self.classes.get(name).map(|(_, class)| class)
     }
 
-    /// What the catalog says of a listener that somebody wants to add.
+    /// What the catalog says of a listener that a command would add.
     #[must_use]
     pub fn verdict(&self, listener: &ListenerSpec) -> ClassVerdict {
         match self.get(&listener.class) {

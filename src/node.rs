@@ -3,7 +3,7 @@
 //! The supervisor makes the running listeners equal to the roster, as far as the catalog knows
 //! their classes; the heartbeat tells the cluster. A node that cannot run some listener is
 //! *degraded*: it serves REST, runs everything else, says which listener and why, and becomes
-//! ready by itself when the cause is gone (ADR 35 wanted this and never said how).
+//! ready by itself when the cause is gone (James ADR 35 wanted this and never said how).
 
 mod heartbeat;
 mod required;

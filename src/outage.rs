@@ -22,7 +22,7 @@ pub fn pauses(first: Duration, longest: Duration) -> ExponentialBackoff {
 /// Which failures of one outage are reported in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reporting {
-    /// The outage is one WARN, whatever its causes.
+    /// The outage is one WARN, also when it has several causes.
     Once,
     /// Each cause that differs from the last reported cause is one ERROR.
     EachCause,

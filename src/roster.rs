@@ -92,14 +92,14 @@ impl RosterService {
                 .catch_up(roster.version(), roster.last_event(), PAGE)
                 .await
             {
-                // With nothing folded there is nothing to diverge from: then the database is
-                // another cluster's, and this node must be started anew.
+                // A roster without events cannot diverge from the log: the database is then
+                // another cluster's, and the operator must restart this node.
                 Err(StoreError::Diverged { version }) if version > 0 => {
                     tracing::error!(
                         version,
                         "the log in the database is not the one this node followed up to version \
                              {version} (a restored backup, or a failover that lost commits); the \
-                             roster is read anew"
+                             roster is read again from the start"
                     );
                     roster = Arc::default();
                     continue;

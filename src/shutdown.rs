@@ -8,7 +8,7 @@ pub struct Signals(watch::Receiver<u32>);
 
 /// Listens for SIGTERM and for Ctrl-C from here on.
 ///
-/// The first asks for an orderly end; whoever sends a second does not want to wait.
+/// The first asks for an orderly end; an operator who sends a second does not want to wait.
 #[must_use]
 pub fn signals() -> Signals {
     let (count, seen) = watch::channel(0);

@@ -1,7 +1,7 @@
 //! Longer work that an administrator starts and comes back for (James WebAdmin, `/tasks`).
 //!
 //! A task runs on the node that took the request and is shown by all. Its record is in the store;
-//! one whose node is gone is `failed`, since nobody knows how far it came.
+//! one whose node is gone is `failed`, since no other node knows how far it came.
 
 use crate::{
     domain::{
@@ -137,7 +137,7 @@ impl Tasks {
         let (inserted, answer) = oneshot::channel();
         let tasks = self.clone();
         // All of it in the task's own future: a caller that goes away half way leaves no record
-        // that nobody works on.
+        // of a task that does not run.
         self.tracker.spawn(async move {
             let stored = tasks.store.insert_task(&task).await;
             let accepted = stored.is_ok();
@@ -153,7 +153,7 @@ impl Tasks {
             tasks.lock().remove(&id);
             tasks.finish(id, state, &information).await;
         });
-        // Unanswered only when the runtime ends, and then nobody asks for the task again.
+        // Unanswered only when the runtime ends, and then no caller asks for the task again.
         if let Ok(stored) = answer.await {
             stored?;
         }

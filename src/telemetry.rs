@@ -4,7 +4,8 @@ use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged when nobody says: our own words, and of the drivers only what needs attention.
+/// The filter when no variable sets one: hearken's own messages, and of the drivers only what needs
+/// attention.
 const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn";
 
 /// Where the filter is looked for, in order.

@@ -2,8 +2,9 @@
 
 use std::sync::Once;
 
-/// Installs the process's one crypto provider. Called by whatever builds an HTTP client or opens a
-/// connection; only the first call does something. Without it an HTTP client cannot even be built.
+/// Installs the process's one crypto provider. Called by all code that builds an HTTP client or
+/// opens a connection; only the first call has an effect. Without it an HTTP client cannot even be
+/// built.
 pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

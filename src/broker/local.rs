@@ -17,8 +17,8 @@ use crate::{
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// The broker of a single node. Nobody else can change what it holds, and it is never away longer
-/// than its store.
+/// The broker of a single node. No other process can change what it holds, and it is unreachable
+/// only while its store is.
 pub struct LocalBroker {
     store: Embedded,
     layout: Layout,

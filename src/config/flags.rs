@@ -9,7 +9,7 @@ pub(super) struct Setting {
     /// Its flag without dashes, which is its key in the file.
     pub(super) name: &'static str,
     value: &'static str,
-    /// What it is when nobody says.
+    /// Its value when no flag, environment variable or file sets it.
     pub(super) default: Option<&'static str>,
     help: &'static str,
 }
@@ -96,7 +96,7 @@ pub(super) static SETTINGS: [Setting; 16] = [
         "shutdown-patience",
         "TIME",
         Some("30s"),
-        "How long listeners may finish what they have in hand when the node stops",
+        "How long listeners may take to finish the events they are handling when the node stops",
     ),
 ];
 

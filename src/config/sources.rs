@@ -30,7 +30,7 @@ pub enum Origin {
         /// The file.
         path: PathBuf,
     },
-    /// Nobody said otherwise.
+    /// The default of this flag: no other source sets the value.
     Default(&'static str),
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// Why a dead letter was not put back. It is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeliverError {
-    /// The group has no listener, so its events would wait for nobody.
+    /// The group has no listener, so no consumer would take its events.
     #[error("no listener of group {group} is configured; add it, and its dead letters can go back")]
     NotConfigured {
         /// The group.
@@ -44,7 +44,7 @@ pub enum RedeliverError {
     /// Its bus is not there any more.
     #[error(transparent)]
     NoSuchBus(#[from] NoSuchBus),
-    /// It was to be published anew, and cannot be read.
+    /// The event was to be published again, but its stored form cannot be read.
     #[error("the event cannot be read")]
     Unreadable(#[from] DecodeError),
     /// The bus did not take it, or it is not known whether it did.
@@ -94,7 +94,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What a bus is. One that this node does not know was brought by another, and is read anew.
+    /// The definition of a bus. A bus that this node does not know was added by another node, so
+    /// the definitions are read again from the store.
     pub(super) async fn bus_of(&self, bus: &BusName) -> Result<BusDefinition, RedeliverError> {
         if let Some(known) = self.roster.buses().get(bus) {
             return Ok(known.clone());

@@ -30,7 +30,7 @@ pub enum RedeliveryScope {
     All,
     /// Of one group.
     Group(GroupName),
-    /// One entry of a group. One that there is not is no failure.
+    /// One entry of a group. An entry that does not exist does not count as a failure.
     One(GroupName, Uuid),
 }
 

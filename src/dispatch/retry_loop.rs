@@ -216,7 +216,7 @@ impl Dispatcher {
     }
 }
 
-/// Waits for a sign that publishing works, at most so long. Returns whether there was one.
+/// Waits for a sign that publishing works, for at most `pause`. Returns whether there was one.
 async fn recovered(
     outages: &Outages,
     store: &Store,

@@ -1,5 +1,5 @@
-//! How events do: whether somebody consumes them, what was given up, and whether notifications
-//! arrive.
+//! The health of events: whether their groups have consumers, which events were given up, and
+//! whether notifications arrive.
 
 use super::{Health, Status, shown};
 use crate::{

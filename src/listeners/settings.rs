@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         parse(value).map_err(|problem| self.refuse(&[name], problem)).ok()
     }
 
-    /// Demands a field, whatever its value.
+    /// Demands a field, with any value.
     pub fn require(&mut self, name: &'static str, problem: &str) {
         if !self.configuration.contains_key(name) {
             self.refuse(&[name], problem.to_owned());

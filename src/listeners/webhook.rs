@@ -1,11 +1,11 @@
 //! Class `webhook`: posts each event to a URL, signed as Standard Webhooks 1.0 says.
 //!
-//! The body is the event as a `CloudEvent` in structured JSON. `webhook-id` is the event's id and is
-//! the same each time the event is tried, so a receiver can tell a repetition. A status of 200 to
-//! 299 is success and everything else is tried again; redirects are not followed, because whoever
-//! answers them could lead a node anywhere. `hearken-attempt` is the number of the retry, 0 for the
-//! first time, and `hearken-group` the group. A receiver that answers 429 or 503 with `Retry-After`
-//! is not called with the event before that pause is over.
+//! The body is the event as a `CloudEvent` in structured JSON. `webhook-id` is the event's id and
+//! is the same each time the event is tried, so a receiver can tell a repetition. A status of 200
+//! to 299 is success and everything else is tried again; redirects are not followed, because a
+//! receiver could use them to send a node to any address. `hearken-attempt` is the number of the
+//! retry, 0 for the first time, and `hearken-group` the group. A receiver that answers 429 or 503
+//! with `Retry-After` is not called with the event before that pause is over.
 
 mod answer;
 pub mod policy;

@@ -1,4 +1,4 @@
-//! Adding the listeners that this node's configuration demands (ADR 35, "on start").
+//! Adding the listeners that this node's configuration demands (James ADR 35, "on start").
 
 use crate::{
     domain::{command::Command, listener::ListenerSpec, roster::Refusal},

@@ -55,7 +55,8 @@ impl Passes {
             intent.desired = desired(layout, &intent.buses, &newer, &retired);
             intent.roster = newer;
         }
-        // The roster changes faster than one look takes. What is seen now is judged by the next pass.
+        // The roster changes faster than one look takes. What is seen now is judged by the next
+        // pass.
         Ok(parts.broker.observe().await?)
     }
 

@@ -40,8 +40,8 @@ impl Applied {
     }
 }
 
-/// Applies the steps. A failed one fails those that need it and no other; but once the broker is out
-/// of reach, nothing more is tried.
+/// Applies the steps. A failed step fails those that need it and no other; but once the broker is
+/// out of reach, no further step is tried.
 pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]) -> Applied {
     let mut applied = Applied::default();
     let mut failed = Failed::default();

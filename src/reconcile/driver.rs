@@ -125,7 +125,7 @@ impl Driver {
         let again = || tokio::time::sleep(Duration::from_millis(100));
         match request {
             ReconcileRequest::Pass { occasion, reply } => loop {
-                // Whoever asked may have gone away, or have cancelled.
+                // The caller may have gone away, or have cancelled.
                 if reply.is_closed() {
                     return Duration::ZERO;
                 }

@@ -76,7 +76,7 @@ impl Passes {
         let mut intent = self.load(occasion).await?;
         let mut records = Vec::new();
         let result = self.look_and_repair(&mut intent, &mut lock, occasion, &mut records).await;
-        // What was done is told whatever came after it.
+        // The steps that were done are recorded, also when the pass failed after them.
         self.record(&intent, started, &records).await?;
         match result {
             Ok((drift, failure, again)) => {

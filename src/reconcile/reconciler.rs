@@ -22,7 +22,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
-/// The time between the two looks at a queue that somebody wants deleted.
+/// The time between the two looks at a queue that an administrator wants deleted.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
 /// A request on its way to the loop.
@@ -112,7 +112,8 @@ impl Reconciler {
         self.ask(|reply| ReconcileRequest::Pass { occasion: Occasion::Reconcile, reply }).await
     }
 
-    /// Makes a pass like [`Reconciler::reconcile`], although the marker or much of the topology is gone.
+    /// Makes a pass like [`Reconciler::reconcile`], although the marker or much of the topology is
+    /// gone.
     ///
     /// # Errors
     /// Why the pass ended early.
@@ -149,7 +150,7 @@ impl Reconciler {
         answer.await.map_err(|_| PassError::Stopping)?
     }
 
-    /// Waits until the reconciler of this process has tried its first pass, whatever came of it.
+    /// Waits until the reconciler of this process has tried its first pass, successful or not.
     pub async fn first_pass(&self) {
         let mut tried = self.parts.tried.subscribe();
         let _ = tried.wait_for(|tried| *tried).await;

@@ -56,7 +56,7 @@ impl Passes {
         if let Some(error) = applied.failure {
             return Err(error.into());
         }
-        // A kept queue's tombstone stays: adding its group again declares the queue anew.
+        // A kept queue's tombstone stays: adding its group again declares the queue again.
         let fate = desired.fates.get(queue).filter(|fate| fate.pending != Pending::Keep);
         if let Some(fate) = fate {
             parts.store.retire(&fate.id, destroyed).await?;

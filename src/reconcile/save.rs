@@ -66,8 +66,8 @@ impl Passes {
         Ok(state)
     }
 
-    /// The cluster has a broker from when the layout without any listener is on it. A listener whose
-    /// queue the broker refuses does not keep the breaker from being armed.
+    /// Notes that the cluster has a broker, once the layout without any listener is on it. A
+    /// listener whose queue the broker refuses does not keep the breaker from being armed.
     async fn note_first_pass(&self, intent: &Intent, drift: &[Drift]) -> Result<(), PassError> {
         let Parts { store, roster, .. } = &*self.parts;
         if store.marker_made().await? {

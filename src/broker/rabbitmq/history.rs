@@ -63,7 +63,7 @@ impl HistoryRow {
         };
         let all = taken.first().map_or(0, |sample| sample.sample);
         let left = |then: &&Sample| {
-            // Less than nothing was taken when the broker began to count anew.
+            // The difference is negative when the broker has started to count again.
             let since = all - taken_until(then.timestamp);
             since >= 0 && then.sample > since
         };

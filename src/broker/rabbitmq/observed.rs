@@ -148,7 +148,7 @@ pub(super) fn topology(
     for row in queues.into_iter().filter(|row| layout.has_prefix(&row.name)) {
         topology.add_queue(row.into_queue(policies));
     }
-    // Every queue is bound to the default exchange, which nobody can change.
+    // Every queue is bound to the default exchange, which no client can change.
     let ours = |row: &BindingRow| {
         !row.source.is_empty()
             && (layout.has_prefix(&row.source) || layout.has_prefix(&row.destination))

@@ -52,7 +52,8 @@ impl RedeliverDeadLetters {
             let call = self.filters.on(server.call(Method::POST, &path));
             return self.redeliver(server, call.maybe("limit", self.limit.as_ref())).await;
         }
-        // All ids are looked up first, so that a wrong id is reported before an event is redelivered.
+        // All ids are looked up first, so that a wrong id is reported before an event is
+        // redelivered.
         let mut groups = Vec::new();
         for id in &self.ids {
             groups.push(find(server, *id).await?);

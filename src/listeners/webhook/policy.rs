@@ -1,9 +1,9 @@
 //! Which addresses webhooks may reach.
 //!
-//! Whoever may add a listener could otherwise make every node call into its own network. So an
-//! address that is not public is refused unless the operator allows it, and what is checked is the
-//! address that is really connected to: names are looked up under the policy for each
-//! connection, so a name that changes its address in between gains nothing.
+//! An administrator who may add a listener could otherwise make every node call into its own
+//! network. So an address that is not public is refused unless the operator allows it, and what is
+//! checked is the address that is really connected to: names are looked up under the policy for
+//! each connection, so a name that changes its address in between gains nothing.
 
 mod address;
 
@@ -24,7 +24,7 @@ const LOOKUP: Duration = Duration::from_secs(5);
 pub enum Allowed {
     /// A network: its address and the length of its prefix. One address has the full length.
     Network(IpAddr, u8),
-    /// A host by its name in the URL, whatever its addresses are.
+    /// A host by its name in the URL, with any addresses.
     Host(String),
 }
 
@@ -148,7 +148,7 @@ impl Resolve for Resolver {
 /// Reads a list of networks, addresses and host names, separated by commas.
 ///
 /// # Errors
-/// Names the entry that is none of them, and what one looks like.
+/// Names the entry that is not a network, address or host name, and gives the expected form.
 pub fn parse_allow(text: &str) -> Result<Vec<Allowed>, String> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries.map(parse_entry).collect()

@@ -26,7 +26,7 @@ impl<'ast> Visit<'ast> for Impure {
     }
 
     fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
-        let last = path.path.segments.last();
+        let last = path.path.segments.last().filter(|_| path.path.segments.len() > 1);
         if last.is_some_and(|last| {
             ["now", "now_utc", "now_v7", "new_v4"].contains(&&*last.ident.to_string())
         }) {

@@ -135,7 +135,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["serve", "--reconcile", "never"], "--reconcile is \"never\""),
         (&["serve", "--amqp-url", "amqp://mq"], "--database-url is not"),
         (&["doctor", "--listen", "here"], "--listen is \"here\""),
-        (&["migrate"], "no database is given"),
+        (&["migrate"], "no database is named"),
     ] {
         let ended = end(&mut hearken(directory.path(), arguments));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");

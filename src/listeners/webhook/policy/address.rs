@@ -108,7 +108,7 @@ fn kind_v6(v6: Ipv6Addr) -> AddressKind {
         0xfec0..=0xfeff => AddressKind::Private,
         _ if v6.is_unicast_link_local() => AddressKind::LinkLocal,
         _ if v6.is_multicast() => AddressKind::Multicast,
-        // Teredo (RFC 4380) hides an IPv4 address behind somebody else's relay.
+        // Teredo (RFC 4380) hides an IPv4 address behind another operator's relay.
         0x2001 if v6.segments()[1] == 0 => AddressKind::Reserved,
         0x2000..=0x3fff => AddressKind::Public,
         _ => AddressKind::Reserved,
