@@ -1,7 +1,7 @@
 //! `hearken serve`: assembles a node from its settings, then runs it until a signal stops it.
 //!
-//! [`assemble`] is the composition root, the only place that names every concrete type.
-//! [`running`] knows the order in which the parts of a node start and stop.
+//! `assemble` is the composition root, the only place that names every concrete type.
+//! `running` knows the order in which the parts of a node start and stop.
 
 mod assemble;
 mod broker_and_bus;
