@@ -84,8 +84,8 @@ impl Dispatcher {
     /// Keeps an event that could not be published. Every failure is an entry of its own, also of
     /// the same event, so that they go out in the order in which they came.
     ///
-    /// The event is stored as a CloudEvent, also when its bus uses another format: every event can
-    /// be written as a CloudEvent, and is unchanged when it is read back.
+    /// The event is stored as a `CloudEvent`, also when its bus uses another format: every event can
+    /// be written as a `CloudEvent`, and is unchanged when it is read back.
     pub(super) async fn keep(
         &self,
         bus: &BusName,
