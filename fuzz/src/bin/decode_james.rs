@@ -1,11 +1,12 @@
 //! James's JSON, with and without batches. What it carries is kept as it came.
 #![no_main]
 
-use hearken_fuzz::{
-    bus::{codec, event::Data},
+use hearken_core::{
+    codec,
     domain::bus::Codec,
-    round_trip,
+    event::Data,
 };
+use hearken_fuzz::round_trip;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for event in codec::decode_all(None, data).unwrap_or_default() {
