@@ -1,12 +1,14 @@
-//! The forms in which an event travels.
+//! Forms in which an event travels.
 //!
-//! Reading goes by content type. `application/cloudevents+json` is hearken's own form (CloudEvents
-//! 1.0, structured JSON), `application/cloudevents-batch+json` several of them,
-//! `application/cloudevents+msgpack` its compact form. Without a content type, or with `text/plain`
-//! or `application/json`, the body is James's JSON, as James publishes it. What an event carries is
-//! kept byte for byte in every form.
+//! An event is read by its content type, and written in the form of its bus's [`Codec`]. Every form
+//! keeps the data of an event byte for byte.
 //!
-//! Writing goes by the bus's [`Codec`].
+//! | content type | form |
+//! |---|---|
+//! | `application/cloudevents+json` | hearken's own form: CloudEvents 1.0, structured JSON |
+//! | `application/cloudevents-batch+json` | a JSON array of such events |
+//! | `application/cloudevents+msgpack` | the compact form |
+//! | none, `text/plain`, `application/json` | the JSON of James, as James publishes it |
 
 mod attributes;
 mod binary;
@@ -29,54 +31,54 @@ use std::collections::BTreeMap;
 pub use binary::from_binary;
 pub use structured::encode_cloudevent;
 
-/// The media type of one `CloudEvent` in structured JSON.
+/// Media type of one `CloudEvent` in structured JSON.
 pub const CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
 
-/// The media type of a JSON array of CloudEvents.
+/// Media type of a JSON array of CloudEvents.
 pub const CLOUDEVENTS_BATCH_JSON: &str = "application/cloudevents-batch+json";
 
-/// The media type of one `CloudEvent` in `MessagePack`.
+/// Media type of one `CloudEvent` in `MessagePack`.
 pub const CLOUDEVENTS_MSGPACK: &str = "application/cloudevents+msgpack";
 
-/// The media type that James writes its JSON with.
+/// Media type with which James writes its JSON.
 const JAMES: &str = "text/plain";
 
-/// The largest body that is read or written, in bytes: what RabbitMQ 4 takes as a message by
+/// Largest body that is read or written, in bytes. RabbitMQ 4 has the same limit for messages by
 /// default (`max_message_size`, 16 MiB).
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// The longest id, source or type, in bytes. They become headers, log fields and database keys.
+/// Longest id, source or type, in bytes. These become headers, log fields and database keys.
 pub const MAX_ATTRIBUTE: usize = 1024;
 
-/// Why bytes are not an event. The texts say what was wrong and what would be right.
+/// Reason why bytes are not an event. The messages say what is wrong and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Larger than anything that is read.
+    /// The body is larger than [`MAX_BYTES`].
     #[error("the body has {0} bytes; at most {MAX_BYTES} are read")]
     TooLarge(usize),
-    /// No form of events has this media type.
+    /// No form of events has this content type.
     #[error(
-        "content type {0:?} is not one that events come in; use {CLOUDEVENTS_JSON}, {CLOUDEVENTS_BATCH_JSON}, {CLOUDEVENTS_MSGPACK}, or application/json for the JSON of James"
+        "no form of events has content type {0:?}; use {CLOUDEVENTS_JSON}, {CLOUDEVENTS_BATCH_JSON}, {CLOUDEVENTS_MSGPACK}, or application/json for the JSON of James"
     )]
     ContentType(String),
-    /// Not JSON, or JSON that is refused.
+    /// The body is not JSON, or is JSON that is refused.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// Not `MessagePack`, or `MessagePack` that is refused.
+    /// The body is not `MessagePack`, or is `MessagePack` that is refused.
     #[error("not an event in MessagePack: at byte {at} {problem}")]
     MsgPack {
-        /// Where, from 0.
+        /// Position of the byte, from 0.
         at: usize,
         /// What is wrong, and what would be right.
         problem: String,
     },
-    /// JSON of another shape than an event's.
+    /// The JSON does not have the shape of an event.
     #[error("{0}")]
     Shape(String),
     /// An attribute is missing or wrong.
     #[error("attribute {name:?} {problem}")]
     Attribute {
-        /// The attribute.
+        /// Name of the attribute.
         name: String,
         /// What is wrong, and what would be right.
         problem: String,
@@ -84,43 +86,44 @@ pub enum DecodeError {
     /// One event of a batch is wrong.
     #[error("event {index} of the batch: {problem}")]
     InBatch {
-        /// Which one, from 0.
+        /// Position of the event in the batch, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// What is wrong with the event.
         problem: String,
     },
 }
 
-/// Why an event cannot be written in a bus's form. The texts say what would be right.
+/// Reason why an event cannot be written in the form of a bus. The messages say what would be
+/// right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Larger than anything that is read.
-    #[error("the event has {0} bytes as it would travel; it has at most {MAX_BYTES}")]
+    /// The written event is larger than [`MAX_BYTES`].
+    #[error("the event has {0} bytes in the form of its bus; at most {MAX_BYTES} are allowed")]
     TooLarge(usize),
-    /// James would not read it as this event.
+    /// James would not read the data as this event.
     #[error(
         "the bus carries the JSON of James, and {problem}; the event's data must be the JSON of one event of James with the same id and type"
     )]
     NotJames {
-        /// What is wrong with it.
+        /// What is wrong with the event.
         problem: String,
     },
 }
 
-/// An event as it travels.
+/// An event in the form in which it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// The form, by which it is read.
+    /// Content type, by which the form is known.
     pub content_type: &'static str,
     /// The bytes.
     pub body: Vec<u8>,
 }
 
-/// Writes an event in a bus's form. What is written reads back as the same event; in James's form
-/// only what James knows of it travels: attributes beside the data do not.
+/// Writes an event in the form of a bus. The written bytes read back as the same event, except that
+/// the form of James carries only the data: other attributes of the event are lost.
 ///
 /// # Errors
-/// [`EncodeError`]: the event is too large, or is not one that the form can carry.
+/// [`EncodeError`]: the event is too large, or the form cannot carry it.
 pub fn encode(codec: Codec, event: &Event) -> Result<Encoded, EncodeError> {
     let encoded = match codec {
         Codec::Json => Encoded { content_type: CLOUDEVENTS_JSON, body: encode_cloudevent(event) },
@@ -138,7 +141,7 @@ pub fn encode(codec: Codec, event: &Event) -> Result<Encoded, EncodeError> {
 /// Reads exactly one event.
 ///
 /// # Errors
-/// [`DecodeError`], also when the body is a batch of none or several.
+/// [`DecodeError`], also when the body is a batch that does not have exactly one event.
 pub fn decode(content_type: Option<&str>, body: &[u8]) -> Result<Event, DecodeError> {
     let mut events = decode_all(content_type, body)?;
     match (events.pop(), events.len()) {
@@ -150,11 +153,10 @@ pub fn decode(content_type: Option<&str>, body: &[u8]) -> Result<Event, DecodeEr
     }
 }
 
-/// Reads one event or a batch of them, in the order of the batch. An empty batch is no event and
-/// no error.
+/// Reads one event, or the events of a batch in their order. An empty batch is not an error.
 ///
 /// # Errors
-/// [`DecodeError`]: the whole body is refused when one event of it is wrong.
+/// [`DecodeError`]: the whole body is refused when one of its events is wrong.
 pub fn decode_all(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Event>, DecodeError> {
     if body.len() > MAX_BYTES {
         return Err(DecodeError::TooLarge(body.len()));
@@ -163,14 +165,14 @@ pub fn decode_all(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Event>,
         "" | "text/plain" | "application/json" => {
             let value = json::strict(body)?;
             match value {
-                Value::Array(values) => each(body, &values, james::event),
-                one => Ok(vec![james::event(raw(body)?, &one)?]),
+                Value::Array(values) => decode_batch(body, &values, james::event),
+                single => Ok(vec![james::event(raw(body)?, &single)?]),
             }
         }
         CLOUDEVENTS_JSON => Ok(vec![structured::event(raw(body)?, &json::strict(body)?)?]),
         CLOUDEVENTS_MSGPACK => Ok(vec![msgpack::event(body)?]),
         CLOUDEVENTS_BATCH_JSON => match json::strict(body)? {
-            Value::Array(values) => each(body, &values, structured::event),
+            Value::Array(values) => decode_batch(body, &values, structured::event),
             other => {
                 Err(shape(format!("a batch is a JSON array of CloudEvents, not {}", name(&other))))
             }
@@ -179,17 +181,17 @@ pub fn decode_all(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Event>,
     }
 }
 
-fn each(
+fn decode_batch(
     body: &[u8],
     values: &[Value],
     read: fn(&RawValue, &Value) -> Result<Event, DecodeError>,
 ) -> Result<Vec<Event>, DecodeError> {
     let bodies: Vec<&RawValue> = serde_json::from_slice(body).map_err(unreadable)?;
-    let one = |(index, (body, value)): (usize, (&&RawValue, &Value))| {
+    let decode_numbered = |(index, (body, value)): (usize, (&&RawValue, &Value))| {
         read(body, value)
             .map_err(|error| DecodeError::InBatch { index, problem: error.to_string() })
     };
-    bodies.iter().zip(values).enumerate().map(one).collect()
+    bodies.iter().zip(values).enumerate().map(decode_numbered).collect()
 }
 
 fn raw(body: &[u8]) -> Result<&RawValue, DecodeError> {
@@ -220,8 +222,9 @@ fn attribute(name: &str, problem: impl Into<String>) -> DecodeError {
     DecodeError::Attribute { name: shortened(name), problem: problem.into() }
 }
 
-/// Bytes as the data of an event whose attributes state their media type, which moves into bytes;
-/// that of JSON stays an attribute, because it is only a finer name for JSON.
+/// Makes the data of an event from bytes whose media type is an attribute of the event. JSON keeps
+/// the attribute, which may name a special kind of JSON. For any other media type, the attribute
+/// moves into the data.
 fn carried(attributes: &mut BTreeMap<String, String>, bytes: Vec<u8>) -> Result<Data, DecodeError> {
     if attributes.get("datacontenttype").is_some_and(|kind| is_json(kind)) {
         json::strict(&bytes)?;
@@ -230,15 +233,16 @@ fn carried(attributes: &mut BTreeMap<String, String>, bytes: Vec<u8>) -> Result<
     Ok(Data::Bytes { content_type: attributes.remove("datacontenttype"), bytes })
 }
 
-/// Data that is a value while its media type is not JSON's (CloudEvents, "JSON Event Format", 3.1).
+/// Refusal of data that is a JSON value although its media type is not JSON (CloudEvents, "JSON
+/// Event Format", 3.1).
 fn not_text(found: &str) -> DecodeError {
     let problem = format!(
-        "is {found}, and datacontenttype is not JSON's; such data is a string, or binary (data_base64 in JSON)"
+        "is {found}, and datacontenttype is not a JSON type; such data must be a string, or binary (data_base64 in JSON)"
     );
     attribute("data", problem)
 }
 
-/// What kind of JSON a value is, for messages.
+/// Kind of a JSON value, for messages.
 fn name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

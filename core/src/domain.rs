@@ -3,11 +3,18 @@
 //! No rule does I/O, waits, or reads a clock: the time and the content of the broker are arguments.
 //! So every rule can be tested without a server, and gives the same answer after a restart.
 //!
-//! Read in this order: [`name`] and [`listener`] are the words, [`bus`] and [`dead_letter`] what
-//! events travel on and end in. [`command`], [`event`] and [`roster`] are the aggregate, with
-//! [`admission`] as the node's own veto. [`topology`] and [`desired`] are what RabbitMQ should hold,
-//! [`drift`] is the difference, and [`plan`] has the steps that repair it. [`repair`] decides what is repaired, [`breaker`] when nothing is, and
-//! [`deletion`] when a queue may be deleted.
+//! # Reading order
+//! 1. [`name`], [`span`], [`retry`] and [`listener`]: the words of a configured listener.
+//! 2. [`bus`] and [`dead_letter`]: where events travel, and where they end when they fail.
+//! 3. [`command`], [`event`] and [`roster`]: the event-sourced list of listeners. [`admission`] is
+//!    the veto of the node that takes a command.
+//! 4. [`layout`], [`topology`] and [`desired`]: the names on the broker, and the objects that the
+//!    broker should hold.
+//! 5. [`drift`] and [`plan`]: the difference from what the broker holds, and the steps that repair
+//!    it.
+//! 6. [`repair`], [`breaker`], [`depth`] and [`deletion`]: which drift is repaired, when no drift
+//!    is repaired, and when a queue may be deleted.
+//! 7. [`report`]: records that nodes store and show.
 
 pub mod admission;
 pub mod breaker;

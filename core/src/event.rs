@@ -1,4 +1,4 @@
-//! An event as a listener sees it, whatever form it travelled in.
+//! Event, as a listener sees it. It has the same value in every form on the wire.
 
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -7,39 +7,39 @@ use time::OffsetDateTime;
 /// An immutable event.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Its identity, as its producer gave it.
+    /// Identity of the event, given by its producer.
     pub id: String,
-    /// Its type's name.
+    /// Name of the event's type.
     pub kind: String,
-    /// Where it comes from (CloudEvents `source`).
+    /// Origin of the event (CloudEvents `source`).
     pub source: String,
-    /// The user it is about, where it is about one.
+    /// User that the event is about, if it is about a user.
     pub user: Option<String>,
-    /// When it happened, where its producer says.
+    /// Time of the event, if its producer gives a time.
     pub time: Option<OffsetDateTime>,
-    /// Whether it says nothing, and is delivered to nobody.
+    /// Whether the event has no effect. Such an event is delivered to no listener.
     pub noop: bool,
-    /// What it carries.
+    /// Data of the event.
     pub data: Data,
     /// Further attributes (CloudEvents: `subject`, `dataschema`, extensions), by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What an event carries.
+/// Data of an event.
 #[derive(Debug, Clone)]
 pub enum Data {
-    /// Nothing.
+    /// No data.
     None,
-    /// JSON, byte for byte as it came.
+    /// JSON, byte for byte as it was received.
     Json(Box<RawValue>),
-    /// Anything else.
+    /// Any other data.
     Bytes {
-        /// Its media type, where the producer says.
+        /// Media type of the data, if the producer gives it.
         content_type: Option<String>,
         /// The bytes.
         bytes: Vec<u8>,
     },
 }
 
-/// Where an event of James comes from, as CloudEvents `source`.
+/// Origin of every event of James (CloudEvents `source`).
 pub const JAMES_SOURCE: &str = "urn:apache:james";

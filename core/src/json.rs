@@ -1,34 +1,35 @@
-//! JSON from outside, read strictly.
+//! Strict reader of JSON from outside.
 //!
-//! Two readers of one document must not see two different things, so an object with the same key
-//! twice is refused instead of the last one winning. Nesting is limited while it is read, so that
-//! no document can exhaust the stack, and so is the number of values, so that none exhausts memory.
+//! Two readers of one document must not see different contents. So an object that has the same key
+//! twice is refused; other readers silently keep the last value. Depth and number of values are
+//! limited while a document is read, so that no document can exhaust the stack or the memory.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, error::Category, map::Entry};
 use std::{cell::Cell, fmt};
 
-/// How deep objects and arrays may be nested.
+/// Largest depth of nested objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many values a document may have, all levels together. Small values need many times their
-/// bytes in memory, so the number of bytes alone bounds nothing.
+/// Largest number of values in a document, on all levels together. A small value needs many times
+/// its bytes in memory, so a limit on the number of bytes does not bound the memory.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// How many of them may be objects, each of which needs more than 600 bytes. An event of James has
-/// two for each message, and fills the largest body before it has more than this.
+/// Largest number of objects in a document. Each object needs more than 600 bytes of memory. An
+/// event of James has two objects for each message, and reaches the largest body before it has more
+/// objects than this.
 pub const MAX_OBJECTS: usize = 150_000;
 
-/// Why bytes are not JSON that can be accepted.
+/// Reason why a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Not text at all.
+    /// The bytes are not UTF-8.
     #[error("byte {0} is not UTF-8; JSON is UTF-8 (RFC 8259, section 8.1)")]
     Encoding(usize),
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("not valid JSON: {0}")]
     Syntax(String),
-    /// JSON with a repeated key, nested too deep, or with too many values.
+    /// The JSON has a repeated key, is nested too deep, or has too many values.
     #[error("{0}")]
     Refused(String),
 }
@@ -36,7 +37,7 @@ pub enum JsonError {
 /// Reads one JSON document.
 ///
 /// # Errors
-/// [`JsonError`] says what is wrong, and where by line and column.
+/// [`JsonError`] says what is wrong, with line and column.
 pub fn strict(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|e| JsonError::Encoding(e.valid_up_to()))?;
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -52,13 +53,13 @@ pub fn strict(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(value)
 }
 
-/// Reads a value that lies inside so many objects and arrays.
+/// Reader of a value that lies inside `depth` objects and arrays.
 #[derive(Clone, Copy)]
 struct Strict<'c> {
     depth: usize,
-    /// How many values were read before it.
+    /// Number of values that were read before.
     values: &'c Cell<usize>,
-    /// How many of them were objects.
+    /// Number of objects among these values.
     objects: &'c Cell<usize>,
 }
 
@@ -154,14 +155,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_document_reads_as_it_does_elsewhere() {
+    fn a_valid_document_reads_as_serde_json_reads_it() {
         let text = r#" {"a":[1,-2,3.5,true,null,"x\n"],"b":{"c":18446744073709551615}} "#;
         let expected: Value = serde_json::from_str(text).unwrap();
         assert_eq!(strict(text.as_bytes()).unwrap(), expected);
     }
 
     #[test]
-    fn a_key_that_occurs_twice_is_refused_wherever_it_is() {
+    fn a_key_that_occurs_twice_is_refused_at_any_depth() {
         for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"\u0061":2}}]"#] {
             let error = strict(text.as_bytes()).unwrap_err().to_string();
             assert!(
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_named() {
+    fn a_text_that_is_not_json_is_refused_with_the_kind_of_mistake() {
         assert_eq!(strict(b"\"a\xff\"").unwrap_err(), JsonError::Encoding(2));
         for text in ["", "{", "{} {}", "nul", "\u{feff}{}", "{'a':1}"] {
             assert!(matches!(strict(text.as_bytes()), Err(JsonError::Syntax(_))), "{text:?}");
@@ -192,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = strict(&bytes);
         }
     }

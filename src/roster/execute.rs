@@ -163,8 +163,11 @@ impl RosterService {
 
     fn admit(&self, command: &Command) -> Result<(), NotAdmitted> {
         let (config, buses) = (&self.config, self.buses());
-        let node =
-            admission::Node { required: &config.required, buses: &buses, layout: &config.layout };
+        let node = admission::AdmissionFacts {
+            required: &config.required,
+            buses: &buses,
+            layout: &config.layout,
+        };
         admission::check(&node, command, |listener| config.catalog.verdict(listener))
     }
 

@@ -1,26 +1,27 @@
-//! The attributes of an event, as every form of CloudEvents has them.
+//! Attributes of a `CloudEvent`, common to all its forms.
 
 use super::{DecodeError, MAX_ATTRIBUTE, attribute};
 use crate::event::{Data, Event};
 use std::{borrow::Cow, collections::BTreeMap};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Members that are written for themselves; an attribute of the same name is left out.
+/// Members that are written from the fields of an event. A further attribute of such a name is left
+/// out.
 const OWN: [&str; 8] =
     ["specversion", "id", "source", "type", "time", "user", "noop", "datacontenttype"];
 
-/// The media type of JSON data that has no finer one.
+/// Media type of JSON data whose attributes name no special kind of JSON.
 pub(super) const JSON: &str = "application/json";
 
-/// The value of an attribute on its way out.
+/// Value of an attribute that is written.
 pub(super) enum Written<'a> {
     Text(Cow<'a, str>),
     Flag(bool),
 }
 
-/// The attributes that an event is written with, but for `datacontenttype`, which goes with the
-/// data. `user` and `noop` are extension attributes. One whose name CloudEvents does not allow is
-/// left out.
+/// Attributes to write for an event, without `datacontenttype`, which is written with the data.
+/// `user` and `noop` are extension attributes. An attribute whose name CloudEvents does not allow
+/// is left out.
 pub(super) fn written(event: &Event) -> Vec<(&str, Written<'_>)> {
     let text = |text| Written::Text(Cow::Borrowed(text));
     let mut list = vec![
@@ -30,7 +31,7 @@ pub(super) fn written(event: &Event) -> Vec<(&str, Written<'_>)> {
         ("type", text(&event.kind)),
     ];
     list.extend(event.user.as_deref().map(|user| ("user", text(user))));
-    // RFC 3339 cannot write every time that exists, such as the year 10000.
+    // RFC 3339 cannot write some times, such as the year 10000.
     let time = event.time.and_then(|time| time.format(&Rfc3339).ok());
     list.extend(time.map(|time| ("time", Written::Text(Cow::Owned(time)))));
     list.extend(event.noop.then_some(("noop", Written::Flag(true))));
@@ -46,8 +47,8 @@ pub(super) fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// Checks a text that identifies something: not empty, not endless, without control characters
-/// (which CloudEvents 1.0, section 2.2, keeps out of every attribute).
+/// Checks a text that identifies something: it is not empty, not too long, and has no control
+/// character. CloudEvents 1.0, section 2.2, allows control characters in no attribute.
 pub(super) fn identifying(name: &str, text: String) -> Result<String, DecodeError> {
     if text.is_empty() {
         return Err(attribute(name, "is empty; it must not be"));
@@ -72,7 +73,7 @@ pub(super) fn is_attribute_name(name: &str) -> bool {
     !name.is_empty() && name != "data" && name.bytes().all(allowed)
 }
 
-/// Makes an event of CloudEvents attributes, whichever way they came.
+/// Makes an event from the attributes of a `CloudEvent`, read from any form.
 pub(super) fn assemble(
     mut attributes: BTreeMap<String, String>,
     data: Data,
@@ -97,7 +98,7 @@ pub(super) fn assemble(
     let kind = required("type", "\"MessageAdded\"")?;
     let time = attributes.remove("time").map(|text| rfc3339(&text)).transpose()?;
     let user = attributes.remove("user").filter(|user| !user.is_empty());
-    // JSON without a media type is JSON.
+    // Data without a media type is JSON, so the plain media type of JSON is redundant.
     if matches!(data, Data::Json(_)) && attributes.get("datacontenttype").is_some_and(|t| t == JSON)
     {
         attributes.remove("datacontenttype");

@@ -1,13 +1,13 @@
-//! CloudEvents 1.0 over HTTP in binary mode: attributes are headers, the body is the data
-//! (CloudEvents, "HTTP Protocol Binding", 1.0.2, section 3.1).
+//! CloudEvents 1.0 over HTTP in binary mode: the headers are the attributes, and the body is the
+//! data (CloudEvents, "HTTP Protocol Binding", 1.0.2, section 3.1).
 
 use super::{DecodeError, MAX_BYTES, attribute, attributes::assemble, carried};
 use crate::event::{Data, Event};
 use std::collections::BTreeMap;
 
-/// Reads an event from the `ce-…` headers of a request and its body. Other headers are passed
-/// over. A body whose content type is JSON must be JSON and is kept byte for byte; an empty body
-/// is no data.
+/// Reads an event from the `ce-…` headers and the body of a request. Other headers are ignored. A
+/// body whose content type is JSON must be JSON, and is kept byte for byte. An event with an empty
+/// body has no data.
 ///
 /// # Errors
 /// [`DecodeError`] names the attribute and what would be right.
@@ -27,7 +27,7 @@ pub fn from_binary<'a>(
             return Err(attribute(name, "is a ce- header; in binary mode it is Content-Type"));
         }
         if attributes.insert(name.to_owned(), text(name, value)?).is_some() {
-            return Err(attribute(name, "is there twice; each ce- header may be sent once"));
+            return Err(attribute(name, "occurs twice; each ce- header may be sent once"));
         }
     }
     attributes.extend(content_type.map(|kind| ("datacontenttype".to_owned(), kind.to_owned())));
@@ -38,7 +38,8 @@ pub fn from_binary<'a>(
     assemble(attributes, data)
 }
 
-/// An attribute's text from a header's: without surrounding quotes, percent-decoded (3.1.3.2).
+/// Reads the text of an attribute from a header: removes the surrounding quotes and decodes percent
+/// escapes (section 3.1.3.2).
 fn text(name: &str, header: &str) -> Result<String, DecodeError> {
     let quoted = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let mut bytes = Vec::with_capacity(header.len());

@@ -1,9 +1,9 @@
 //! The JSON of Apache James.
 //!
 //! The mailbox bus wraps an event in an object with one field named after its type; the JMAP bus
-//! writes a flat object whose `type` names a class. Only what every event has is read, so a type
-//! that a later James adds passes as it is. An element of a batch (a JSON array) is an event of its
-//! own.
+//! writes a flat object whose `type` names a class. Only the fields that every event has are read,
+//! so a type that a later James adds is read as well. Each element of a batch (a JSON array) is an
+//! event.
 
 use super::{
     DecodeError, EncodeError, attribute,
@@ -34,7 +34,7 @@ pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError
     Ok(Event {
         id,
         source: JAMES_SOURCE.to_owned(),
-        // One with a control character could not be written as an attribute. It stays in the data.
+        // A user with a control character could not be written as an attribute. The data keeps it.
         user: (text("user").or_else(|| text("username")))
             .filter(|user| !user.chars().any(char::is_control))
             .map(str::to_owned),
@@ -46,7 +46,7 @@ pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError
     })
 }
 
-/// An event's own JSON, where James would read it as this event.
+/// The event's data, if James would read it as this event.
 pub(super) fn encode(event: &Event) -> Result<Vec<u8>, EncodeError> {
     let refused = |problem: String| Err(EncodeError::NotJames { problem });
     let body = match &event.data {
@@ -84,8 +84,8 @@ fn kind_and_fields(
     }
 }
 
-/// Whether James would deliver the event to nobody (`Event.isNoop`). A field that is missing
-/// proves nothing, so such an event is delivered.
+/// Whether James would deliver the event to no listener (`Event.isNoop`). An event with a missing
+/// field is delivered, because a missing field proves nothing.
 fn is_noop(kind: &str, fields: &Map<String, Value>) -> bool {
     let empty = |name: &str| fields.get(name).and_then(Value::as_object).is_some_and(Map::is_empty);
     let same = |fields: &Map<String, Value>, old: &str, new: &str| {
@@ -120,7 +120,8 @@ fn flags_differ(update: &Value) -> bool {
     })
 }
 
-/// Before `typeStates` there was one field for each of three types; James still reads them.
+/// Whether a `StateChangeEvent` has no states. Earlier versions of James wrote one field for each
+/// of three types instead of `typeStates`, and James still reads these fields.
 fn has_no_states(fields: &Map<String, Value>) -> bool {
     match fields.get("typeStates") {
         Some(states) => states.as_object().is_some_and(Map::is_empty),

@@ -1,7 +1,8 @@
-//! CloudEvents in `MessagePack`: a map of what the JSON form has as members, but for the data,
-//! which is a binary whose media type is `datacontenttype`. JSON is such a binary too, of exactly
-//! its bytes. Data that another program wrote as a text or as a value of `MessagePack` is read as
-//! the JSON it stands for. ([MessagePack](https://github.com/msgpack/msgpack/blob/master/spec.md))
+//! CloudEvents in [`MessagePack`](https://github.com/msgpack/msgpack/blob/master/spec.md).
+//!
+//! An event is a map with the members of the JSON form. Its data is a binary whose media type is
+//! `datacontenttype`; JSON data is a binary too, of exactly its bytes. Data that another program
+//! wrote as a text or as a value of `MessagePack` is read as the equivalent JSON.
 
 mod json;
 mod reader;
@@ -16,7 +17,7 @@ use reader::{MsgpackReader, Token};
 use rmp::encode::{ValueWriteError, write_bin, write_bool, write_map_len, write_str};
 use std::collections::BTreeMap;
 
-/// Writes an event, content type [`super::CLOUDEVENTS_MSGPACK`].
+/// Writes an event with content type [`super::CLOUDEVENTS_MSGPACK`].
 pub(super) fn encode(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     write(event, &mut out).expect("writing into memory cannot fail");
@@ -57,11 +58,11 @@ fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), ValueWriteError> {
     Ok(())
 }
 
-/// What `data` is, before its media type is known.
+/// Value of the member `data`, before its media type is known.
 enum Found {
     Binary(Vec<u8>),
     Text(String),
-    /// What kind of value of `MessagePack`, and the JSON that it stands for.
+    /// Kind of the `MessagePack` value, and the equivalent JSON.
     Value(String, Vec<u8>),
 }
 
@@ -82,7 +83,7 @@ pub(super) fn event(body: &[u8]) -> Result<Event, DecodeError> {
             attributes.insert(name.to_owned(), text).is_some()
         };
         if twice {
-            return Err(attribute(name, "occurs twice; it may be there once"));
+            return Err(attribute(name, "occurs twice; it may occur once"));
         }
     }
     reader.end()?;
@@ -104,11 +105,11 @@ fn found(reader: &mut MsgpackReader<'_>) -> Result<Found, DecodeError> {
     Ok(match reader.next()? {
         Token::Binary(bytes) => Found::Binary(bytes.to_vec()),
         Token::Text(text) => Found::Text(text.to_owned()),
-        other => Found::Value(other.to_string(), json::of(reader, &other)?),
+        other => Found::Value(other.to_string(), json::transcode(reader, &other)?),
     })
 }
 
-/// An attribute's text. Null is no attribute, as in the JSON form.
+/// Reads the text of an attribute. Null means that the attribute is absent, as in the JSON form.
 fn text(reader: &mut MsgpackReader<'_>, name: &str) -> Result<Option<String>, DecodeError> {
     match reader.next()? {
         Token::Null => Ok(None),

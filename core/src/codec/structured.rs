@@ -35,7 +35,7 @@ pub(super) fn event(body: &RawValue, value: &Value) -> Result<Event, DecodeError
     assemble(attributes, data)
 }
 
-/// What the event carries.
+/// Reads the data of the event.
 fn data(
     body: &RawValue,
     data: Option<&Value>,
@@ -66,11 +66,11 @@ fn data(
     }
 }
 
-/// Writes an event as one `CloudEvent`, content type [`super::CLOUDEVENTS_JSON`]. JSON data is
-/// written byte for byte, anything else as `data_base64`. `user` and `noop` are extension
-/// attributes. An attribute whose name CloudEvents does not allow is left out.
+/// Writes an event as one `CloudEvent` with content type [`super::CLOUDEVENTS_JSON`]. JSON data is
+/// written byte for byte, other data as `data_base64`. `user` and `noop` are extension attributes.
+/// An attribute whose name CloudEvents does not allow is left out.
 #[must_use]
-#[expect(clippy::missing_panics_doc, reason = "nothing in an event can fail to serialize")]
+#[expect(clippy::missing_panics_doc, reason = "an event always serializes")]
 pub fn encode_cloudevent(event: &Event) -> Vec<u8> {
     serde_json::to_vec(&Structured(event)).expect("texts and JSON values always serialize")
 }

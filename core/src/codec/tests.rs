@@ -39,7 +39,7 @@ fn an_event_of_the_mailbox_bus_keeps_its_body_byte_for_byte() {
 }
 
 #[test]
-fn an_event_of_the_jmap_bus_is_known_by_its_class() {
+fn the_type_of_an_event_of_the_jmap_bus_is_its_class() {
     let body = r#"{"eventId":"e","username":"bob","typeStates":{"Mailbox":"s"},"type":"org.apache.james.jmap.change.StateChangeEvent"}"#;
     let event = decode(None, body.as_bytes()).unwrap();
     assert_eq!(event.kind, "org.apache.james.jmap.change.StateChangeEvent");
@@ -63,7 +63,7 @@ fn a_batch_of_james_is_several_events_each_with_its_own_bytes() {
 }
 
 #[test]
-fn an_unknown_type_passes_as_it_is() {
+fn an_event_of_an_unknown_type_is_read() {
     let event = decode(None, br#"{"FromTheFuture":{"eventId":"e","added":{}}}"#).unwrap();
     assert_eq!((event.kind.as_str(), event.noop), ("FromTheFuture", false));
 }
@@ -76,7 +76,7 @@ fn the_time_of_a_quota_event_is_the_events() {
 }
 
 #[test]
-fn what_james_calls_noop_is_noop() {
+fn an_event_that_james_calls_noop_is_noop() {
     let flags = |old: &str, new: &str| {
         format!(
             r#"{{"FlagsUpdated":{{"eventId":"e","updatedFlags":[{{"oldFlags":{old},"newFlags":{new}}}]}}}}"#
@@ -113,7 +113,7 @@ fn what_james_calls_noop_is_noop() {
 }
 
 #[test]
-fn what_is_not_an_event_says_what_it_is_and_what_would_be_right() {
+fn a_body_that_is_not_an_event_is_refused_with_what_would_be_right() {
     for (body, expected) in [
         ("3", "the body is a number; an event of James is"),
         ("{}", "the object has no type"),
@@ -131,7 +131,7 @@ fn what_is_not_an_event_says_what_it_is_and_what_would_be_right() {
     let long = format!(r#"{{"A":{{"eventId":"{}"}}}}"#, "x".repeat(MAX_ATTRIBUTE + 1));
     assert!(problem(None, &long).contains("it has at most 1024"));
     let xml = problem(Some("application/xml"), "<a/>");
-    assert!(xml.contains("\"application/xml\" is not one that events come in"), "{xml}");
+    assert!(xml.contains("no form of events has content type \"application/xml\""), "{xml}");
     assert_eq!(decode(None, b"\xff").unwrap_err(), JsonError::Encoding(0).into());
     let huge = vec![b' '; MAX_BYTES + 1];
     assert_eq!(decode(None, &huge).unwrap_err(), DecodeError::TooLarge(MAX_BYTES + 1));
@@ -214,7 +214,7 @@ fn binary_mode_reads_headers_and_keeps_the_body() {
         matches!(bytes.data, Data::Bytes { content_type: Some(kind), .. } if kind == "image/png")
     );
     let twice = headers.into_iter().chain([("ce-id", "2")]);
-    assert!(from_binary(twice, None, b"").unwrap_err().to_string().contains("is there twice"));
+    assert!(from_binary(twice, None, b"").unwrap_err().to_string().contains("occurs twice"));
     let broken = from_binary(headers.into_iter(), Some("application/json"), b"{").unwrap_err();
     assert!(matches!(broken, DecodeError::Json(_)));
     let cut = headers.into_iter().chain([("ce-x", "%4")]);
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for content_type in [None, Some(CLOUDEVENTS_JSON), Some(CLOUDEVENTS_BATCH_JSON)] {
             let _ = decode_all(content_type, &bytes);
         }
@@ -284,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_answered(text in r#"[\[{}"a:,1\] ]{0,40}"#) {
+    fn any_json_is_read_or_refused(text in r#"[\[{}"a:,1\] ]{0,40}"#) {
         let wrapped = format!(r#"{{"Added":{text},"type":"x","eventId":"e"}}"#);
         for body in [text.as_str(), &wrapped] {
             for content_type in [None, Some(CLOUDEVENTS_JSON), Some(CLOUDEVENTS_BATCH_JSON)] {

@@ -1,8 +1,8 @@
-//! What a node refuses although the roster would not.
+//! Rules by which one node refuses a command that the roster would take.
 //!
-//! The roster's own rules ([`super::roster::decide`]) hold for the whole cluster. These depend on
-//! the node that takes the command: the classes it knows, the listeners its configuration
-//! demands, and the names its broker can hold (ADR 35, "WebAdmin").
+//! The roster's own rules ([`super::roster::decide`]) hold for the whole cluster. The rules here
+//! depend on the node that takes the command: the classes that it knows, the listeners that its
+//! configuration requires, and the names that its broker can hold (James ADR 35, "WebAdmin").
 
 use super::{
     bus::Buses,
@@ -13,65 +13,65 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// One thing wrong with a listener's configuration.
+/// One mistake in a listener's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConfigurationError {
-    /// Where, as a JSON pointer (RFC 6901); empty for the whole.
+    /// Place of the mistake, as a JSON pointer (RFC 6901). Empty for the whole configuration.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub problem: String,
 }
 
-/// What the node's catalog says of a class and a configuration for it.
+/// The catalog's verdict on a class and a configuration for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClassVerdict {
     /// The class accepts the configuration.
     Accepted,
     /// The node does not know the class.
     Unknown {
-        /// The classes it knows.
+        /// The classes that the node knows.
         known: Vec<ClassName>,
     },
     /// The class does not accept the configuration.
     Invalid(Vec<ConfigurationError>),
 }
 
-/// What of a node decides admission.
+/// Facts about a node by which it admits commands.
 #[derive(Debug, Clone)]
-pub struct Node<'a> {
-    /// Groups that the node's own configuration demands.
+pub struct AdmissionFacts<'a> {
+    /// Groups that the node's own configuration requires.
     pub required: &'a BTreeSet<GroupName>,
     /// The cluster's buses.
     pub buses: &'a Buses,
-    /// How names become queue names.
+    /// How groups and buses become queue names.
     pub layout: &'a Layout,
 }
 
-/// Why a node refuses a command.
+/// Reason why a node refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// The class cannot be instantiated here.
+    /// This node does not know the class.
     #[error("this node knows no listener class {class}; it knows {}", list(known))]
     UnknownClass {
-        /// The class asked for.
+        /// The class of the command.
         class: ClassName,
-        /// The classes this node knows.
+        /// The classes that this node knows.
         known: Vec<ClassName>,
     },
     /// The cluster has no such bus.
     #[error("there is no bus {bus}; the cluster has {}", list(known))]
     UnknownBus {
-        /// The bus asked for.
+        /// The bus of the command.
         bus: BusName,
-        /// The buses there are.
+        /// The buses of the cluster.
         known: Vec<BusName>,
     },
-    /// The node's configuration demands the listener (James: bound by Guice).
+    /// The node's configuration requires the listener (James: bound by Guice).
     #[error(
         "group {group} is required by this node's configuration; take it out of [[required]] there first"
     )]
     RequiredHere {
-        /// The group asked for.
+        /// The group of the command.
         group: GroupName,
     },
     /// The class does not accept the configuration.
@@ -79,13 +79,13 @@ pub enum NotAdmitted {
     InvalidConfiguration {
         /// The class.
         class: ClassName,
-        /// All that is wrong.
+        /// Every mistake.
         errors: Vec<ConfigurationError>,
     },
     /// A setting is outside its range.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The queue's name would not fit.
+    /// The name of the work queue would be too long for the broker.
     #[error(transparent)]
     NameTooLong(#[from] NameTooLong),
 }
@@ -95,23 +95,23 @@ fn list<T: ToString>(names: &[T]) -> String {
 }
 
 fn problems(errors: &[ConfigurationError]) -> String {
-    let one = |e: &ConfigurationError| {
+    let line = |e: &ConfigurationError| {
         if e.pointer.is_empty() {
             e.problem.clone()
         } else {
             format!("{}: {}", e.pointer, e.problem)
         }
     };
-    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+    errors.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// Checks a command against this node. `verdict` is the catalog's word on an added listener and
-/// is not asked for anything else.
+/// Checks a command against the facts about this node. `verdict` asks the catalog about an added
+/// listener, and is not called for other commands.
 ///
 /// # Errors
-/// The first reason to refuse.
+/// The first reason to refuse the command.
 pub fn check(
-    node: &Node<'_>,
+    node: &AdmissionFacts<'_>,
     command: &Command,
     verdict: impl FnOnce(&super::listener::ListenerSpec) -> ClassVerdict,
 ) -> Result<(), NotAdmitted> {
@@ -149,12 +149,12 @@ mod tests {
         let bus = crate::domain::bus::BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
         let buses = Buses::from([(bus.name.clone(), bus)]);
         let layout = Layout::default();
-        let node = Node { required: &required, buses: &buses, layout: &layout };
+        let node = AdmissionFacts { required: &required, buses: &buses, layout: &layout };
         check(&node, command, |_| verdict)
     }
 
     #[test]
-    fn a_class_the_node_does_not_know_is_refused_with_those_it_knows() {
+    fn an_unknown_class_is_refused_with_the_classes_that_the_node_knows() {
         let known = vec![ClassName::parse("log").unwrap()];
         let error = check_with(
             &Command::AddListener(listener("a")),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_listener_is_not_removed_here_and_another_is() {
+    fn a_required_listener_is_not_removed_and_any_other_listener_is() {
         let remove = |group: &str| Command::RemoveListener {
             group: GroupName::parse(group).unwrap(),
             pending: Pending::Keep,

@@ -50,7 +50,8 @@ pub enum Blockage {
 /// the broker was last seen to hold.
 ///
 /// # Errors
-/// [`Blockage::MassLoss`] when more than ten objects and more than a fifth of the baseline are gone.
+/// [`Blockage::MassLoss`] when more than ten objects, and more than a fifth of the baseline, are
+/// gone.
 pub fn check_losses(
     desired: &Desired,
     baseline: &Desired,
@@ -69,8 +70,8 @@ pub fn check_losses(
     Ok(())
 }
 
-/// Whether the loss is more than ten objects and more than a fifth of all: the broker is then more
-/// likely the wrong broker, or wiped, than drifted.
+/// Whether more than ten objects, and more than a fifth of all objects, are lost. This is then more
+/// likely the wrong broker, or a wiped broker, than drift.
 fn is_mass_loss(owned: usize, lost: usize) -> bool {
     lost > TOLERATED_LOSSES && lost * 5 > owned
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_there_before_counts_as_lost() {
+    fn only_an_object_that_was_there_before_counts_as_lost() {
         let names: Vec<_> = (0..30).map(|number| format!("q{number}")).collect();
         let drift: Vec<_> = names.iter().map(|name| missing(name)).collect();
         let mut baseline = Desired::default();

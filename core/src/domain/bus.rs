@@ -1,10 +1,11 @@
-//! A bus as the cluster has it.
+//! Definition of a bus.
 
 use super::name::BusName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The form in which a bus's events are written. Reading goes by content type, whatever this is.
+/// The form in which the events of a bus are written. Events are read by their content type,
+/// independent of this setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
@@ -17,19 +18,21 @@ pub enum Codec {
     James,
 }
 
-/// A bus as configuration files define it. The first node that names one defines it for all.
+/// A bus, as configuration files define it. The first node that names a bus defines it for the
+/// cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BusDefinition {
-    /// Its name.
+    /// Name of the bus.
     pub name: BusName,
-    /// How events are written.
+    /// The form in which its events are written.
     #[serde(default, skip_serializing_if = "is_default")]
     pub codec: Codec,
-    /// Whether its exchange is somebody else's: bound to, and never declared, changed or deleted.
+    /// Whether its exchange belongs to another program. Queues are bound to such an exchange;
+    /// hearken never declares, changes or deletes it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub attached: bool,
-    /// The exchange of an attached bus.
+    /// Name of the exchange of an attached bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<String>,
 }
@@ -41,34 +44,34 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// The cluster's buses, by name.
 pub type Buses = BTreeMap<BusName, BusDefinition>;
 
-/// A definition that contradicts itself.
+/// Reason why a definition of a bus is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
-    /// Nobody knows what to bind to.
+    /// The bus is attached, and its definition does not name the exchange.
     #[error("bus {0} is attached and names no exchange; give exchange = \"…\"")]
     NoExchange(BusName),
-    /// A bus of our own has the exchange that the layout gives it.
+    /// The bus is not attached, so hearken names its exchange itself.
     #[error("bus {0} names an exchange and is not attached; only an attached bus has one")]
     NotAttached(BusName),
-    /// AMQP cannot carry the name.
+    /// AMQP cannot carry the name of the exchange.
     #[error("the exchange of bus {0} has {1} bytes; it has 1 to 255, without control characters")]
     ExchangeName(BusName, usize),
-    /// Its address would be that of something else.
-    #[error("bus {0} cannot be called so: /events/{0} is the address of the dead letters")]
+    /// The REST address of the bus would be the address of the dead letters.
+    #[error("bus {0} cannot have this name: /events/{0} is the address of the dead letters")]
     Reserved(BusName),
 }
 
 impl BusDefinition {
-    /// A bus of our own with the default codec.
+    /// A bus with an exchange of our own and the default codec.
     #[must_use]
     pub fn plain(name: BusName) -> Self {
         Self { name, codec: Codec::default(), attached: false, exchange: None }
     }
 
-    /// Checks what no type holds.
+    /// Checks the rules that the types of the fields do not hold.
     ///
     /// # Errors
-    /// The contradiction, and what would be right.
+    /// What is wrong, and what would be right.
     pub fn check(&self) -> Result<(), BusError> {
         let name = || self.name.clone();
         if self.name.as_str() == "deadLetter" {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 /// The dead-letter group of events that could not be published (James ADR 27).
 pub const DISPATCH_FAILURE: &str = "dispatch-failure";
-/// The dead-letter group of parked messages: not readable, for a group that has no queue, or given
-/// up by the broker.
+/// The dead-letter group of parked messages. A message is parked when it cannot be read, when its
+/// group has no queue, or when the broker gave it up.
 pub const PARKED: &str = "parked";
 
 /// The longest cause that is kept, in bytes.
@@ -24,11 +24,11 @@ pub struct DeadLetter {
     pub bus: BusName,
     /// What gave up: a listener's group, [`DISPATCH_FAILURE`] or [`PARKED`].
     pub group: GroupName,
-    /// The group that a parked message was for, where the message says.
+    /// The group that a parked message was for, if the message says.
     pub origin: Option<GroupName>,
-    /// The event's own id, where it can be read.
+    /// Id of the event, if the event can be read.
     pub event_id: Option<String>,
-    /// The event's type, where it can be read.
+    /// Type of the event, if the event can be read.
     pub event_type: Option<String>,
     /// The user that the event is about.
     pub user: Option<String>,
@@ -75,14 +75,15 @@ pub struct FailureFacts {
 }
 
 impl DeadLetter {
-    /// An event that a listener's group gave up. Followers of its keys were notified when the
-    /// event was dispatched.
+    /// Entry of an event that a listener's group gave up. Followers of its keys were notified when
+    /// the event was dispatched.
     #[must_use]
     pub fn of_group(group: GroupName, event: &Event, facts: FailureFacts) -> Self {
         Self::new(group, Some(event), facts)
     }
 
-    /// An event that could not be published, with the keys whose followers were not notified.
+    /// Entry of an event that could not be published, with the keys whose followers were not
+    /// notified.
     #[must_use]
     pub fn of_dispatch(
         event: &Event,
@@ -92,8 +93,8 @@ impl DeadLetter {
         Self { keys, ..Self::new(reserved_group(DISPATCH_FAILURE), Some(event), facts) }
     }
 
-    /// A message that no listener could take: `origin` is the group that the message was for,
-    /// `event` the event where the message can be read.
+    /// Entry of a message that no listener could take: `origin` is the group that the message was
+    /// for, `event` the event, if the message can be read.
     #[must_use]
     pub fn parked(origin: Option<GroupName>, event: Option<&Event>, facts: FailureFacts) -> Self {
         Self { origin, ..Self::new(reserved_group(PARKED), event, facts) }
@@ -132,7 +133,7 @@ impl DeadLetter {
     }
 }
 
-/// Whether no listener may have this group, because the name is a dead-letter group of its own.
+/// Whether a group's name is reserved for dead letters, so that no listener may have the group.
 #[must_use]
 pub fn is_reserved(group: &GroupName) -> bool {
     [DISPATCH_FAILURE, PARKED].contains(&group.as_str())

@@ -92,9 +92,9 @@ impl Object {
 
 /// One difference between the desired and the observed topology.
 ///
-/// The kinds are those that an operator can act on. A queue with the right name and the wrong
-/// arguments is [`DriftKind::Divergent`] instead of a missing and a surplus queue, because its repair
-/// differs: RabbitMQ refuses to redeclare the queue, so it is drained and replaced.
+/// Each kind calls for its own repair. A queue with the right name and the wrong arguments is
+/// [`DriftKind::Divergent`], and not a missing and a surplus queue: RabbitMQ refuses to redeclare
+/// the queue, so it is drained and replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// The way in which the topologies differ.

@@ -1,36 +1,36 @@
-//! What happened to the roster, and who, when, where and why.
+//! Events of the roster, and the audit that each of them carries.
 
 use super::{command::Pending, listener::ListenerSpec, name::GroupName};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How often a group's queue has been replaced; part of the queue's name. Starts at 1.
+/// Number of a group's queue: how often the queue was replaced, from 1. Part of the queue's name.
 pub type Generation = u32;
 
-/// Position in the roster's history. Dense; the first event has version 1.
+/// Position in the roster's history. The first event has version 1, and no version is left out.
 pub type Version = u64;
 
-/// A fact of the roster's history.
+/// One change in the roster's history.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RosterEvent {
     /// A listener was configured.
     ListenerAdded {
-        /// The listener, whole.
+        /// The whole listener.
         listener: ListenerSpec,
-        /// Which of the group's queues it works on.
+        /// Generation of the queue that the listener consumes.
         generation: Generation,
     },
-    /// A listener was unconfigured.
+    /// A listener was removed.
     ListenerRemoved {
-        /// Which.
+        /// The listener's group.
         group: GroupName,
-        /// What becomes of its waiting events.
+        /// Treatment of its waiting events.
         pending: Pending,
     },
 }
 
 impl RosterEvent {
-    /// The group the event is about.
+    /// The group that the event is about.
     #[must_use]
     pub fn group(&self) -> &GroupName {
         match self {
@@ -39,7 +39,7 @@ impl RosterEvent {
         }
     }
 
-    /// The event's stable name, as it is stored and shown.
+    /// Stable name of the event's type, as it is stored and shown.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -49,41 +49,41 @@ impl RosterEvent {
     }
 }
 
-/// A node, as it signs what it does.
+/// Signature of a node under its actions.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NodeRef {
-    /// The node's configured id.
+    /// Configured id of the node.
     pub id: String,
-    /// The host it runs on.
+    /// Host that the node runs on.
     pub host: String,
 }
 
-/// Who asked, where, and why: the audit ADR 26 wanted.
+/// Audit of a command: who asked for it, on which node, and why (James ADR 26).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
-    /// The authenticated subject, or `node:<id>` for what a node does by itself.
+    /// The authenticated subject, or `node:<id>` when a node acts by itself.
     pub actor: String,
-    /// The node that took the command.
+    /// Node that took the command.
     pub node: NodeRef,
-    /// Free text, as the administrator gave it.
+    /// Reason, in the administrator's own words.
     pub reason: Option<String>,
-    /// Names the command; an `Idempotency-Key` maps to it.
+    /// Identity of the command. An `Idempotency-Key` maps to it.
     pub command_id: Uuid,
-    /// The HTTP request that carried it, as the log has it.
+    /// Id of the HTTP request that carried the command, as the log shows it.
     pub request_id: Option<String>,
 }
 
-/// An event with its place in history.
+/// An event with its position in the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
-    /// Its position.
+    /// Position of the event.
     pub version: Version,
-    /// Its identity: two histories that agree on it agree on all before it.
+    /// Identity of the event. Two histories with the same event have the same events before it.
     pub event_id: Uuid,
-    /// What happened.
+    /// The event.
     pub event: RosterEvent,
-    /// Who, where, why.
+    /// Audit of the command that led to the event.
     pub audit: Audit,
-    /// The database's clock. Information only, never ordering.
+    /// Time of recording, by the database's clock. It informs people and orders nothing.
     pub recorded_at: OffsetDateTime,
 }

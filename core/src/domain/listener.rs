@@ -1,4 +1,4 @@
-//! A listener as it is configured.
+//! Settings of a listener.
 
 use super::{
     dead_letter::is_reserved,
@@ -9,13 +9,13 @@ use super::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A class's own settings: a JSON object whose meaning only the class knows.
+/// Settings of a class: a JSON object whose meaning only the class knows.
 ///
 /// A value may be `{"env": "NAME"}` or `{"file": "path"}`, resolved on the node that runs the
 /// listener, so that a secret is never stored.
 pub type Configuration = Map<String, Value>;
 
-/// How often an event runs in the cluster.
+/// Number of executions of an event in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
@@ -28,76 +28,79 @@ pub enum Delivery {
 
 /// Whether dispatching waits for the listener when it runs in the same process.
 ///
-/// It means something for key listeners and for [`Delivery::EveryNode`], on either bus: a dispatch
-/// runs those of its own node and returns after them. For [`Delivery::Once`] it means something on
-/// the in-process bus alone. Over RabbitMQ another node may take the event, so dispatching never
-/// waits for a work queue.
+/// For key listeners and for [`Delivery::EveryNode`], the mode counts on both buses: a dispatch
+/// runs the synchronous listeners of its own node and returns after them. For [`Delivery::Once`],
+/// the mode counts only on the in-process bus. Over RabbitMQ another node may take the event, so a
+/// dispatch never waits for a work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Dispatch waits.
+    /// Dispatching waits.
     Sync,
-    /// Dispatch does not wait.
+    /// Dispatching does not wait.
     #[default]
     Async,
 }
 
-/// A configured consumer of a bus. Never changed in place: remove it, then add it (ADR 35).
+/// Settings of a listener: a consumer of a bus. Settings are never changed in place; a listener is
+/// removed, then added (James ADR 35).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
-    /// Its identity in the roster.
+    /// Identity of the listener in the roster.
     pub group: GroupName,
-    /// What nodes instantiate it from.
+    /// Class that nodes make the listener from.
     pub class: ClassName,
-    /// The bus it listens to.
+    /// Bus that the listener listens to.
     pub bus: BusName,
-    /// Once in the cluster, or on every node.
+    /// Whether an event runs once in the cluster or on every node.
     #[serde(default)]
     pub delivery: Delivery,
-    /// Whether a local dispatch waits for it.
+    /// Whether dispatching on the same node waits for the listener.
     #[serde(default)]
     pub mode: Mode,
-    /// Executions at the same time on one node.
+    /// Largest number of executions at the same time on one node.
     #[serde(default = "default_concurrency")]
     pub concurrency: u16,
-    /// How long one execution may take.
+    /// Longest time of one execution.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// When a failed event is tried again.
+    /// Number of retries of a failed event, and the pauses between them.
     #[serde(default)]
     pub retry: Retry,
-    /// What the class is told.
+    /// Settings of the class.
     #[serde(default)]
     pub configuration: Configuration,
 }
 
-/// James runs up to ten executions of a group at a time (`maxConcurrency`).
+/// Default of [`ListenerSpec::concurrency`]. James runs up to ten executions of a group at a time
+/// (`maxConcurrency`).
 #[must_use]
 pub const fn default_concurrency() -> u16 {
     10
 }
 
-/// Well below the 30 minutes after which RabbitMQ takes an unacknowledged event back.
+/// Default of [`ListenerSpec::timeout`]. It is well below the 30 minutes after which RabbitMQ takes
+/// an unacknowledged event back.
 #[must_use]
 pub const fn default_timeout() -> Span {
     Span::from_secs(600)
 }
 
-/// A setting of a listener that is outside its range.
+/// Refusal of a setting that is outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}; it must be {allowed}")]
 pub struct SettingError {
-    /// The field, as it is written in JSON.
+    /// Field of the setting, as it is written in JSON.
     pub field: &'static str,
-    /// What was asked for.
+    /// Refused value.
     pub found: String,
-    /// What would be right.
+    /// Values that are allowed.
     pub allowed: &'static str,
 }
 
 impl ListenerSpec {
-    /// A listener with every setting at its default.
+    /// Listener with every setting at its default.
     #[must_use]
     pub fn new(group: GroupName, class: ClassName, bus: BusName) -> Self {
         Self {
@@ -113,10 +116,10 @@ impl ListenerSpec {
         }
     }
 
-    /// Checks the ranges that no type holds.
+    /// Checks the ranges that the types of the fields do not hold.
     ///
     /// # Errors
-    /// The first setting that is outside its range, with the range.
+    /// The first setting that is outside its range, with the allowed values.
     pub fn check(&self) -> Result<(), SettingError> {
         let millis = Span::as_millis;
         let bad = |field, found: &dyn ToString, allowed| {

@@ -1,30 +1,34 @@
-//! Names that end up in queue names, URLs and metric labels.
+//! Names of groups, buses and classes, and registration keys.
 //!
-//! They are parsed once, where they enter, and are valid ever after. The alphabet is narrow on
-//! purpose: a name that is safe in a shell, a URL path and a RabbitMQ pattern at the same time
-//! never needs escaping anywhere.
+//! A name is parsed once, where it enters the program, and is valid from then on. Names become
+//! parts of queue names, URLs and metric labels. So their alphabet is narrow: a name is safe in a
+//! shell, in the path of a URL and in a RabbitMQ pattern, and is never escaped.
+
+mod registration_key;
+
+pub use registration_key::{KeyError, RESERVED_KEYS, RegistrationKey};
 
 use super::layout::{CLUSTER_WORDS, OBJECT_WORDS};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest name accepted, in bytes. AMQP limits the whole queue name to 255 bytes
-/// (AMQP 0-9-1, section 4.2.5.3, short strings); [`super::layout::Layout::fits`] checks that sum.
+/// Longest name, in bytes. AMQP limits the whole name of a queue to 255 bytes (AMQP 0-9-1, section
+/// 4.2.5.3, short strings); [`super::layout::Layout::fits`] checks the whole name.
 pub const MAX_NAME: usize = 200;
 
 /// A text that is not a name, with the reason and a description of a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} name {value:?} is not valid: {problem}")]
 pub struct NameError {
-    /// What was being named: `group`, `bus`, `class`.
+    /// Kind of the name: `group`, `bus` or `class`.
     pub kind: &'static str,
-    /// The refused text, shortened to what a log line can hold.
+    /// The refused text, cut to 80 characters.
     pub value: String,
     /// The reason.
     pub problem: NameProblem,
 }
 
-/// The reason why a text is not a name. Displayed with a description of what would be right.
+/// Reason why a text is not a name. Its message describes a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameProblem {
     /// The text does not have the form of a name.
@@ -76,7 +80,7 @@ fn wrong_form(text: &str) -> Option<NameProblem> {
     Some(NameProblem::Form(problem))
 }
 
-/// A word in a bus name that would give two objects the same name on the broker.
+/// The word in a bus name that would give two objects the same name on the broker.
 fn reserved_word(text: &str) -> Option<NameProblem> {
     let cluster = CLUSTER_WORDS.into_iter().find(|word| text.split('.').next() == Some(word));
     let object = || OBJECT_WORDS.into_iter().find(|word| text.split('.').any(|part| part == *word));
@@ -137,93 +141,25 @@ macro_rules! name {
 }
 
 name!(
-    /// A listener's identity: unique in the roster, part of its work queue's name.
+    /// Identity of a listener: unique in the roster, and part of the name of its work queue.
     GroupName,
     "group",
     [wrong_form]
 );
 name!(
-    /// A named event bus. Buses share nothing. The name has none of the words that stand around it
-    /// in the names of queues and exchanges, so [`super::layout::Layout::read`] finds where it ends.
+    /// Name of an event bus. Buses share no object on the broker. A bus name has none of the words
+    /// that stand around it in the names of queues and exchanges, so
+    /// [`super::layout::Layout::read`] finds its end.
     BusName,
     "bus",
     [wrong_form, reserved_word]
 );
 name!(
-    /// What a node instantiates a listener from.
+    /// Name of the class that a node makes a listener from.
     ClassName,
     "class",
     [wrong_form]
 );
-
-/// Names an entity that somebody follows: a mailbox, an account. It is a routing key, so it has 1
-/// to 255 bytes (AMQP 0-9-1, section 4.2.5.3) and no control character. James writes
-/// `MailboxIdRegistrationKey:18`; nothing but the reserved words is given a meaning here.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RegistrationKey(String);
-
-/// Why a text is not a registration key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "registration key {value:?} is not valid: {problem}; a key has 1 to 255 bytes, no control character, and does not begin with {RESERVED_KEYS:?}"
-)]
-pub struct KeyError {
-    /// The refused text, shortened to what a log line can hold.
-    pub value: String,
-    /// What is wrong with it.
-    pub problem: &'static str,
-}
-
-/// What a routing key begins with that hearken uses itself.
-pub const RESERVED_KEYS: &str = "hearken:";
-
-impl RegistrationKey {
-    /// Parses a key.
-    ///
-    /// # Errors
-    /// [`KeyError`] names the text, what is wrong with it, and what a key looks like.
-    pub fn parse(text: impl Into<String>) -> Result<Self, KeyError> {
-        let text = text.into();
-        let problem = if text.is_empty() {
-            "it is empty"
-        } else if text.len() > 255 {
-            "it is too long"
-        } else if text.chars().any(char::is_control) {
-            "it has a control character"
-        } else if text.starts_with(RESERVED_KEYS) {
-            "it is one of hearken's own"
-        } else {
-            return Ok(Self(text));
-        };
-        Err(KeyError { value: text.chars().take(80).collect(), problem })
-    }
-
-    /// The key as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RegistrationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for RegistrationKey {
-    type Error = KeyError;
-    fn try_from(text: String) -> Result<Self, KeyError> {
-        Self::parse(text)
-    }
-}
-
-impl From<RegistrationKey> for String {
-    fn from(key: RegistrationKey) -> String {
-        key.0
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -276,21 +212,6 @@ mod tests {
         }
         for text in ["x.work.y", "keys", "meta"] {
             assert_eq!(GroupName::parse(text).unwrap().as_str(), text);
-        }
-    }
-
-    #[test]
-    fn a_registration_key_is_what_amqp_can_route_by() {
-        for text in ["MailboxIdRegistrationKey:18", "a:b:c", "Key:", "konto é", &"k".repeat(255)] {
-            assert_eq!(RegistrationKey::parse(text).unwrap().as_str(), text);
-        }
-        for (text, problem) in [
-            ("", "it is empty"),
-            (&*"k".repeat(256), "it is too long"),
-            ("a\nb", "it has a control character"),
-            ("hearken:topology", "it is one of hearken's own"),
-        ] {
-            assert_eq!(RegistrationKey::parse(text).unwrap_err().problem, problem, "{text:?}");
         }
     }
 

@@ -1,16 +1,17 @@
 //! The pauses between the executions of an event that fails.
 //!
 //! # Pauses
-//! The plain pause before retry `n` (the first is 0) is `first` × 2ⁿ and at most `max`. Jitter makes
-//! it longer by a random share between 0 and `jitter`, so that events that failed together do not
-//! all return together.
+//! The plain pause before retry `n` (the first is 0) is `first` × 2ⁿ and at most `max`. Jitter
+//! makes it longer by a random share between 0 and `jitter`, so that events that failed together
+//! do not all return together.
 //!
 //! # Levels
-//! The in-process bus waits for exactly the jittered pause. RabbitMQ waits for the time-to-live of a
-//! wait queue, and wait queues exist only for the levels of [`Retry::levels`]. An event there takes
-//! the level of twice the pause with the probability that makes the mean pause equal to the mean of
-//! the jittered pauses. The choice is fixed where the shortest level that holds the pause is already
-//! longer than that mean, and where the listener has no level of twice the pause.
+//! The in-process bus waits for exactly the jittered pause. RabbitMQ waits for the time-to-live of
+//! a wait queue, and wait queues exist only for the levels of [`Retry::levels`]. There an event
+//! takes the level of twice the pause with a certain probability, which makes the mean pause equal
+//! to the mean of the jittered pauses. The choice is fixed in two cases: the shortest level that
+//! holds the pause is already longer than that mean, or the listener has no level of twice the
+//! pause.
 
 use super::span::Span;
 use serde::{Deserialize, Serialize};
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn without_jitter_or_a_longer_level_nothing_is_left_to_chance() {
+    fn without_jitter_or_a_longer_level_the_level_is_fixed() {
         assert_eq!(retry(8, 100, 10_000, 0.0).random_level(3, 0.0), 800);
         // The only level that exists is the level of the longest pause.
         assert_eq!(retry(3, 200, 200, 1.0).random_level(0, 0.0), 200);

@@ -1,7 +1,8 @@
-//! The roster: the listeners a cluster has, folded from its history.
+//! The roster: the listeners of a cluster, folded from the history of events.
 //!
-//! [`decide`] says what a command leads to, [`Roster::evolve`] folds an event in. Both are pure;
-//! the state after folding every event equals the state any node holds in memory.
+//! [`decide`] says which events a command leads to, and [`Roster::evolve`] folds an event into the
+//! roster. Both are pure. The roster after folding every event equals the roster that each node
+//! holds in memory.
 
 use super::{
     command::{Command, Pending},
@@ -13,47 +14,47 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A listener of the roster, with who added it.
+/// A configured listener, with the audit of its addition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Configured {
-    /// The listener.
+    /// Settings of the listener.
     pub listener: ListenerSpec,
-    /// Which of the group's queues it works on.
+    /// Generation of the queue that the listener consumes.
     pub generation: Generation,
-    /// The version that added it.
+    /// Version that added the listener.
     pub version: Version,
-    /// When, by the database's clock.
+    /// Time of the addition, by the database's clock.
     pub added_at: OffsetDateTime,
-    /// Who.
+    /// Actor who added the listener.
     pub added_by: String,
-    /// From which node.
+    /// Node that took the command.
     pub added_on: NodeRef,
-    /// Why.
+    /// Reason that the actor gave.
     pub reason: Option<String>,
 }
 
-/// What the roster remembers of a removed listener.
+/// The roster's memory of a removed listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tombstone {
-    /// The listener as it was, so that any node can drain its queue.
+    /// Settings of the removed listener, so that any node can drain its queue.
     pub listener: ListenerSpec,
-    /// What becomes of its waiting events.
+    /// Treatment of its waiting events.
     pub pending: Pending,
-    /// The version that removed it.
+    /// Version that removed the listener.
     pub version: Version,
 }
 
-/// A work queue's identity in the roster: which of a group's queues it is.
+/// Identity of a work queue in the roster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId {
-    /// The group.
+    /// Group that the queue belongs to.
     pub group: GroupName,
-    /// How often the group's queue was replaced, from 1.
+    /// Number of the queue among the group's queues, from 1.
     pub generation: Generation,
 }
 
 impl QueueId {
-    /// The identity of a group's queue of this generation.
+    /// Identity of a group's queue of this generation.
     #[must_use]
     pub fn new(group: GroupName, generation: Generation) -> Self {
         Self { group, generation }
@@ -70,28 +71,28 @@ pub struct Roster {
     generations: BTreeMap<GroupName, Generation>,
 }
 
-/// Why the roster refuses a command.
+/// Reason why the roster refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The group has a listener already (ADR 35: a group is used once).
+    /// The group already has a listener (James ADR 35: a group is used once).
     #[error(
         "group {group} is in use by a listener of class {class}; remove it first, or choose another group"
     )]
     GroupInUse {
-        /// The group asked for.
+        /// The group of the command.
         group: GroupName,
-        /// The class of the listener that has it.
+        /// The class of the listener that uses the group.
         class: ClassName,
     },
-    /// No listener of that group is configured.
+    /// The group has no listener.
     #[error("no listener of group {group} is configured")]
     NotConfigured {
-        /// The group asked for.
+        /// The group of the command.
         group: GroupName,
     },
 }
 
-/// What a command leads to. Nothing is changed.
+/// Decides which events a command leads to. Changes nothing.
 ///
 /// # Errors
 /// The rule that the command breaks.
@@ -125,13 +126,13 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
 }
 
 impl Roster {
-    /// The position this state was folded up to; 0 before any event.
+    /// Version of the last event that was folded in; 0 before any event.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The identity of the last event folded in.
+    /// Identity of the last event that was folded in.
     #[must_use]
     pub fn last_event(&self) -> Option<Uuid> {
         self.last_event
@@ -149,8 +150,8 @@ impl Roster {
         &self.tombstones
     }
 
-    /// Whether what comes back for a group is dropped: it is not configured, and whoever removed it
-    /// last said so.
+    /// Whether returning events of this group are dropped: the group is not configured, and its
+    /// last removal said `discard`.
     #[must_use]
     pub fn discards(&self, group: &GroupName) -> bool {
         let of_group = self.tombstones.iter().filter(|(id, _)| id.group == *group);
@@ -162,12 +163,13 @@ impl Roster {
     /// The listener of a group.
     ///
     /// # Errors
-    /// [`Refusal::NotConfigured`] when there is none.
+    /// [`Refusal::NotConfigured`] when the group has no listener.
     pub fn configured(&self, group: &GroupName) -> Result<&Configured, Refusal> {
         self.listeners.get(group).ok_or_else(|| Refusal::NotConfigured { group: group.clone() })
     }
 
-    /// Folds one event in. The caller hands them over in order, without holes.
+    /// Folds one event in. The caller passes the events in the order of their versions and leaves
+    /// none out.
     pub fn evolve(&mut self, recorded: &RecordedEvent) {
         self.version = recorded.version;
         self.last_event = Some(recorded.event_id);
@@ -207,8 +209,9 @@ impl Roster {
         self.generations.get(group).copied().unwrap_or(0)
     }
 
-    /// A kept queue is taken up again; any other queue's name is never used twice, so that a late
-    /// delete by a stale node hits nothing.
+    /// Generation of the queue for a group that is added. A kept queue is consumed again. The name
+    /// of any other queue is never used twice, so that a late deletion by a node with an old roster
+    /// finds no queue.
     fn next_generation(&self, group: &GroupName, bus: &BusName) -> Generation {
         let last = self.last_generation(group);
         match self.tombstones.get(&QueueId::new(group.clone(), last)) {

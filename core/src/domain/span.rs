@@ -1,14 +1,14 @@
-//! Lengths of time as people write them: `100ms`, `30s`, `10m`, `1h`, `7d`.
+//! Lengths of time, as people write them: `100ms`, `30s`, `10m`, `1h`, `7d`.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A length of time in whole milliseconds, written with its unit.
+/// Length of time in whole milliseconds, written with its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(u64);
 
-/// Why a text is not a [`Span`].
+/// Reason why a text is not a [`Span`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a length of time; write a whole number and its unit, ms, s, m, h or d: 500ms, 30s, 10m"
@@ -19,13 +19,13 @@ const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
-    /// A span of so many milliseconds.
+    /// A span of `millis` milliseconds.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// A span of so many seconds.
+    /// A span of `secs` seconds.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs * 1_000)
@@ -37,7 +37,7 @@ impl Span {
         self.0
     }
 
-    /// The span as the standard library has it.
+    /// The span as a [`Duration`].
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
@@ -71,7 +71,7 @@ impl From<Span> for String {
 }
 
 impl fmt::Display for Span {
-    /// The largest unit that keeps the number whole.
+    /// Writes the span in the largest unit in which it is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, factor) = UNITS
             .iter()

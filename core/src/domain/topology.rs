@@ -6,8 +6,8 @@ use std::{
     fmt,
 };
 
-/// The value of an AMQP argument, as far as topology uses them. Integer widths are AMQP's
-/// business: two arguments are equal when their numbers are.
+/// Value of an AMQP argument. Integers have no width: two integer arguments are equal when their
+/// numbers are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Argument {
@@ -17,7 +17,7 @@ pub enum Argument {
     Int(i64),
     /// A text.
     Text(String),
-    /// Anything else, kept as its JSON text so that it can be shown.
+    /// Any other value, kept as its JSON text so that it can be shown.
     Other(String),
 }
 
@@ -42,15 +42,15 @@ impl From<i64> for Argument {
 /// Named AMQP arguments.
 pub type Arguments = BTreeMap<String, Argument>;
 
-/// How an exchange routes.
+/// Rule by which an exchange routes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExchangeKind {
-    /// To the queues bound with exactly the routing key.
+    /// Routes to the queues that are bound with exactly the routing key.
     Direct,
-    /// To every bound queue.
+    /// Routes to every bound queue.
     Fanout,
-    /// Any kind that hearken does not declare.
+    /// A kind that hearken does not declare.
     #[serde(untagged)]
     Other(String),
 }
@@ -59,17 +59,17 @@ pub enum ExchangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
-    /// Its name.
+    /// Name of the exchange.
     pub name: String,
-    /// How it routes.
+    /// Rule by which the exchange routes.
     pub kind: ExchangeKind,
-    /// Whether it outlives the broker.
+    /// Whether the exchange survives a restart of the broker.
     pub durable: bool,
-    /// Whether it goes with its last binding.
+    /// Whether the exchange is deleted with its last binding.
     pub auto_delete: bool,
-    /// Whether clients cannot publish to it.
+    /// Whether clients are not allowed to publish to the exchange.
     pub internal: bool,
-    /// Its arguments.
+    /// Arguments of the exchange.
     pub arguments: Arguments,
 }
 
@@ -77,32 +77,32 @@ pub struct Exchange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
-    /// Its name.
+    /// Name of the queue.
     pub name: String,
-    /// Whether it outlives the broker.
+    /// Whether the queue survives a restart of the broker.
     pub durable: bool,
-    /// Whether it belongs to one connection.
+    /// Whether the queue belongs to one connection.
     pub exclusive: bool,
-    /// Whether it goes with its last consumer.
+    /// Whether the queue is deleted with its last consumer.
     pub auto_delete: bool,
-    /// Its arguments.
+    /// Arguments of the queue.
     pub arguments: Arguments,
-    /// The policy that RabbitMQ applies to it, with what of it changes how events are kept.
-    /// Never part of what is desired.
+    /// Policy that RabbitMQ applies to the queue, if it changes which events are kept. A desired
+    /// queue has no policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<AppliedPolicy>,
 }
 
-/// A policy somebody put over a queue.
+/// Policy that an operator of RabbitMQ applied to a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedPolicy {
-    /// Its name.
+    /// Name of the policy.
     pub name: String,
-    /// Its keys that decide which events are kept, and for how long.
+    /// Keys of the policy that decide which events are kept, and for how long.
     pub keys: Vec<String>,
 }
 
-/// What a binding leads to.
+/// Kind of the object that a binding leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Destination {
@@ -112,24 +112,25 @@ pub enum Destination {
     Exchange,
 }
 
-/// A binding. All of it is its identity: the same key with other arguments is another binding.
+/// A binding. All fields together identify it: the same routing key with other arguments is
+/// another binding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
-    /// The exchange it starts from.
+    /// Name of the exchange that the binding starts from.
     pub source: String,
-    /// Whether it leads to a queue or an exchange.
+    /// Kind of the object that the binding leads to.
     pub destination_kind: Destination,
-    /// What it leads to.
+    /// Name of the object that the binding leads to.
     pub destination: String,
-    /// Its routing key.
+    /// Routing key of the binding.
     pub routing_key: String,
-    /// Its arguments.
+    /// Arguments of the binding.
     pub arguments: Arguments,
 }
 
 impl Binding {
-    /// A binding of a queue, without arguments.
+    /// Binding of a queue, without arguments.
     #[must_use]
     pub fn of_queue(source: &str, queue: &str, routing_key: &str) -> Self {
         Self {
@@ -170,13 +171,13 @@ impl Topology {
         self.queues.insert(queue.name.clone(), queue);
     }
 
-    /// How many objects it has.
+    /// Number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
         self.exchanges.len() + self.queues.len() + self.bindings.len()
     }
 
-    /// Whether it has none.
+    /// Whether there are no objects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

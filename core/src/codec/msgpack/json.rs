@@ -1,4 +1,4 @@
-//! Values of `MessagePack` as the JSON they stand for, written without a tree in between.
+//! Values of `MessagePack`, written as the equivalent JSON without a tree in between.
 
 use super::{
     super::{DecodeError, MAX_BYTES},
@@ -7,11 +7,11 @@ use super::{
 use crate::json::{MAX_DEPTH, MAX_VALUES};
 use std::{collections::HashSet, fmt::Write};
 
-/// The JSON of a value whose first token has been read.
+/// Writes a value whose first token has been read as JSON.
 ///
 /// # Errors
-/// JSON has nothing like it, or too much of it.
-pub(super) fn of(
+/// JSON has no such value, or the value is too large.
+pub(super) fn transcode(
     reader: &mut MsgpackReader<'_>,
     first: &Token<'_>,
 ) -> Result<Vec<u8>, DecodeError> {
@@ -42,11 +42,11 @@ impl Writer<'_, '_> {
             Token::Float(number) => {
                 return Err(self
                     .reader
-                    .refuse(format!("there is {number}, which JSON cannot say")));
+                    .refuse(format!("there is {number}, which JSON cannot write")));
             }
             Token::Text(text) => self.push(text),
             Token::Binary(_) => {
-                let problem = "there is a binary inside the data, which JSON cannot say; data is one binary, or values without binaries";
+                let problem = "there is a binary inside the data, which JSON cannot write; data is one binary, or values without binaries";
                 return Err(self.reader.refuse(problem));
             }
             Token::Array(length) => self.array(*length, depth)?,

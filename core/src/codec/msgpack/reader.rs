@@ -1,5 +1,5 @@
-//! `MessagePack`, one token at a time. Nothing is allocated for a length that the input only
-//! claims: texts and binaries are parts of the input.
+//! Reader of `MessagePack`, one token at a time. Texts and binaries are parts of the input, so no
+//! memory is allocated for a length that the input only claims.
 
 use super::super::DecodeError;
 use rmp::{
@@ -11,7 +11,7 @@ use rmp::{
 };
 use std::fmt;
 
-/// What stands next.
+/// Next element of the input.
 pub(super) enum Token<'a> {
     Null,
     Bool(bool),
@@ -19,9 +19,9 @@ pub(super) enum Token<'a> {
     Float(f64),
     Text(&'a str),
     Binary(&'a [u8]),
-    /// An array of so many values, which follow.
+    /// Beginning of an array, with the number of values that follow.
     Array(u32),
-    /// A map of so many keys and values, which follow.
+    /// Beginning of a map, with the number of pairs of key and value that follow.
     Map(u32),
 }
 
@@ -40,11 +40,11 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-/// Reads from a body.
+/// Reader of a body.
 pub(super) struct MsgpackReader<'a> {
     body: &'a [u8],
     rest: &'a [u8],
-    /// Where the last token began.
+    /// Position at which the last token began.
     at: usize,
 }
 
@@ -85,7 +85,9 @@ impl<'a> MsgpackReader<'a> {
             Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
                 read_bin_len(rest).ok().and_then(|bytes| self.take(bytes)).map(Token::Binary)
             }
-            Marker::Reserved => return Err(self.refuse("the byte 0xc1 is no MessagePack")),
+            Marker::Reserved => {
+                return Err(self.refuse("the byte 0xc1 is not allowed in MessagePack"));
+            }
             Marker::FixExt1
             | Marker::FixExt2
             | Marker::FixExt4
@@ -99,11 +101,11 @@ impl<'a> MsgpackReader<'a> {
             }
             _ => read_int(rest).map(Token::Int).ok(),
         };
-        // Every marker was looked at, so only an end of the body is in the way.
-        token.ok_or_else(|| self.refuse("a value begins that the body does not have the end of"))
+        // Every marker has a case above, so a missing token means that the body is cut off.
+        token.ok_or_else(|| self.refuse("a value begins and the body ends before the value does"))
     }
 
-    /// The next token, which must be a map's key.
+    /// The next token, which must be a key of a map.
     pub(super) fn key(&mut self) -> Result<&'a str, DecodeError> {
         match self.next()? {
             Token::Text(text) => Ok(text),
@@ -111,12 +113,12 @@ impl<'a> MsgpackReader<'a> {
         }
     }
 
-    /// Checks that nothing follows.
+    /// Checks that the body has ended.
     pub(super) fn end(&mut self) -> Result<(), DecodeError> {
         self.at = self.body.len() - self.rest.len();
         match self.rest.len() {
             0 => Ok(()),
-            more => Err(self.refuse(format!("the event ends, and {more} bytes follow it"))),
+            more => Err(self.refuse(format!("the event has ended, and {more} bytes follow"))),
         }
     }
 

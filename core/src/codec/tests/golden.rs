@@ -1,5 +1,5 @@
-//! What James writes, in files of its own: `golden/james/*.json`, and what is to be read from each
-//! in `golden/james.txt`, a line for each event: id, type, user, and whether it is noop.
+//! Events that James wrote, in `golden/james/*.json`. The expected reading of each is a line of
+//! `golden/james.txt`: id, type, user, and whether the event is noop.
 
 use super::*;
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -58,7 +58,7 @@ fn every_event_of_james_keeps_its_bytes_and_is_written_in_every_form() {
 /// A field that is missing never makes an event unreadable, except for its identity, and never
 /// noop, except for the states of a `StateChangeEvent`.
 #[test]
-fn a_field_that_james_needs_and_we_do_not_may_be_missing() {
+fn a_field_that_only_james_needs_may_be_missing() {
     for (name, body) in bodies() {
         let Value::Object(outer) = json::strict(&body).unwrap() else { continue };
         let (kind, fields) = match outer.iter().next() {

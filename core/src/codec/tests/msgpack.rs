@@ -1,4 +1,4 @@
-//! CloudEvents in `MessagePack`, ours and other programs'.
+//! CloudEvents in `MessagePack`, written by hearken and by other programs.
 
 use super::*;
 use rmp::encode::{
@@ -6,7 +6,7 @@ use rmp::encode::{
     write_str,
 };
 
-/// A map of the required attributes, with room for more members than these.
+/// A map of the required attributes, with room for further members.
 fn begun(more: u32) -> Vec<u8> {
     let mut body = Vec::new();
     write_map_len(&mut body, 4 + more).unwrap();
@@ -17,7 +17,7 @@ fn begun(more: u32) -> Vec<u8> {
     body
 }
 
-/// An event with one more member, whose value is written so.
+/// An event with one more member, whose value the closure writes.
 fn with(name: &str, value: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = begun(1);
     write_str(&mut body, name).unwrap();
@@ -46,7 +46,7 @@ fn json_data_is_a_binary_of_its_own_bytes() {
 }
 
 #[test]
-fn attributes_come_as_in_json() {
+fn attributes_are_read_as_in_json() {
     let mut body = begun(4);
     write_str(&mut body, "count").unwrap();
     write_sint(&mut body, -3).unwrap();
@@ -95,7 +95,7 @@ fn a_value_of_messagepack_is_the_json_that_it_stands_for() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn a_mistake_is_named_with_its_position() {
     let twice = {
         let mut body = begun(1);
         write_str(&mut body, "id").unwrap();
@@ -121,10 +121,10 @@ fn what_is_wrong_is_named_with_its_place() {
         (vec![0xc0], "at byte 0 is nil; a CloudEvent is a map"),
         (b"{\"id\":1}".to_vec(), "a CloudEvent is a map"),
         (vec![0xdf, 0xff, 0xff, 0xff, 0xff], "the body ends too early"),
-        (vec![0xde, 0xff], "a value begins that the body does not have the end of"),
+        (vec![0xde, 0xff], "a value begins and the body ends before the value does"),
         (twice, "attribute \"id\" occurs twice"),
         (number, "a key is an integer; it must be a string"),
-        (trailing, "the event ends, and 2 bytes follow it"),
+        (trailing, "the event has ended, and 2 bytes follow"),
         (not_json, "not valid JSON"),
         (nested, "values are nested deeper than 64 levels"),
         (same_keys, "the key \"k\" occurs twice in one map"),
@@ -133,7 +133,7 @@ fn what_is_wrong_is_named_with_its_place() {
             with("x", |body| write_bin(body, b"a").unwrap()),
             "attribute \"x\" is a binary; it must be",
         ),
-        (with("x", |body| body.push(0xc1)), "the byte 0xc1 is no MessagePack"),
+        (with("x", |body| body.push(0xc1)), "the byte 0xc1 is not allowed in MessagePack"),
         (
             with("time", |body| body.extend([0xd6, 0xff, 0, 0, 0, 0])),
             "there is an extension value; write times as texts",
@@ -145,16 +145,16 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             with("data", |body| write_f64(body, f64::NAN).unwrap()),
-            "there is NaN, which JSON cannot say",
+            "there is NaN, which JSON cannot write",
         ),
         (with("data", |body| body.extend(b"\x91\xc4\x01a")), "a binary inside the data"),
         (
             with("data", |body| body.extend([0xdb, 0xff, 0xff, 0xff, 0xff])),
-            "does not have the end of",
+            "the body ends before the value does",
         ),
         (
             with("data", |body| body.extend([0xc6, 0xff, 0xff, 0xff, 0xff])),
-            "does not have the end of",
+            "the body ends before the value does",
         ),
         (
             with("data", |body| body.extend([0xdd, 0xff, 0xff, 0xff, 0xff])),
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_and_any_change_of_an_event_are_answered(
+    fn any_bytes_and_any_change_of_an_event_are_read_or_refused(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         event in any_event(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn native_data_is_what_the_same_json_says(value in any_json()) {
+    fn native_data_reads_as_the_same_json(value in any_json()) {
         let body = with("data", |body| native(body, &value));
         let event = read(&body).unwrap();
         // Both texts go through one reader: serde_json may read a fraction one digit off.

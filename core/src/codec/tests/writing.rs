@@ -1,4 +1,4 @@
-//! What a bus's form cannot carry is refused before it is published.
+//! Refusal of events that the form of a bus cannot carry.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn an_event_that_no_node_would_read_is_too_large() {
     event.data = Data::Bytes { content_type: None, bytes: vec![0; MAX_BYTES - empty + 1] };
     let refused = at_most(&event, Codec::MsgPack).unwrap_err();
     assert_eq!(refused, EncodeError::TooLarge(MAX_BYTES + 1));
-    assert!(refused.to_string().contains("it has at most 16777216"));
+    assert!(refused.to_string().contains("at most 16777216 are allowed"));
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn bytes_that_call_themselves_json_are_json() {
         [r#""datacontenttype":"application/xml","data":{}"#, r#""datacontenttype":"","data":1"#]
     {
         let problem = cloud(&format!(",{wrong}")).unwrap_err().to_string();
-        assert!(problem.contains("such data is a string, or binary"), "{problem}");
+        assert!(problem.contains("such data must be a string, or binary"), "{problem}");
     }
     let plain = cloud(r#","datacontenttype":"application/json","data":1"#).unwrap();
-    assert!(plain.attributes.is_empty(), "it is what JSON has without a media type");
+    assert!(plain.attributes.is_empty(), "the plain media type of JSON is redundant");
 }
 
 #[test]

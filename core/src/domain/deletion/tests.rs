@@ -1,4 +1,4 @@
-//! Who may delete which queue, and when.
+//! Which queues may be deleted, on whose request, and when.
 
 use super::*;
 use crate::domain::{

@@ -1,8 +1,8 @@
 //! Reading the names of hearken's objects, and the words that keep those names apart.
 //!
 //! A name is the prefix, then the bus, then a word that says what the object is. No bus has such a
-//! word among its dot-separated parts, so the first such word ends the bus. What follows the word
-//! may contain dots: a generation and a connection attempt are found from the right.
+//! word among its dot-separated parts, so the first such word ends the bus. The text after the word
+//! may contain dots, so a generation and a connection attempt are read from the right.
 
 use super::Layout;
 use crate::domain::{
@@ -19,7 +19,7 @@ pub(crate) const OBJECT_WORDS: [&str; 7] =
 /// of the cluster. No bus name begins with one of these words.
 pub(crate) const CLUSTER_WORDS: [&str; 2] = ["meta", "push"];
 
-/// What an exchange or a queue of hearken is, by its name.
+/// Meaning of the name of an exchange or a queue of hearken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectName {
     /// The main exchange of a bus.
@@ -46,21 +46,21 @@ pub enum ObjectName {
     Wait {
         /// The bus.
         bus: BusName,
-        /// How long an event waits, in milliseconds.
+        /// Time that an event waits, in milliseconds.
         millis: u64,
     },
     /// A group's work queue.
     Work {
         /// The bus.
         bus: BusName,
-        /// The group, and which of its queues this is.
+        /// The group, and the generation of its queue.
         queue: QueueId,
     },
-    /// A queue of one node's connection.
+    /// A queue that belongs to one connection of a node.
     Node {
         /// The bus.
         bus: BusName,
-        /// The node's id, as far as the name has room for it.
+        /// The node's id, cut to the room that the name has.
         node: String,
         /// The connection attempt.
         attempt: Uuid,
@@ -71,7 +71,7 @@ pub enum ObjectName {
 
 impl Layout {
     /// Reads a name that this layout writes. `None` for every other name, with or without the
-    /// prefix. Says nothing about ownership.
+    /// prefix. A name that can be read does not show that the object is ours.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<ObjectName> {
         let read = parse(name.strip_prefix(&self.prefix)?.strip_prefix('.')?)?;

@@ -72,12 +72,8 @@ pub(crate) fn damaged() -> impl Strategy<Value = (Desired, Topology)> {
         observed.bindings.retain(|b| {
             exchanges.contains_key(&b.source) && queues.contains_key(&b.destination) && !hit()
         });
-        observed.add_queue(foreign_queue("hearken.somebody.else"));
-        observed.bindings.insert(Binding::of_queue(
-            "hearken.mailboxEvent",
-            "hearken.somebody.else",
-            "",
-        ));
+        observed.add_queue(foreign_queue("hearken.not.ours"));
+        observed.bindings.insert(Binding::of_queue("hearken.mailboxEvent", "hearken.not.ours", ""));
         (desired_of(&events), observed)
     })
 }
@@ -104,11 +100,11 @@ proptest! {
 
     #[test]
     fn no_step_touches_a_foreign_object((desired, mut observed) in damaged()) {
-        let foreign = observed.queues["hearken.somebody.else"].clone();
+        let foreign = observed.queues["hearken.not.ours"].clone();
         for step in from_drift(&drift::between(&layout(), &desired, &observed), &desired).steps {
             apply(&mut observed, &step.action);
         }
-        prop_assert_eq!(&observed.queues["hearken.somebody.else"], &foreign);
+        prop_assert_eq!(&observed.queues["hearken.not.ours"], &foreign);
         prop_assert!(observed.bindings.iter().any(|b| b.destination == foreign.name));
     }
 
@@ -202,7 +198,7 @@ fn a_group_whose_new_queue_cannot_be_bound_keeps_its_old_one() {
     };
     assert_eq!(unbinds(&observed), 2, "the old queue gives way to the new one");
     observed.add_queue(foreign_queue("hearken.mailboxEvent.work.a.v2"));
-    assert_eq!(unbinds(&observed), 0, "somebody else has the new one's name");
+    assert_eq!(unbinds(&observed), 0, "a foreign queue has the name of the new queue");
 }
 
 #[test]

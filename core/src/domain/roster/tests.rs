@@ -1,4 +1,4 @@
-//! Given these events, when this is asked, then that follows.
+//! Decisions of the roster, each as given events, a command and its result.
 
 use super::*;
 use crate::domain::{event::Audit, listener::tests::listener};
@@ -13,7 +13,7 @@ pub(crate) fn given(events: &[RosterEvent]) -> Roster {
     roster
 }
 
-/// The event at a version, recorded by nobody in particular.
+/// The event at a version, with an audit of no importance.
 pub(crate) fn recorded(version: Version, event: RosterEvent) -> RecordedEvent {
     let audit = Audit {
         actor: "alice".into(),
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_group_is_never_both_configured_and_buried_with_the_same_generation(asks in asks()) {
+    fn no_queue_of_a_configured_listener_has_a_tombstone(asks in asks()) {
         let roster = given(&run(&asks));
         for (group, configured) in roster.listeners() {
             prop_assert!(!roster.tombstones().contains_key(&QueueId::new(group.clone(), configured.generation)));

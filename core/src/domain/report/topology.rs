@@ -1,0 +1,100 @@
+//! State of the topology.
+
+use crate::domain::{
+    drift::{Drift, DriftKey, DriftKind, ObjectKind, Remedy},
+    event::Version,
+    name::BusName,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+
+/// State of the topology, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyState {
+    /// The last observation of the broker agrees with the roster.
+    Converged,
+    /// A change that an administrator asked for is not made yet.
+    Pending,
+    /// The last observation of the broker differs from the roster.
+    Drifted,
+    /// So many objects are gone that nothing is repaired before an administrator asks for it.
+    Blocked,
+    /// The broker could not be read.
+    #[default]
+    Unknown,
+}
+
+/// Failure of the last pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassFailure {
+    /// Time of the first failed pass after the last successful pass.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Cause of the last failure, in the words of the broker or the database.
+    pub cause: String,
+}
+
+/// A drift, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftReport {
+    /// The way in which the topologies differ.
+    pub kind: DriftKind,
+    /// Kind of the object.
+    pub object: ObjectKind,
+    /// Name of the object.
+    pub name: String,
+    /// The desired object, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Value>,
+    /// The observed object, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Value>,
+    /// Time at which the drift was first seen.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Repair of the drift.
+    pub remedy: Remedy,
+}
+
+impl DriftReport {
+    /// Report of a drift that was first seen at `since`.
+    ///
+    /// # Panics
+    /// Never: names and arguments can always be written as JSON.
+    #[must_use]
+    pub fn new(drift: &Drift, since: OffsetDateTime) -> Self {
+        let DriftKey { kind, object, name } = drift.key();
+        let json = |object| serde_json::to_value(object).expect("objects are plain JSON");
+        let expected = drift.expected.as_ref().map(json);
+        let found = drift.found.as_ref().map(json);
+        Self { kind, object, name, expected, found, since, remedy: drift.remedy }
+    }
+}
+
+/// Result of the last pass of any node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopologyStatus {
+    /// Version of the roster that the broker was last seen to follow.
+    pub reconciled_version: Version,
+    /// Time of the last observation of the broker.
+    #[serde(with = "time::serde::rfc3339::option", default)]
+    pub observed_at: Option<OffsetDateTime>,
+    /// State of the topology, in one word.
+    pub state: TopologyState,
+    /// Failure of the last pass; absent after a successful pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<PassFailure>,
+    /// Differences that the last pass left.
+    #[serde(default)]
+    pub drift: Vec<DriftReport>,
+    /// Node that made the pass.
+    #[serde(default)]
+    pub node: String,
+    /// Buses that the broker was last seen to follow.
+    #[serde(default)]
+    pub buses: Option<BTreeSet<BusName>>,
+}
