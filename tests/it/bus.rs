@@ -1,34 +1,32 @@
 //! The contract of the event bus, held against both buses.
 //!
-//! Each test is written once against a [`bench::Bench`] and runs over RabbitMQ and in the process.
+//! Each test is written once against a [`Stage`](crate::support::stage::Stage) and runs over RabbitMQ and in the process.
 //! What only several nodes or only RabbitMQ can do runs over RabbitMQ alone. Where Apache James
 //! behaves otherwise, `docs/adr/0014` says why.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
-/// Makes of each `async fn name(bench: Bench)` a test over RabbitMQ and one in the process.
+/// Makes of each `async fn name(stage: Stage)` a test over RabbitMQ and one in the process.
 macro_rules! both {
-    ($($(#[$note:meta])* async fn $name:ident($bench:ident: Bench) $body:block)*) => {
-        $($(#[$note])* async fn $name($bench: $crate::bus::bench::Bench) $body)*
+    ($($(#[$note:meta])* async fn $name:ident($stage:ident: Stage) $body:block)*) => {
+        $($(#[$note])* async fn $name($stage: $crate::support::stage::Stage) $body)*
 
         mod rabbitmq {
             $(#[tokio::test]
             async fn $name() {
-                super::$name($crate::bus::bench::Bench::rabbitmq().await).await;
+                super::$name($crate::support::stage::Stage::rabbitmq().await).await;
             })*
         }
 
         mod local {
             $(#[tokio::test]
             async fn $name() {
-                super::$name($crate::bus::bench::Bench::local().await).await;
+                super::$name($crate::support::stage::Stage::embedded().await).await;
             })*
         }
     };
 }
 
 mod batches;
-mod bench;
-mod calls;
 mod dead_letters;
 mod dispatch_failure;
 mod errors;

@@ -5,4 +5,3 @@
 mod keeping;
 mod redelivering;
 mod redispatching;
-mod scene;

@@ -6,6 +6,5 @@ mod consuming;
 mod ending;
 mod publishing;
 mod retrying;
-pub(crate) mod scene;
 mod surviving;
 mod synchronous;

@@ -5,5 +5,4 @@ mod attached;
 mod bindings;
 mod contract;
 mod remote;
-mod scene;
 mod stream;

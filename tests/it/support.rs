@@ -8,4 +8,5 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod rest;
 pub(crate) mod services;
+pub(crate) mod stage;
 pub(crate) mod wait;

@@ -1,8 +1,8 @@
 //! What every broker does. A suite of functions over the trait; each implementation names itself
 //! and runs them all.
 
-use crate::support::bus::only;
-use crate::support::wait;
+pub(crate) use crate::support::stage::specs::{bus, listener};
+use crate::support::{bus::only, wait};
 use hearken::{
     broker::{Broker, BrokerError, Marker},
     domain::{
@@ -12,27 +12,17 @@ use hearken::{
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},
         layout::Layout,
         listener::ListenerSpec,
-        name::BusName,
         plan::{self, Action, Plan},
         roster::Roster,
         topology::{Binding, ExchangeKind},
     },
 };
-use serde_json::json;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-pub(crate) fn bus() -> BusName {
-    BusName::parse("mailboxEvent").unwrap()
-}
-
-pub(crate) fn listener(group: &str) -> ListenerSpec {
-    serde_json::from_value(json!({"group": group, "class": "log", "bus": "mailboxEvent"})).unwrap()
-}
 
 /// What the broker should hold for these listeners.
 pub(crate) fn desire(layout: &Layout, listeners: &[ListenerSpec]) -> Desired {

@@ -1,8 +1,10 @@
 //! Batches: several events in one call, and still each on its own.
 
-use super::{
-    bench::{Bench, bus, event, keys, listener, noop, other_bus, store},
+use crate::support::stage::{
+    Stage,
     calls::Calls,
+    specs::{bus, event, keys, noop, other_bus, steady},
+    store,
 };
 use hearken::{
     bus::Failure,
@@ -19,9 +21,9 @@ fn batch<const N: usize>(
 }
 
 both! {
-    async fn only_the_events_of_a_batch_that_failed_run_again(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        bench.add([&a]).await;
+    async fn only_the_events_of_a_batch_that_failed_run_again(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        stage.add([&a]).await;
         let calls = Calls::new(|call| async move {
             match (call.event.id.as_str(), call.attempt()) {
                 ("e2", 0..=1) => Err(Failure::new("not yet")),
@@ -30,20 +32,20 @@ both! {
             }
         })
         .arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         let events = ["e1", "e2", "e3", "e4"].map(|id| (event(id), BTreeSet::new()));
         node.try_dispatch(events.into()).await.unwrap();
         calls.finished(6).await;
-        let letters = bench.letters_are(1).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(1).await;
+        stage.drained(&a, consumer).await;
         let expected = [("e1", 1), ("e2", 3), ("e3", 1), ("e4", 1)];
         let expected: BTreeMap<_, _> = expected.map(|(id, n)| (id.to_owned(), n)).into();
         assert_eq!(calls.counts(), expected);
         assert_eq!(letters[0].event_id.as_deref(), Some("e3"));
     }
 
-    async fn the_keys_of_one_event_of_a_batch_are_not_those_of_another(bench: Bench) {
-        let (here, there) = (bench.node("n1"), bench.node("n2"));
+    async fn the_keys_of_one_event_of_a_batch_are_not_those_of_another(stage: Stage) {
+        let (here, there) = (stage.node("n1"), stage.node("n2"));
         let (near, far, at_once, two) =
             (Calls::well(), Calls::well(), Calls::well_at_once(), Calls::well());
         let _registrations = [
@@ -64,21 +66,21 @@ both! {
         two.are(["e2"]);
     }
 
-    async fn each_event_of_a_batch_that_cannot_be_published_is_kept_with_its_own_keys(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        bench.add([&a]).await;
-        bench.unbind(&a).await;
+    async fn each_event_of_a_batch_that_cannot_be_published_is_kept_with_its_own_keys(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        stage.add([&a]).await;
+        stage.unbind(&a).await;
         node.try_dispatch(batch([("e1", "k1"), ("e2", "k2"), ("e3", "k3")])).await.unwrap();
-        let letters = bench.letters_are(3).await;
+        let letters = stage.letters_are(3).await;
         let kept: Vec<_> = letters.iter().map(|l| (l.event_id.as_deref().unwrap(), l.keys.clone())).collect();
         assert_eq!(kept, [("e1", keys(["k1"])), ("e2", keys(["k2"])), ("e3", keys(["k3"]))]);
     }
 
-    async fn the_noop_events_of_a_batch_reach_no_listener_and_are_kept_nowhere(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
+    async fn the_noop_events_of_a_batch_reach_no_listener_and_are_kept_nowhere(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
         let (group, follower, at_once) = (Calls::well(), Calls::well(), Calls::well_at_once());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &group).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &group).await;
         let _first = node.follow(["k1"], &follower).await;
         let _second = node.follow(["k1"], &at_once).await;
         let mixed = || vec![(noop("nothing"), keys(["k1"])), (event("e1"), keys(["k1"]))];
@@ -89,21 +91,21 @@ both! {
             calls.are(["e1"]);
         }
         group.finished(2).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         // What tells that the notifications are through is an event too.
         group.are(["e1", "fence"]);
-        bench.unbind(&a).await;
+        stage.unbind(&a).await;
         node.try_dispatch(mixed()).await.unwrap();
-        let letters = bench.letters_are(1).await;
+        let letters = stage.letters_are(1).await;
         assert_eq!(letters[0].event_id.as_deref(), Some("e1"));
     }
 
-    async fn a_batch_that_is_taken_in_part_says_which_events_are_safe(bench: Bench) {
+    async fn a_batch_that_is_taken_in_part_says_which_events_are_safe(stage: Stage) {
         let (_folder, closed) = store().await;
         closed.close().await;
-        let (node, a) = (bench.node_keeping("n1", &closed), listener("a"));
-        bench.add([&a]).await;
-        bench.unbind(&a).await;
+        let (node, a) = (stage.node_keeping("n1", &closed), steady("a"));
+        stage.add([&a]).await;
+        stage.unbind(&a).await;
         // A noop event is safe, because it is delivered to no listener anyway.
         let events = vec![(event("e1"), keys([])), (noop("nothing"), keys([]))];
         let refused = node.try_dispatch(events).await.unwrap_err();
@@ -112,27 +114,27 @@ both! {
         assert_eq!((accepted.as_slice(), failed.as_slice()), (&["nothing".to_owned()][..], &["e1"][..]));
     }
 
-    async fn a_batch_for_a_bus_that_there_is_not_is_refused_whole(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn a_batch_for_a_bus_that_there_is_not_is_refused_whole(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         let nowhere = BusName::parse("nowhere").unwrap();
         let refused = node.dispatcher.dispatch(&nowhere, batch([("e1", "k1")])).await.unwrap_err();
         assert!(matches!(&refused, BatchError::NoSuchBus(NoSuchBus(bus)) if *bus == nowhere), "{refused:?}");
         for bus in [bus(), other_bus()] {
             node.dispatcher.dispatch(&bus, Vec::new()).await.unwrap();
         }
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are([]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 }
 
 #[tokio::test]
 async fn a_program_bound_to_the_exchange_gets_each_event_of_a_batch_but_no_noop_event() {
-    let bench = Bench::rabbitmq().await;
-    let node = bench.node("n1");
-    let foreign = bench.foreign_queue(&bench.layout.main(&bus()), "").await;
+    let stage = Stage::rabbitmq().await;
+    let node = stage.node("n1");
+    let foreign = stage.foreign_queue(&stage.layout.main(&bus()), "").await;
     let events =
         vec![(event("e1"), keys(["k1"])), (noop("nothing"), keys(["k1"])), (event("e2"), keys([]))];
     node.try_dispatch(events).await.unwrap();

@@ -1,8 +1,10 @@
 //! What becomes of events that a group gave up, as far as the bus is concerned.
 
-use super::{
-    bench::{Bench, PATIENCE, event, listener, store},
+use crate::support::stage::{
+    PATIENCE, Stage,
     calls::Calls,
+    specs::{event, listener, steady},
+    store,
 };
 use hearken::{
     bus::Failure,
@@ -19,111 +21,111 @@ fn strict(group: &str) -> ListenerSpec {
 }
 
 both! {
-    async fn the_same_event_given_up_twice_is_two_entries(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::failing());
+    async fn the_same_event_given_up_twice_is_two_entries(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::failing());
         a.retry.attempts = 1;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(2).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(2).await;
+        stage.drained(&a, consumer).await;
         assert_eq!(letters[0].event_id, letters[1].event_id);
         assert_ne!(letters[0].id, letters[1].id);
     }
 
-    async fn each_group_that_gives_an_event_up_has_an_entry_of_its_own(bench: Bench) {
-        let (node, a, b) = (bench.node("n1"), strict("a"), strict("b"));
-        bench.add([&a, &b]).await;
+    async fn each_group_that_gives_an_event_up_has_an_entry_of_its_own(stage: Stage) {
+        let (node, a, b) = (stage.node("n1"), strict("a"), strict("b"));
+        stage.add([&a, &b]).await;
         let (first, second) = (Calls::failing(), Calls::failing());
-        let on_a = bench.run(&node, &a, &first).await;
-        let on_b = bench.run(&node, &b, &second).await;
+        let on_a = stage.consume(&*node.bus, &a, &first).await;
+        let on_b = stage.consume(&*node.bus, &b, &second).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(2).await;
-        bench.drained(&a, on_a).await;
-        bench.drained(&b, on_b).await;
+        let letters = stage.letters_are(2).await;
+        stage.drained(&a, on_a).await;
+        stage.drained(&b, on_b).await;
         let groups: BTreeSet<_> = letters.iter().map(|letter| letter.group.clone()).collect();
         assert_eq!(groups, BTreeSet::from([a.group.clone(), b.group.clone()]));
         let filter = DeadLetterFilter { group: Some(a.group), ..DeadLetterFilter::default() };
-        let found = bench.store.dead_letters_from(&filter, 0, 10).await.unwrap();
+        let found = stage.store.dead_letters_from(&filter, 0, 10).await.unwrap();
         assert_eq!(found.len(), 1);
     }
 
-    async fn redelivering_one_entry_removes_it_and_no_other(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
-        let kept = bench.give_up("a", &event("e1")).await;
-        let sent = bench.give_up("a", &event("e2")).await;
-        let other = bench.give_up("b", &event("e2")).await;
+    async fn redelivering_one_entry_removes_it_and_no_other(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
+        let kept = stage.give_up("a", &event("e1")).await;
+        let sent = stage.give_up("a", &event("e2")).await;
+        let other = stage.give_up("b", &event("e2")).await;
         node.redeliver(&sent).await.unwrap();
         calls.finished(1).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e2"]);
-        let left: Vec<_> = bench.letters().await.iter().map(|letter| letter.id).collect();
+        let left: Vec<_> = stage.letters().await.iter().map(|letter| letter.id).collect();
         assert_eq!(left, [kept.id, other.id]);
     }
 
-    async fn an_event_that_is_redelivered_before_its_queue_is_there_is_kept_for_its_group(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
+    async fn an_event_that_is_redelivered_before_its_queue_is_there_is_kept_for_its_group(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
         // The roster has the group, and the topology has not followed yet.
         let add = hearken::domain::command::Command::AddListener(a.clone());
-        bench.command(add).await.unwrap();
-        let letter = bench.give_up("a", &event("e1")).await;
+        stage.command(add).await.unwrap();
+        let letter = stage.give_up("a", &event("e1")).await;
         // In the process it is refused. RabbitMQ takes it and parks it, because the exchange
         // through which events come back has an alternate one.
         let _ = node.redeliver(&letter).await;
-        let kept = bench.letters_are(1).await.remove(0);
+        let kept = stage.letters_are(1).await.remove(0);
         assert_eq!((kept.event_id.as_deref(), kept.destination()), (Some("e1"), Some(&a.group)));
-        bench.converge().await;
-        let consumer = bench.run(&node, &a, &calls).await;
+        stage.converge().await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.redeliver(&kept).await.unwrap();
         calls.finished(1).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e1"]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn what_is_no_event_is_put_aside_with_its_group_and_the_next_event_runs(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::well());
+    async fn what_is_no_event_is_put_aside_with_its_group_and_the_next_event_runs(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::well());
         a.concurrency = 1;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
-        bench.publish_raw(&bench.layout.main(&a.bus), "", &[b"not an event"]).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
+        stage.publish_raw(&stage.layout.main(&a.bus), "", &[b"not an event"]).await;
         node.dispatch(&event("e1")).await;
         calls.saw("e1").await;
-        let letter = bench.letters_are(1).await.remove(0);
-        bench.drained(&a, consumer).await;
+        let letter = stage.letters_are(1).await.remove(0);
+        stage.drained(&a, consumer).await;
         calls.are(["e1"]);
         assert_eq!((letter.group.as_str(), letter.origin.as_ref()), ("parked", Some(&a.group)));
         assert_eq!((&letter.event_id, letter.bus), (&None, a.bus));
-        let (_, body) = bench.store.dead_letter(letter.id).await.unwrap().unwrap();
+        let (_, body) = stage.store.dead_letter(letter.id).await.unwrap().unwrap();
         assert_eq!(body, b"not an event");
     }
 
-    async fn a_hundred_bodies_that_are_no_events_stop_no_consumer(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn a_hundred_bodies_that_are_no_events_stop_no_consumer(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         let bodies: Vec<String> = (0..100).map(|n| format!("{{{n}]")).collect();
         let bodies: Vec<&[u8]> = bodies.iter().map(String::as_bytes).collect();
-        bench.publish_raw(&bench.layout.main(&a.bus), "", &bodies).await;
+        stage.publish_raw(&stage.layout.main(&a.bus), "", &bodies).await;
         node.dispatch(&event("e1")).await;
         calls.saw("e1").await;
-        bench.letters_are(100).await;
-        bench.drained(&a, consumer).await;
+        stage.letters_are(100).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e1"]);
     }
 
-    async fn an_event_given_up_by_a_group_that_was_removed_meanwhile_is_kept(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        bench.add([&a]).await;
+    async fn an_event_given_up_by_a_group_that_was_removed_meanwhile_is_kept(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        stage.add([&a]).await;
         let calls = Calls::failing();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         calls.began(1).await;
-        bench.remove("a", Pending::Drain).await;
-        let letter = bench.letters_are(1).await.remove(0);
+        stage.remove("a", Pending::Drain).await;
+        let letter = stage.letters_are(1).await.remove(0);
         consumer.stop.stop(PATIENCE).await;
         assert_eq!((letter.event_id.as_deref(), calls.order().len()), (Some("e1"), 4));
     }
@@ -131,22 +133,22 @@ both! {
 
 #[tokio::test]
 async fn an_event_whose_dead_letter_cannot_be_stored_waits_for_a_node_that_can() {
-    let bench = Bench::rabbitmq().await;
+    let stage = Stage::rabbitmq().await;
     let (_folder, closed) = store().await;
     closed.close().await;
-    let (unable, able) = (bench.node_keeping("n1", &closed), bench.node("n2"));
-    let a = listener("a");
-    bench.add([&a]).await;
+    let (unable, able) = (stage.node_keeping("n1", &closed), stage.node("n2"));
+    let a = steady("a");
+    stage.add([&a]).await;
     let fails = || Calls::new(|_| async { Err(Failure::permanent("never")) }).arc();
     let (first, second) = (fails(), fails());
-    let consumer = bench.run(&unable, &a, &first).await;
+    let consumer = stage.consume(&*unable.bus, &a, &first).await;
     able.dispatch(&event("e1")).await;
     first.finished(1).await;
     consumer.stop.stop(PATIENCE).await;
-    bench.left_with(&a, 1).await;
-    bench.letters_are(0).await;
-    let consumer = bench.run(&able, &a, &second).await;
-    let letter = bench.letters_are(1).await.remove(0);
-    bench.drained(&a, consumer).await;
+    stage.left_with(&a, 1).await;
+    stage.letters_are(0).await;
+    let consumer = stage.consume(&*able.bus, &a, &second).await;
+    let letter = stage.letters_are(1).await.remove(0);
+    stage.drained(&a, consumer).await;
     assert_eq!(letter.event_id.as_deref(), Some("e1"));
 }

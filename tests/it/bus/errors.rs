@@ -1,8 +1,8 @@
 //! Listeners that fail: retries, then a dead letter.
 
-use super::{
-    bench::{bus, event, listener, noop},
-    calls::{Call, Calls},
+use crate::support::stage::{
+    calls::{Calls, RecordedCall},
+    specs::{bus, event, noop, steady},
 };
 use hearken::{
     bus::{Failure, codec::decode},
@@ -11,8 +11,8 @@ use hearken::{
 use std::time::{Duration, Instant};
 
 both! {
-    async fn a_key_listener_that_fails_is_not_called_again_and_leaves_no_dead_letter(bench: Bench) {
-        let node = bench.node("n1");
+    async fn a_key_listener_that_fails_is_not_called_again_and_leaves_no_dead_letter(stage: Stage) {
+        let node = stage.node("n1");
         let calls = Calls::failing();
         let _registration = node.follow(["k1"], &calls).await;
         node.notify(&event("e1"), ["k1"]).await;
@@ -20,34 +20,34 @@ both! {
         calls.finished(2).await;
         node.notified(&node).await;
         assert_eq!(calls.order(), ["e1", "e2"]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn a_group_that_fails_fewer_times_than_it_has_retries_succeeds_once(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::failing_at_first(2));
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn a_group_that_fails_fewer_times_than_it_has_retries_succeeds_once(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::failing_at_first(2));
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         calls.finished(3).await;
-        bench.drained(&a, consumer).await;
-        assert_eq!(calls.seen().iter().map(Call::attempt).collect::<Vec<_>>(), [0, 1, 2]);
-        bench.letters_are(0).await;
+        stage.drained(&a, consumer).await;
+        assert_eq!(calls.seen().iter().map(RecordedCall::attempt).collect::<Vec<_>>(), [0, 1, 2]);
+        stage.letters_are(0).await;
     }
 
-    async fn a_group_that_succeeds_with_its_last_retry_leaves_no_dead_letter(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::failing_at_first(3));
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn a_group_that_succeeds_with_its_last_retry_leaves_no_dead_letter(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::failing_at_first(3));
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         calls.finished(4).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         assert_eq!(calls.order().len(), 4);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn an_event_whose_retries_are_used_up_becomes_a_dead_letter_that_says_all(bench: Bench) {
-        let (node, a, b) = (bench.node("n1"), listener("a"), listener("b"));
-        bench.add([&a, &b]).await;
+    async fn an_event_whose_retries_are_used_up_becomes_a_dead_letter_that_says_all(stage: Stage) {
+        let (node, a, b) = (stage.node("n1"), steady("a"), steady("b"));
+        stage.add([&a, &b]).await;
         let calls = Calls::new(|call| async move {
             match call.event.id.as_str() {
                 "bad" => Err(Failure::new(format!("no luck with {}", call.attempt()))),
@@ -57,15 +57,15 @@ both! {
         .arc();
         let before = time::OffsetDateTime::now_utc() - Duration::from_secs(1);
         let (other, began) = (Calls::well(), Instant::now());
-        let on_a = bench.run(&node, &a, &calls).await;
-        let on_b = bench.run(&node, &b, &other).await;
+        let on_a = stage.consume(&*node.bus, &a, &calls).await;
+        let on_b = stage.consume(&*node.bus, &b, &other).await;
         for id in ["bad", "good"] {
             node.dispatch(&event(id)).await;
         }
-        let letters = bench.letters_are(1).await;
+        let letters = stage.letters_are(1).await;
         let took = began.elapsed();
-        bench.drained(&a, on_a).await;
-        bench.drained(&b, on_b).await;
+        stage.drained(&a, on_a).await;
+        stage.drained(&b, on_b).await;
         let letter = &letters[0];
         assert_eq!((letter.group.as_str(), &letter.bus), ("a", &bus()));
         assert_eq!((letter.event_id.as_deref(), letter.attempts), (Some("bad"), 4));
@@ -75,7 +75,7 @@ both! {
         let apart = letter.last_failed_at - letter.first_failed_at;
         assert!(apart >= Duration::from_millis(300) && apart <= took, "{apart} of {took:?}");
         assert!(letter.first_failed_at >= before, "{letter:?}");
-        let (_, body) = bench.store.dead_letter(letter.id).await.unwrap().unwrap();
+        let (_, body) = stage.store.dead_letter(letter.id).await.unwrap().unwrap();
         let kept = decode(letter.content_type.as_deref(), &body).unwrap();
         assert_eq!((kept.id.as_str(), kept.source.as_str()), ("bad", "urn:test"));
         // Executed once and retried thrice, and the other event once.
@@ -83,25 +83,25 @@ both! {
         assert_eq!(other.order().len(), 2);
     }
 
-    async fn a_listener_without_retries_gives_up_after_one_execution(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::failing());
+    async fn a_listener_without_retries_gives_up_after_one_execution(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::failing());
         a.retry.attempts = 0;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(1).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(1).await;
+        stage.drained(&a, consumer).await;
         assert_eq!((calls.order().len(), letters[0].attempts), (1, 1));
     }
 
-    async fn pauses_before_retries_grow_up_to_the_longest(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::failing_at_first(3));
+    async fn pauses_before_retries_grow_up_to_the_longest(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::failing_at_first(3));
         a.retry.max = Span::from_millis(200);
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         calls.finished(4).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         let seen = calls.seen();
         for (pair, millis) in seen.windows(2).zip([100, 200, 200]) {
             let pause = pair[1].at - pair[0].at;
@@ -110,9 +110,9 @@ both! {
         }
     }
 
-    async fn a_listener_that_dispatches_in_a_retry_succeeds(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        bench.add([&a]).await;
+    async fn a_listener_that_dispatches_in_a_retry_succeeds(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        stage.add([&a]).await;
         let inner = node.clone();
         let calls = Calls::new(move |call| {
             let node = inner.clone();
@@ -126,65 +126,65 @@ both! {
             }
         })
         .arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("outer")).await;
         calls.finished(3).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         assert_eq!(calls.order(), ["outer", "outer", "inner"]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn a_permanent_failure_is_a_dead_letter_at_once(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        bench.add([&a]).await;
+    async fn a_permanent_failure_is_a_dead_letter_at_once(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        stage.add([&a]).await;
         let calls = Calls::new(|_| async { Err(Failure::permanent("it makes no sense")) }).arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(1).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(1).await;
+        stage.drained(&a, consumer).await;
         assert_eq!((calls.order().len(), letters[0].attempts), (1, 1));
         assert!(letters[0].cause.contains("it makes no sense"), "{:?}", letters[0]);
     }
 
-    async fn a_pause_that_the_other_side_asks_for_is_kept(bench: Bench) {
-        let (node, mut a) = (bench.node("n1"), listener("a"));
+    async fn a_pause_that_the_other_side_asks_for_is_kept(stage: Stage) {
+        let (node, mut a) = (stage.node("n1"), steady("a"));
         a.retry.max = Span::from_millis(400);
-        bench.add([&a]).await;
+        stage.add([&a]).await;
         let pause = Duration::from_millis(350);
         let calls = Calls::new(move |call| async move {
             let busy = || Failure::RetryAfter { cause: "busy".into(), pause };
             if call.attempt() == 0 { Err(busy()) } else { Ok(()) }
         })
         .arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
         calls.finished(2).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         let seen = calls.seen();
         assert!(seen[1].at - seen[0].at >= pause, "{:?}", seen[1].at - seen[0].at);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn being_asked_to_wait_uses_up_retries_like_any_failure(bench: Bench) {
-        let (node, mut a) = (bench.node("n1"), listener("a"));
+    async fn being_asked_to_wait_uses_up_retries_like_any_failure(stage: Stage) {
+        let (node, mut a) = (stage.node("n1"), steady("a"));
         a.retry.attempts = 1;
-        bench.add([&a]).await;
+        stage.add([&a]).await;
         let calls = Calls::new(|_| async {
             Err(Failure::RetryAfter { cause: "busy".into(), pause: Duration::from_millis(10) })
         })
         .arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(1).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(1).await;
+        stage.drained(&a, consumer).await;
         assert_eq!((calls.order().len(), letters[0].attempts), (2, 2));
         assert!(letters[0].cause.contains("busy"), "{:?}", letters[0]);
     }
 
-    async fn an_execution_that_takes_too_long_or_panics_has_failed(bench: Bench) {
-        let (node, mut a) = (bench.node("n1"), listener("a"));
+    async fn an_execution_that_takes_too_long_or_panics_has_failed(stage: Stage) {
+        let (node, mut a) = (stage.node("n1"), steady("a"));
         a.timeout = Span::from_millis(100);
-        bench.add([&a]).await;
+        stage.add([&a]).await;
         let calls = Calls::new(|call| async move {
             match call.attempt() {
                 0 => std::future::pending().await,
@@ -193,87 +193,87 @@ both! {
             }
         })
         .arc();
-        let consumer = bench.run(&node, &a, &calls).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
-        let letters = bench.letters_are(1).await;
-        bench.drained(&a, consumer).await;
+        let letters = stage.letters_are(1).await;
+        stage.drained(&a, consumer).await;
         assert_eq!((calls.order().len(), letters[0].attempts), (3, 3));
     }
 
-    async fn what_is_redelivered_runs_once_in_its_group_alone(bench: Bench) {
-        let (node, a, b) = (bench.node("n1"), listener("a"), listener("b"));
-        bench.add([&a, &b]).await;
+    async fn what_is_redelivered_runs_once_in_its_group_alone(stage: Stage) {
+        let (node, a, b) = (stage.node("n1"), steady("a"), steady("b"));
+        stage.add([&a, &b]).await;
         let (calls, other, follower) = (Calls::well(), Calls::well(), Calls::well());
         let _following = node.follow(["k1"], &follower).await;
-        let on_a = bench.run(&node, &a, &calls).await;
-        let on_b = bench.run(&node, &b, &other).await;
-        let letter = bench.give_up("a", &event("e1")).await;
+        let on_a = stage.consume(&*node.bus, &a, &calls).await;
+        let on_b = stage.consume(&*node.bus, &b, &other).await;
+        let letter = stage.give_up("a", &event("e1")).await;
         node.redeliver(&letter).await.unwrap();
         calls.finished(1).await;
-        bench.drained(&a, on_a).await;
-        bench.drained(&b, on_b).await;
+        stage.drained(&a, on_a).await;
+        stage.drained(&b, on_b).await;
         node.notified(&node).await;
         calls.are(["e1"]);
         other.are([]);
         follower.are([]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn what_is_redelivered_and_fails_again_has_all_its_attempts_and_a_new_dead_letter(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::failing());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn what_is_redelivered_and_fails_again_has_all_its_attempts_and_a_new_dead_letter(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::failing());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         node.dispatch(&event("e1")).await;
-        let first = bench.letters_are(1).await.remove(0);
+        let first = stage.letters_are(1).await.remove(0);
         assert_eq!(calls.order().len(), 4);
         node.redeliver(&first).await.unwrap();
         let again = crate::support::wait::until("it is given up again", async || {
-            bench.letters().await.into_iter().find(|letter| letter.id != first.id)
+            stage.letters().await.into_iter().find(|letter| letter.id != first.id)
         })
         .await;
-        bench.drained(&a, consumer).await;
-        let attempts: Vec<u32> = calls.seen().iter().map(Call::attempt).collect();
+        stage.drained(&a, consumer).await;
+        let attempts: Vec<u32> = calls.seen().iter().map(RecordedCall::attempt).collect();
         assert_eq!(attempts, [0, 1, 2, 3, 0, 1, 2, 3]);
         assert_eq!((again.previous, again.attempts), (Some(first.id), 4));
         assert_eq!((again.group.as_str(), again.event_id), ("a", first.event_id));
-        bench.letters_are(1).await;
+        stage.letters_are(1).await;
     }
 
-    async fn what_is_redelivered_to_a_listener_without_retries_runs(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::well());
+    async fn what_is_redelivered_to_a_listener_without_retries_runs(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::well());
         a.retry.attempts = 0;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
-        let letter = bench.give_up("a", &event("e1")).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
+        let letter = stage.give_up("a", &event("e1")).await;
         node.redeliver(&letter).await.unwrap();
         calls.finished(1).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e1"]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn redelivering_to_a_group_that_is_not_configured_is_refused_and_nothing_is_lost(bench: Bench) {
-        let (node, a) = (bench.node("n1"), listener("a"));
-        let never = bench.give_up("never", &event("e1")).await;
+    async fn redelivering_to_a_group_that_is_not_configured_is_refused_and_nothing_is_lost(stage: Stage) {
+        let (node, a) = (stage.node("n1"), steady("a"));
+        let never = stage.give_up("never", &event("e1")).await;
         node.redeliver(&never).await.unwrap_err();
-        bench.add([&a]).await;
-        bench.remove("a", Pending::Discard).await;
-        let gone = bench.give_up("a", &event("e2")).await;
+        stage.add([&a]).await;
+        stage.remove("a", Pending::Discard).await;
+        let gone = stage.give_up("a", &event("e2")).await;
         node.redeliver(&gone).await.unwrap_err();
-        let ids: Vec<_> = bench.letters_are(2).await.iter().map(|letter| letter.id).collect();
+        let ids: Vec<_> = stage.letters_are(2).await.iter().map(|letter| letter.id).collect();
         assert_eq!(ids, [never.id, gone.id]);
     }
 
-    async fn a_noop_event_that_is_redelivered_runs_nowhere(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
-        let letter = bench.give_up("a", &noop("nothing")).await;
+    async fn a_noop_event_that_is_redelivered_runs_nowhere(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
+        let letter = stage.give_up("a", &noop("nothing")).await;
         node.redeliver(&letter).await.unwrap();
         node.dispatch(&event("e1")).await;
         calls.finished(1).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e1"]);
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 }

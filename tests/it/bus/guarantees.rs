@@ -1,15 +1,19 @@
 //! At least once for groups, at most once for keys, however much comes at the same time.
 
-use super::{
-    bench::{Bench, Node, PATIENCE, event, keys, listener},
-    calls::Calls,
+use crate::support::{
+    connections,
+    stage::{
+        PATIENCE, Stage, StageNode,
+        calls::Calls,
+        specs::{event, keys, steady},
+    },
+    wait,
 };
-use crate::support::{connections, wait};
 use futures_util::future::join_all;
 use std::time::Duration;
 
 /// Dispatches from ten at the same time, so many events each.
-async fn flood(node: &Node, each: usize, key: &str) {
+async fn flood(node: &StageNode, each: usize, key: &str) {
     join_all((0..10).map(async |lane| {
         for n in 0..each {
             node.notify(&event(&format!("{lane}-{n}")), [key]).await;
@@ -19,49 +23,49 @@ async fn flood(node: &Node, each: usize, key: &str) {
 }
 
 both! {
-    async fn what_a_stopped_node_had_in_hand_runs_on_the_next_and_on_the_one_after(bench: Bench) {
-        let a = listener("a");
-        bench.add([&a]).await;
+    async fn what_a_stopped_node_had_in_hand_runs_on_the_next_and_on_the_one_after(stage: Stage) {
+        let a = steady("a");
+        stage.add([&a]).await;
         let (first, second, third) = (Calls::held(), Calls::held(), Calls::well());
-        let nodes = ["n1", "n2", "n3"].map(|name| bench.node(name));
-        let on_first = bench.run(&nodes[0], &a, &first).await;
+        let nodes = ["n1", "n2", "n3"].map(|name| stage.node(name));
+        let on_first = stage.consume(&*nodes[0].bus, &a, &first).await;
         nodes[2].dispatch(&event("e1")).await;
         first.began(1).await;
-        let on_second = bench.run(&nodes[1], &a, &second).await;
+        let on_second = stage.consume(&*nodes[1].bus, &a, &second).await;
         on_first.stop.stop(Duration::ZERO).await;
         second.began(1).await;
-        let on_third = bench.run(&nodes[2], &a, &third).await;
+        let on_third = stage.consume(&*nodes[2].bus, &a, &third).await;
         on_second.stop.stop(Duration::ZERO).await;
         third.finished(1).await;
-        bench.drained(&a, on_third).await;
+        stage.drained(&a, on_third).await;
         assert_eq!((first.ended(), second.ended()), (0, 0));
         third.are(["e1"]);
     }
 
-    async fn a_group_that_has_run_does_not_run_again_because_another_was_stopped(bench: Bench) {
-        let (node, a, b) = (bench.node("n1"), listener("a"), listener("b"));
-        bench.add([&a, &b]).await;
+    async fn a_group_that_has_run_does_not_run_again_because_another_was_stopped(stage: Stage) {
+        let (node, a, b) = (stage.node("n1"), steady("a"), steady("b"));
+        stage.add([&a, &b]).await;
         let (done, stuck, works) = (Calls::well(), Calls::held(), Calls::well());
-        let on_a = bench.run(&node, &a, &done).await;
-        let on_b = bench.run(&node, &b, &stuck).await;
+        let on_a = stage.consume(&*node.bus, &a, &done).await;
+        let on_b = stage.consume(&*node.bus, &b, &stuck).await;
         node.dispatch(&event("e1")).await;
         done.finished(1).await;
         stuck.began(1).await;
         on_b.stop.stop(Duration::ZERO).await;
-        let on_b = bench.run(&node, &b, &works).await;
+        let on_b = stage.consume(&*node.bus, &b, &works).await;
         works.finished(1).await;
-        bench.drained(&a, on_a).await;
-        bench.drained(&b, on_b).await;
+        stage.drained(&a, on_a).await;
+        stage.drained(&b, on_b).await;
         done.are(["e1"]);
         works.are(["e1"]);
     }
 
-    async fn thousands_of_events_from_ten_dispatchers_all_arrive_once(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::well());
+    async fn thousands_of_events_from_ten_dispatchers_all_arrive_once(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::well());
         a.concurrency = 200;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
-        let ids: Vec<_> = (0..bench.many()).map(|n| format!("e{n:04}")).collect();
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
+        let ids: Vec<_> = (0..stage.many()).map(|n| format!("e{n:04}")).collect();
         join_all(ids.chunks(ids.len() / 10).map(async |lane| {
             for batch in lane.chunks(50) {
                 let events = batch.iter().map(|id| (event(id), keys([]))).collect();
@@ -73,23 +77,23 @@ both! {
             (calls.ended() >= ids.len()).then_some(())
         })
         .await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         let mut seen = calls.order();
         seen.sort();
         assert_eq!(seen, ids);
     }
 
-    async fn concurrent_dispatches_reach_three_groups_once_and_every_follower_on_every_node(bench: Bench) {
-        let nodes = bench.nodes();
+    async fn concurrent_dispatches_reach_three_groups_once_and_every_follower_on_every_node(stage: Stage) {
+        let nodes = stage.nodes();
         let (one, two) = (&nodes[0], nodes.last().unwrap());
-        let groups = [listener("a"), listener("b"), listener("c")];
-        bench.add(groups.each_ref()).await;
+        let groups = [steady("a"), steady("b"), steady("c")];
+        stage.add(groups.each_ref()).await;
         let runs = [Calls::well(), Calls::well(), Calls::well()];
         let follows = [Calls::well(), Calls::well(), Calls::well_at_once()];
         let (mut consumers, mut registrations) = (Vec::new(), Vec::new());
         for node in &nodes {
             for (listener, calls) in groups.iter().zip(&runs) {
-                consumers.push((listener, bench.run(node, listener, calls).await));
+                consumers.push((listener, stage.consume(&*node.bus, listener, calls).await));
             }
         }
         for (node, calls) in [(one, &follows[0]), (two, &follows[1]), (one, &follows[2])] {
@@ -100,15 +104,15 @@ both! {
             calls.finished(300).await;
         }
         for (listener, consumer) in consumers {
-            bench.drained(listener, consumer).await;
+            stage.drained(listener, consumer).await;
         }
         for calls in runs.iter().chain(&follows) {
             assert_eq!((calls.counts().len(), calls.order().len()), (300, 300));
         }
     }
 
-    async fn of_those_who_come_to_a_key_one_after_another_the_first_sees_all_from_then_on(bench: Bench) {
-        let node = bench.node("n1");
+    async fn of_those_who_come_to_a_key_one_after_another_the_first_sees_all_from_then_on(stage: Stage) {
+        let node = stage.node("n1");
         let all: Vec<_> = (0..10).map(|_| Calls::well()).collect();
         // Each follows, then dispatches; so the first that follows sees every event.
         join_all(all.iter().enumerate().map(async |(lane, calls)| {
@@ -135,16 +139,16 @@ both! {
 
 #[tokio::test]
 async fn a_lost_connection_brings_back_an_unacknowledged_event_but_no_notification() {
-    let bench = Bench::rabbitmq().await;
-    let (here, there, a) = (bench.node("n1"), bench.node("n2"), listener("a"));
-    bench.add([&a]).await;
+    let stage = Stage::rabbitmq().await;
+    let (here, there, a) = (stage.node("n1"), stage.node("n2"), steady("a"));
+    stage.add([&a]).await;
     let (follower, group) = (Calls::held(), Calls::held());
     let _registration = there.follow(["k1"], &follower).await;
-    let consumer = bench.run(&there, &a, &group).await;
+    let consumer = stage.consume(&*there.bus, &a, &group).await;
     here.notify(&event("e1"), ["k1"]).await;
     follower.began(1).await;
     group.began(1).await;
-    connections::close_all(bench.host()).await;
+    connections::close_all(stage.host()).await;
     follower.gate.add_permits(100);
     group.gate.add_permits(100);
     // The group's event is delivered again, because its acknowledgement could not be sent.

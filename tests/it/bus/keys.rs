@@ -1,20 +1,23 @@
 //! Registration keys: a listener that follows one is told of its events, at most once.
 
-use super::{
-    bench::{Bench, bus, established, event, keys, noop, running},
-    calls::Calls,
-};
 use crate::support::{
     bus::plain,
     proxy::{Proxy, Wire, port_of},
+    stage::{
+        PATIENCE, Stage,
+        calls::Calls,
+        keys::established,
+        running,
+        specs::{bus, event, keys, noop, steady},
+    },
     wait,
 };
 use hearken::{bus::Failure, domain::listener::Delivery};
 use std::collections::BTreeMap;
 
 both! {
-    async fn no_more_than_ten_executions_of_one_listener_run_at_once_and_all_run(bench: Bench) {
-        let (node, held) = (bench.node("n1"), Calls::held());
+    async fn no_more_than_ten_executions_of_one_listener_run_at_once_and_all_run(stage: Stage) {
+        let (node, held) = (stage.node("n1"), Calls::held());
         let _registration = node.follow(["k1"], &held).await;
         for n in 0..50 {
             node.notify(&event(&format!("e{n}")), ["k1"]).await;
@@ -25,8 +28,8 @@ both! {
         assert_eq!((held.most(), held.counts().len()), (10, 50));
     }
 
-    async fn listeners_that_hold_an_event_all_have_it_at_the_same_time(bench: Bench) {
-        let node = bench.node("n1");
+    async fn listeners_that_hold_an_event_all_have_it_at_the_same_time(stage: Stage) {
+        let node = stage.node("n1");
         let all = [Calls::held(), Calls::held(), Calls::held()];
         let mut registrations = Vec::new();
         for calls in &all {
@@ -43,8 +46,8 @@ both! {
         }
     }
 
-    async fn noop_events_and_those_that_do_not_concern_it_do_not_reach_a_listener(bench: Bench) {
-        let node = bench.node("n1");
+    async fn noop_events_and_those_that_do_not_concern_it_do_not_reach_a_listener(stage: Stage) {
+        let node = stage.node("n1");
         let choosy = || Calls::new(|_| async { Ok(()) }).handling(|event| event.kind == "Added");
         let (later, at_once) = (choosy().arc(), choosy().at_once().arc());
         let _first = node.follow(["k1"], &later).await;
@@ -59,8 +62,8 @@ both! {
         at_once.are(["e1"]);
     }
 
-    async fn an_event_without_the_key_does_not_reach_who_follows_it(bench: Bench) {
-        let (node, calls) = (bench.node("n1"), Calls::well());
+    async fn an_event_without_the_key_does_not_reach_who_follows_it(stage: Stage) {
+        let (node, calls) = (stage.node("n1"), Calls::well());
         let _registration = node.follow(["k1"], &calls).await;
         node.notify(&event("bare"), []).await;
         node.notify(&event("other"), ["k2", "k"]).await;
@@ -69,8 +72,8 @@ both! {
         calls.are(["e1"]);
     }
 
-    async fn a_synchronous_listener_has_run_when_dispatch_returns_and_runs_once(bench: Bench) {
-        let node = bench.node("n1");
+    async fn a_synchronous_listener_has_run_when_dispatch_returns_and_runs_once(stage: Stage) {
+        let node = stage.node("n1");
         let (at_once, later) = (Calls::well_at_once(), Calls::well());
         let _first = node.follow(["k1"], &at_once).await;
         let _second = node.follow(["k1"], &later).await;
@@ -86,8 +89,8 @@ both! {
         assert_eq!(at_once.seen()[0].keys, keys(["k1"]));
     }
 
-    async fn each_key_has_its_own_listeners(bench: Bench) {
-        let node = bench.node("n1");
+    async fn each_key_has_its_own_listeners(stage: Stage) {
+        let node = stage.node("n1");
         let (one, two, other) = (Calls::well(), Calls::well(), Calls::well());
         let _registrations = [
             node.follow(["k1"], &one).await,
@@ -102,8 +105,8 @@ both! {
         }
     }
 
-    async fn a_listener_registered_twice_on_a_key_is_called_once_and_gone_with_the_first(bench: Bench) {
-        let (node, calls, fence) = (bench.node("n1"), Calls::well(), Calls::well());
+    async fn a_listener_registered_twice_on_a_key_is_called_once_and_gone_with_the_first(stage: Stage) {
+        let (node, calls, fence) = (stage.node("n1"), Calls::well(), Calls::well());
         let first = node.follow(["k1"], &calls).await;
         let second = node.follow(["k1"], &calls).await;
         let _fence = node.follow(["k1"], &fence).await;
@@ -119,8 +122,8 @@ both! {
         calls.are(["e1"]);
     }
 
-    async fn a_listener_that_stops_following_one_key_still_follows_the_other(bench: Bench) {
-        let (node, calls, fence) = (bench.node("n1"), Calls::well(), Calls::well());
+    async fn a_listener_that_stops_following_one_key_still_follows_the_other(stage: Stage) {
+        let (node, calls, fence) = (stage.node("n1"), Calls::well(), Calls::well());
         let first = node.follow(["k1"], &calls).await;
         let _second = node.follow(["k2"], &calls).await;
         let _fence = node.follow(["k1"], &fence).await;
@@ -132,8 +135,8 @@ both! {
         calls.are(["e2"]);
     }
 
-    async fn a_listener_on_two_keys_is_called_once_and_told_which_it_follows(bench: Bench) {
-        let node = bench.node("n1");
+    async fn a_listener_on_two_keys_is_called_once_and_told_which_it_follows(stage: Stage) {
+        let node = stage.node("n1");
         let (both, one, at_once) = (Calls::well(), Calls::well(), Calls::well_at_once());
         let _registrations = [
             node.follow(["k1", "k2"], &both).await,
@@ -154,8 +157,8 @@ both! {
         assert_eq!(one.seen()[0].keys, keys(["k1"]));
     }
 
-    async fn an_event_from_before_is_not_told_to_who_follows_later(bench: Bench) {
-        let (node, early, late) = (bench.node("n1"), Calls::well(), Calls::well());
+    async fn an_event_from_before_is_not_told_to_who_follows_later(stage: Stage) {
+        let (node, early, late) = (stage.node("n1"), Calls::well(), Calls::well());
         let _early = node.follow(["k1"], &early).await;
         node.notify(&event("past"), ["k1"]).await;
         early.saw("past").await;
@@ -165,8 +168,8 @@ both! {
         late.are(["present"]);
     }
 
-    async fn a_listener_that_fails_or_panics_gets_the_next_event_and_harms_no_other(bench: Bench) {
-        let node = bench.node("n1");
+    async fn a_listener_that_fails_or_panics_gets_the_next_event_and_harms_no_other(stage: Stage) {
+        let node = stage.node("n1");
         let rule = |id: String| async move {
             match id.as_str() {
                 "e1" => Err(Failure::new("it broke")),
@@ -191,8 +194,8 @@ both! {
         }
     }
 
-    async fn a_listener_that_holds_its_events_holds_up_no_other(bench: Bench) {
-        let (node, held, flows) = (bench.node("n1"), Calls::held(), Calls::well());
+    async fn a_listener_that_holds_its_events_holds_up_no_other(stage: Stage) {
+        let (node, held, flows) = (stage.node("n1"), Calls::held(), Calls::well());
         let _held = node.follow(["k1"], &held).await;
         let _flows = node.follow(["k1"], &flows).await;
         for n in 0..30 {
@@ -204,8 +207,8 @@ both! {
         held.finished(30).await;
     }
 
-    async fn the_events_of_a_batch_arrive_one_by_one_in_order(bench: Bench) {
-        let (node, calls) = (bench.node("n1"), Calls::well());
+    async fn the_events_of_a_batch_arrive_one_by_one_in_order(stage: Stage) {
+        let (node, calls) = (stage.node("n1"), Calls::well());
         let _registration = node.follow(["k1"], &calls).await;
         let ids: Vec<String> = (0..20).map(|n| format!("e{n}")).collect();
         let batch = ids.iter().map(|id| (event(id), keys(["k1"]))).collect();
@@ -214,8 +217,8 @@ both! {
         assert_eq!(calls.order(), ids);
     }
 
-    async fn every_node_is_told_once_and_the_dispatching_one_before_dispatch_returns(bench: Bench) {
-        let (here, there) = (bench.node("n1"), bench.node("n2"));
+    async fn every_node_is_told_once_and_the_dispatching_one_before_dispatch_returns(stage: Stage) {
+        let (here, there) = (stage.node("n1"), stage.node("n2"));
         let (near, far, gone) = (Calls::well_at_once(), Calls::well_at_once(), Calls::well());
         let _near = here.follow(["k1"], &near).await;
         let _far = there.follow(["k1"], &far).await;
@@ -232,8 +235,8 @@ both! {
         gone.are([]);
     }
 
-    async fn following_and_leaving_at_the_same_time_loses_no_one_who_stays(bench: Bench) {
-        let (node, far) = (bench.node("n1"), bench.node("n2"));
+    async fn following_and_leaving_at_the_same_time_loses_no_one_who_stays(stage: Stage) {
+        let (node, far) = (stage.node("n1"), stage.node("n2"));
         let stays = Calls::well();
         let comings = (0..40).map(async |n| {
             let (node, calls) = (&node, Calls::well());
@@ -259,14 +262,14 @@ both! {
         next.are(["e4"]);
     }
 
-    async fn every_node_listeners_run_on_each_node_once(bench: Bench) {
-        let (here, there) = (bench.node("n1"), bench.node("n2"));
-        let mut everywhere = super::bench::listener("a");
+    async fn every_node_listeners_run_on_each_node_once(stage: Stage) {
+        let (here, there) = (stage.node("n1"), stage.node("n2"));
+        let mut everywhere = steady("a");
         everywhere.delivery = Delivery::EveryNode;
-        bench.add([&everywhere]).await;
+        stage.add([&everywhere]).await;
         let (near, far) = (Calls::well(), Calls::well());
-        let on_near = here.bus.consume(super::bench::everywhere(&everywhere), near.clone());
-        let on_far = there.bus.consume(super::bench::everywhere(&everywhere), far.clone());
+        let on_near = here.bus.consume(stage.consumption(&everywhere), near.clone());
+        let on_far = there.bus.consume(stage.consumption(&everywhere), far.clone());
         running(&on_near).await;
         running(&on_far).await;
         for id in ["e1", "e2"] {
@@ -274,19 +277,19 @@ both! {
         }
         for (calls, consumer) in [(&near, on_near), (&far, on_far)] {
             calls.finished(2).await;
-            consumer.stop.stop(super::bench::PATIENCE).await;
+            consumer.stop.stop(PATIENCE).await;
             calls.are(["e1", "e2"]);
         }
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 }
 
 #[tokio::test]
 async fn after_a_lost_connection_a_listener_is_told_to_read_again_and_gets_remote_events() {
-    let bench = Bench::rabbitmq().await;
-    let proxy = Proxy::before(port_of(&bench.host().amqp)).await;
-    let through = proxy.through(&bench.host().amqp);
-    let (here, there) = (bench.node("n1"), bench.node_at("n2", &through, &bench.store));
+    let stage = Stage::rabbitmq().await;
+    let proxy = Proxy::before(port_of(&stage.host().amqp)).await;
+    let through = proxy.through(&stage.host().amqp);
+    let (here, there) = (stage.node("n1"), stage.node_at("n2", &through, &stage.store));
     let (calls, at_once) = (Calls::well(), Calls::well_at_once());
     let _first = there.follow(["k1", "k2"], &calls).await;
     let _second = there.follow(["k2"], &at_once).await;

@@ -1,15 +1,16 @@
 //! What James's own contract meant to test, and whose tests there cannot fail.
 
-use super::{
-    bench::{Bench, bus, event, keys, listener},
+use crate::support::stage::{
+    Stage,
     calls::Calls,
+    specs::{bus, event, keys, steady},
 };
 use hearken::{bus::Failure, dispatch::BatchError};
 use std::time::Duration;
 
 both! {
-    async fn dispatch_does_not_wait_for_an_asynchronous_listener_that_follows_the_key(bench: Bench) {
-        let (node, held) = (bench.node("n1"), Calls::held());
+    async fn dispatch_does_not_wait_for_an_asynchronous_listener_that_follows_the_key(stage: Stage) {
+        let (node, held) = (stage.node("n1"), Calls::held());
         let _registration = node.follow(["k1"], &held).await;
         node.notify(&event("e1"), ["k1"]).await;
         held.began(1).await;
@@ -20,8 +21,8 @@ both! {
         held.finished(2).await;
     }
 
-    async fn dispatch_waits_for_a_synchronous_listener_that_follows_the_key(bench: Bench) {
-        let (node, entered) = (bench.node("n1"), Calls::held());
+    async fn dispatch_waits_for_a_synchronous_listener_that_follows_the_key(stage: Stage) {
+        let (node, entered) = (stage.node("n1"), Calls::held());
         let gate = entered.gate.clone();
         let slow = Calls::new(move |_| {
             let gate = gate.clone();
@@ -43,8 +44,8 @@ both! {
         assert_eq!(slow.ended(), 1);
     }
 
-    async fn dispatch_succeeds_when_listeners_that_follow_the_key_fail(bench: Bench) {
-        let node = bench.node("n1");
+    async fn dispatch_succeeds_when_listeners_that_follow_the_key_fail(stage: Stage) {
+        let node = stage.node("n1");
         let fails = || Calls::new(|_| async { Err(Failure::permanent("it broke")) });
         let (later, at_once) = (fails().arc(), fails().at_once().arc());
         let _registrations =
@@ -55,71 +56,70 @@ both! {
             calls.finished(2).await;
             calls.are(["e1", "e2"]);
         }
-        bench.letters_are(0).await;
+        stage.letters_are(0).await;
     }
 
-    async fn removing_a_dead_letter_removes_the_one_that_was_stored_and_is_named(bench: Bench) {
-        let (node, mut a, calls) = (bench.node("n1"), listener("a"), Calls::failing());
+    async fn removing_a_dead_letter_removes_the_one_that_was_stored_and_is_named(stage: Stage) {
+        let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::failing());
         a.retry.attempts = 0;
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         for id in ["e1", "e2"] {
             node.dispatch(&event(id)).await;
         }
-        let letters = bench.letters_are(2).await;
-        bench.drained(&a, consumer).await;
-        assert!(bench.store.remove_dead_letter(letters[0].id).await.unwrap());
-        assert!(!bench.store.remove_dead_letter(letters[0].id).await.unwrap());
-        assert_eq!(bench.letters().await, letters[1..]);
+        let letters = stage.letters_are(2).await;
+        stage.drained(&a, consumer).await;
+        assert!(stage.store.remove_dead_letter(letters[0].id).await.unwrap());
+        assert!(!stage.store.remove_dead_letter(letters[0].id).await.unwrap());
+        assert_eq!(stage.letters().await, letters[1..]);
     }
 
-    async fn redelivering_a_group_removes_the_entries_that_were_redelivered(bench: Bench) {
-        let (node, a, calls) = (bench.node("n1"), listener("a"), Calls::well());
-        bench.add([&a]).await;
-        let consumer = bench.run(&node, &a, &calls).await;
+    async fn redelivering_a_group_removes_the_entries_that_were_redelivered(stage: Stage) {
+        let (node, a, calls) = (stage.node("n1"), steady("a"), Calls::well());
+        stage.add([&a]).await;
+        let consumer = stage.consume(&*node.bus, &a, &calls).await;
         let mut letters = Vec::new();
         for id in ["e1", "e2", "e3"] {
-            letters.push(bench.give_up("a", &event(id)).await);
+            letters.push(stage.give_up("a", &event(id)).await);
         }
         for letter in &letters {
-            assert!(bench.store.dead_letter(letter.id).await.unwrap().is_some());
+            assert!(stage.store.dead_letter(letter.id).await.unwrap().is_some());
             node.redeliver(letter).await.unwrap();
-            assert!(bench.store.dead_letter(letter.id).await.unwrap().is_none());
+            assert!(stage.store.dead_letter(letter.id).await.unwrap().is_none());
         }
         calls.finished(3).await;
-        bench.drained(&a, consumer).await;
+        stage.drained(&a, consumer).await;
         calls.are(["e1", "e2", "e3"]);
     }
 }
 
 #[tokio::test]
 async fn dispatching_with_keys_while_the_exchange_is_away_keeps_the_event_with_them() {
-    let bench = Bench::rabbitmq().await;
-    let (node, calls) = (bench.node("n1"), Calls::well());
+    let stage = Stage::rabbitmq().await;
+    let (node, calls) = (stage.node("n1"), Calls::well());
     let _registration = node.follow(["k1"], &calls).await;
-    let main = bench.layout.main(&bus());
-    let path = format!("exchanges/{}/{main}", bench.host().name);
-    bench.host().api(reqwest::Method::DELETE, &path, None).await;
+    let main = stage.layout.main(&bus());
+    let path = format!("exchanges/{}/{main}", stage.host().name);
+    stage.host().api(reqwest::Method::DELETE, &path, None).await;
     let outcome: Result<(), BatchError> =
         node.try_dispatch(vec![(event("e1"), keys(["k1"]))]).await;
     outcome.unwrap();
-    let letter = bench.letters_are(1).await.remove(0);
+    let letter = stage.letters_are(1).await.remove(0);
     assert_eq!((letter.event_id.as_deref(), letter.keys), (Some("e1"), keys(["k1"])));
-    bench.forget_applied().await;
-    bench.converge().await;
-    let _healing = node.heal();
-    bench.letters_are(0).await;
+    stage.redeclare().await;
+    let _healing = node.redispatch();
+    stage.letters_are(0).await;
     calls.saw("e1").await;
     calls.are(["e1"]);
 }
 
 /// Publishes bodies that are no events on a key that a node follows, from outside.
 async fn survives(bodies: usize) {
-    let bench = Bench::rabbitmq().await;
-    let (here, there, calls) = (bench.node("n1"), bench.node("n2"), Calls::well());
+    let stage = Stage::rabbitmq().await;
+    let (here, there, calls) = (stage.node("n1"), stage.node("n2"), Calls::well());
     let _registration = there.follow(["k1"], &calls).await;
-    let exchange = bench.layout.keys(&bus());
-    bench.publish_raw(&exchange, "k1", &vec![&b"\xff not an event"[..]; bodies]).await;
+    let exchange = stage.layout.keys(&bus());
+    stage.publish_raw(&exchange, "k1", &vec![&b"\xff not an event"[..]; bodies]).await;
     // From another node: only the copy that travels through the broker can reach it.
     for id in ["e1", "e2"] {
         here.notify(&event(id), ["k1"]).await;

@@ -9,7 +9,6 @@ use crate::support::{proxy::Wire, wait};
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
 use xtask::services::{Postgres, RabbitMq};
 
 /// How long something that is kept because it could not be published may hold up a fault that must
@@ -29,23 +28,23 @@ impl World {
             Fault::Wire { node, link, wire } => {
                 let proxy = self.link(node, link);
                 proxy.set(wire);
-                sleep(lasts).await;
+                wait::pace(lasts).await;
                 proxy.set(Wire::Up);
             }
             Fault::KillNode { node } => {
                 self.node(node).await.kill();
-                sleep(lasts).await;
+                wait::pace(lasts).await;
                 self.revive(node).await;
             }
             Fault::KillBroker { broker } => {
                 self.broker(broker, RabbitMq::kill).await;
-                sleep(lasts).await;
+                wait::pace(lasts).await;
                 self.broker(broker, |broker| broker.restart().expect("RabbitMQ starts again"))
                     .await;
             }
             Fault::KillDatabase => {
                 self.postgres(Postgres::kill).await;
-                sleep(lasts).await;
+                wait::pace(lasts).await;
                 self.postgres(|postgres| postgres.restart().expect("PostgreSQL starts again"))
                     .await;
             }
@@ -69,11 +68,11 @@ impl World {
                 );
                 return None;
             }
-            sleep(Duration::from_millis(200)).await;
+            wait::look_again().await;
         };
         let path = format!("/listeners/{group}?pending=keep&wait=10s");
         self.insist(Method::DELETE, &path, false, StatusCode::NOT_FOUND).await;
-        sleep(lasts).await;
+        wait::pace(lasts).await;
         self.insist(Method::POST, "/listeners?wait=10s", true, StatusCode::CONFLICT).await;
         let node = self.node(0).await;
         wait::within(PATIENCE, "the group is bound again", async || {
@@ -98,7 +97,7 @@ impl World {
                 answer => assert!(Instant::now() < deadline, "{method} {path}: {answer:?}"),
             }
             drop(node);
-            sleep(Duration::from_millis(200)).await;
+            wait::look_again().await;
         }
     }
 }

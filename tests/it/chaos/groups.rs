@@ -1,6 +1,7 @@
 //! The groups under test, and the receiver that they all post to.
 
 use super::random::Random;
+use crate::support::wait;
 use axum::{
     Router,
     body::Bytes,
@@ -155,7 +156,7 @@ async fn receive(
         *asked - 1
     };
     if known.rule == Rule::Slow {
-        tokio::time::sleep(Random::of(state.seed, &event).millis(50, 400)).await;
+        wait::pace(Random::of(state.seed, &event).millis(50, 400)).await;
     }
     let worked = known.works(state.seed, &event, before);
     let node = headers.get("x-node").and_then(|node| node.to_str().ok()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Events in, through all faults, and a ledger of what was said about each.
 
 use super::random::Random;
-use crate::support::node::TOKEN;
+use crate::support::{node::TOKEN, wait};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many requests are under way at a time.
@@ -88,7 +88,7 @@ impl Load {
                 drop(window);
             });
             let pause = 1_000 * size / rate;
-            sleep(random.millis(pause / 2, pause * 3 / 2 + 1)).await;
+            wait::pace(random.millis(pause / 2, pause * 3 / 2 + 1)).await;
         }
         sending.close();
         sending.wait().await;

@@ -1,11 +1,10 @@
 //! Waiting until nothing happens any more, and reading what is left.
 
 use super::{checker::Dead, groups::GROUPS, world::World};
-use crate::support::node::topology_status;
+use crate::support::{node::topology_status, wait};
 use reqwest::Method;
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
 
 /// How long nothing must have happened. What waits for a retry is in a queue, and a quorum queue
 /// tells how much it holds every five seconds (RabbitMQ, `quorum_tick_interval`).
@@ -38,7 +37,7 @@ impl World {
             if Instant::now() > deadline {
                 return Err(unsettled.unwrap_or_else(|| "executions never end".to_owned()));
             }
-            sleep(Duration::from_millis(250)).await;
+            wait::pace(Duration::from_millis(250)).await;
         }
     }
 

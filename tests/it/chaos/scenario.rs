@@ -58,7 +58,7 @@ impl Scenario {
 
     /// One step of a schedule, to its end.
     pub(super) async fn step(&mut self, step: &Step) {
-        tokio::time::sleep(step.pause).await;
+        wait::pace(step.pause).await;
         println!("chaos: {:7.3} s {step}", self.elapsed().as_secs_f32());
         let begun = Instant::now();
         self.away.extend(self.world.suffer(step).await);
@@ -194,7 +194,7 @@ impl Scenario {
             if Instant::now() > deadline {
                 return Err(format!("these did not run soon when nothing was wrong: {missing:?}"));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            wait::look_again().await;
         }
     }
 

@@ -179,7 +179,7 @@ impl World {
             }
             running = node.process.exited().is_none();
             assert!(Instant::now() < deadline, "n{index} does not live; its log\n{}", node.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            wait::look_again().await;
         }
     }
 

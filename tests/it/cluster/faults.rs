@@ -193,8 +193,8 @@ async fn a_wire_cut_during_a_pass_costs_nothing_but_time() {
     let breaking = async {
         for wire in [Wire::Cut, Wire::Up, Wire::BlackHole, Wire::Cut, Wire::Up] {
             broker.set(wire);
-            // Some steps of the pass get through between two changes of the wire.
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            // Some steps of the pass get through, or fail, between two changes of the wire.
+            broker.used(3).await;
         }
     };
     let (answers, ()) = tokio::join!(adding, breaking);
@@ -221,7 +221,7 @@ async fn a_database_cut_during_a_command_is_a_clear_503_and_leaves_no_half_state
         let group = format!("g{round}");
         let command = node.call(Method::POST, "/listeners", Some(log(&group)));
         let cut = async {
-            tokio::time::sleep(Duration::from_millis(round)).await;
+            database.used(round).await;
             database.set(wire);
         };
         let (answer, ()) = tokio::join!(command, cut);

@@ -1,190 +1,133 @@
 //! Consumers: how many run, what they wait for, how they stop.
 
-use super::scene::{Calls, LONG, Node, listener, reaches};
-use crate::support::{bus::plain, wait};
+use crate::support::{
+    stage::{PATIENCE, Stage, calls::Calls, running, specs::persistent, waiting},
+    wait,
+};
 use hearken::{
-    bus::{ConsumerState, Consumption, EventBus, Failure},
+    bus::{EventBus, Failure},
     domain::{depth::Depth, listener::ListenerSpec, plan::Action},
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-use tokio::sync::Notify;
+use std::time::Duration;
 
 #[tokio::test]
 async fn no_more_run_at_once_than_the_listener_says_and_all_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = ListenerSpec { concurrency: 3, ..listener("a") };
-    node.declare(&listener).await;
+    let stage = Stage::embedded().await;
+    let listener = ListenerSpec { concurrency: 3, ..persistent("a") };
+    stage.add([&listener]).await;
     for n in 0..20 {
-        node.dispatch(&n.to_string()).await;
+        stage.dispatch_here(&n.to_string()).await;
     }
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    let (at_once, highest, go) = (running.clone(), most.clone(), gate.clone());
-    let calls = Calls::doing(move |_, _| {
-        let (at_once, highest, go) = (at_once.clone(), highest.clone(), go.clone());
-        async move {
-            highest.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            go.acquire().await.unwrap().forget();
-            at_once.fetch_sub(1, Ordering::SeqCst);
-            Ok(())
-        }
-    });
-    let consumer = node.consume(&listener, &calls);
-    wait::until("three run", || async { (running.load(Ordering::SeqCst) == 3).then_some(()) })
-        .await;
+    let calls = Calls::held();
+    let consumer = stage.consume_here(&listener, &calls).await;
+    wait::until("three run", || async { (calls.running() == 3).then_some(()) }).await;
     let expected = Depth { ready: 17, unacked: 3, consumers: 1 };
-    assert_eq!(node.depth(&listener).await, expected);
-    gate.add_permits(20);
-    node.is_left_with(&listener, 0, 0).await;
-    consumer.stop.stop(LONG).await;
-    assert_eq!((calls.seen().len(), most.load(Ordering::SeqCst)), (20, 3));
-    assert_eq!(node.depth(&listener).await, Depth::default());
+    assert_eq!(stage.depth(&listener).await, expected);
+    calls.gate.add_permits(20);
+    stage.settled_with(&listener, 0).await;
+    consumer.stop.stop(PATIENCE).await;
+    assert_eq!((calls.seen().len(), calls.most()), (20, 3));
+    assert_eq!(stage.depth(&listener).await, Depth::default());
 }
 
 #[tokio::test]
 async fn a_consumer_without_its_queue_waits_and_goes_on_when_it_is_woken() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = listener("a");
-    node.declare_bus().await;
-    let calls = Calls::succeeding();
-    let mut consumer = node.consume(&listener, &calls);
-    let queue = node.queue(&listener);
-    reaches(
-        &mut consumer,
-        "it waits",
-        |state| matches!(state, ConsumerState::Waiting(why) if why.contains(&queue)),
-    )
-    .await;
-    node.declare(&listener).await;
-    node.bus.wake();
-    reaches(&mut consumer, "it runs", |state| *state == ConsumerState::Running).await;
-    node.dispatch("1").await;
-    calls.are(&[("1", 0)]).await;
-    node.apply(Action::DeleteQueue(queue)).await;
-    node.bus.wake();
-    reaches(&mut consumer, "it waits", |state| *state != ConsumerState::Running).await;
-    consumer.stop.stop(LONG).await;
+    let stage = Stage::embedded().await;
+    let listener = persistent("a");
+    let calls = Calls::well();
+    let consumer = stage.local().consume(stage.consumption(&listener), calls.clone());
+    let queue = stage.queue(&listener);
+    waiting(&consumer, &queue).await;
+    stage.add([&listener]).await;
+    stage.local().wake();
+    running(&consumer).await;
+    stage.dispatch_here("1").await;
+    calls.reach(&[("1", 0)]).await;
+    stage.apply(Action::DeleteQueue(queue)).await;
+    stage.local().wake();
+    waiting(&consumer, "").await;
+    consumer.stop.stop(PATIENCE).await;
 }
 
 #[tokio::test]
 async fn stopping_lets_what_is_in_hand_finish_and_takes_nothing_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = ListenerSpec { concurrency: 1, ..listener("a") };
-    node.declare(&listener).await;
-    let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (begin, hold) = (started.clone(), release.clone());
-    let calls = Calls::doing(move |_, _| {
-        let (begin, hold) = (begin.clone(), hold.clone());
-        async move {
-            begin.notify_one();
-            hold.notified().await;
-            Ok(())
-        }
-    });
-    node.dispatch("1").await;
-    node.dispatch("2").await;
-    let consumer = node.consume(&listener, &calls);
-    started.notified().await;
-    let stopping = tokio::spawn(consumer.stop.stop(LONG));
+    let stage = Stage::embedded().await;
+    let listener = ListenerSpec { concurrency: 1, ..persistent("a") };
+    stage.add([&listener]).await;
+    let calls = Calls::held();
+    stage.dispatch_here("1").await;
+    stage.dispatch_here("2").await;
+    let consumer = stage.consume_here(&listener, &calls).await;
+    calls.began(1).await;
+    let stopping = tokio::spawn(consumer.stop.stop(PATIENCE));
     tokio::task::yield_now().await;
     assert!(!stopping.is_finished());
-    release.notify_one();
+    calls.gate.add_permits(1);
     stopping.await.unwrap();
-    assert_eq!(calls.seen(), [("1".to_owned(), 0)]);
-    assert_eq!(node.depth(&listener).await, Depth { ready: 1, unacked: 0, consumers: 0 });
+    assert_eq!(calls.attempts(), [("1".to_owned(), 0)]);
+    assert_eq!(stage.depth(&listener).await, Depth { ready: 1, unacked: 0, consumers: 0 });
 }
 
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_its_patience_and_the_event_runs_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = listener("a");
-    node.declare(&listener).await;
-    let stuck = Calls::doing(|_, _| std::future::pending());
-    node.dispatch("1").await;
-    let consumer = node.consume(&listener, &stuck);
-    stuck.are(&[("1", 0)]).await;
+    let stage = Stage::embedded().await;
+    let listener = persistent("a");
+    stage.add([&listener]).await;
+    let stuck = Calls::endless();
+    stage.dispatch_here("1").await;
+    let consumer = stage.consume_here(&listener, &stuck).await;
+    stuck.reach(&[("1", 0)]).await;
     consumer.stop.stop(Duration::from_millis(50)).await;
-    assert_eq!(node.depth(&listener).await, Depth { ready: 1, unacked: 0, consumers: 0 });
-    let calls = Calls::succeeding();
-    let consumer = node.consume(&listener, &calls);
-    calls.are(&[("1", 0)]).await;
-    consumer.stop.stop(LONG).await;
+    assert_eq!(stage.depth(&listener).await, Depth { ready: 1, unacked: 0, consumers: 0 });
+    let calls = Calls::well();
+    let consumer = stage.consume_here(&listener, &calls).await;
+    calls.reach(&[("1", 0)]).await;
+    consumer.stop.stop(PATIENCE).await;
 }
 
 #[tokio::test]
 async fn what_one_consumer_has_in_hand_another_of_the_same_queue_does_not_take() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = listener("a");
-    node.declare(&listener).await;
-    let release = Arc::new(Notify::new());
-    let hold = release.clone();
-    let leaving = Calls::doing(move |_, _| {
-        let hold = hold.clone();
-        async move {
-            hold.notified().await;
-            Ok(())
-        }
-    });
-    node.dispatch("1").await;
-    let old = node.consume(&listener, &leaving);
-    leaving.are(&[("1", 0)]).await;
-    let stopping = tokio::spawn(old.stop.stop(LONG));
-    let calls = Calls::succeeding();
-    let new = node.consume(&listener, &calls);
-    node.dispatch("2").await;
-    calls.are(&[("2", 0)]).await;
-    release.notify_one();
+    let stage = Stage::embedded().await;
+    let listener = persistent("a");
+    stage.add([&listener]).await;
+    let leaving = Calls::held();
+    stage.dispatch_here("1").await;
+    let old = stage.consume_here(&listener, &leaving).await;
+    leaving.reach(&[("1", 0)]).await;
+    let stopping = tokio::spawn(old.stop.stop(PATIENCE));
+    let calls = Calls::well();
+    let new = stage.consume_here(&listener, &calls).await;
+    stage.dispatch_here("2").await;
+    calls.reach(&[("2", 0)]).await;
+    leaving.gate.add_permits(1);
     stopping.await.unwrap();
-    node.is_left_with(&listener, 0, 0).await;
-    new.stop.stop(LONG).await;
-    calls.are(&[("2", 0)]).await;
+    stage.settled_with(&listener, 0).await;
+    new.stop.stop(PATIENCE).await;
+    calls.reach(&[("2", 0)]).await;
 }
 
 #[tokio::test]
 async fn a_draining_queue_is_consumed_until_it_is_empty_and_then_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::open(folder.path()).await;
-    let listener = listener("a");
-    node.declare(&listener).await;
-    let release = Arc::new(Notify::new());
-    let hold = release.clone();
-    let calls = Calls::doing(move |_, execution| {
-        let hold = hold.clone();
-        async move {
-            hold.notified().await;
-            if execution.attempt == 0 { Err(Failure::new("once more")) } else { Ok(()) }
-        }
+    let stage = Stage::embedded().await;
+    let listener = persistent("a");
+    stage.add([&listener]).await;
+    let calls = Calls::held_answering(|_, execution| match execution.attempt {
+        0 => Err(Failure::new("once more")),
+        _ => Ok(()),
     });
-    node.dispatch("1").await;
-    let queue = node.queue(&listener);
-    let consumption = Consumption {
-        listener: listener.clone(),
-        bus: plain(&listener.bus),
-        queue: queue.clone(),
-        draining: true,
-    };
-    let consumer = node.bus.consume(consumption, calls.clone());
-    calls.are(&[("1", 0)]).await;
-    assert_eq!(node.depth(&listener).await, Depth { ready: 0, unacked: 1, consumers: 1 });
-    release.notify_one();
-    calls.are(&[("1", 0), ("1", 1)]).await;
-    assert_eq!(node.depth(&listener).await.consumers, 1);
-    release.notify_one();
+    stage.dispatch_here("1").await;
+    let queue = stage.queue(&listener);
+    let consumer = stage.local().consume(stage.draining(&listener), calls.clone());
+    calls.reach(&[("1", 0)]).await;
+    assert_eq!(stage.depth(&listener).await, Depth { ready: 0, unacked: 1, consumers: 1 });
+    calls.gate.add_permits(1);
+    calls.reach(&[("1", 0), ("1", 1)]).await;
+    assert_eq!(stage.depth(&listener).await.consumers, 1);
+    calls.gate.add_permits(1);
     wait::until("consumers gone", || async {
-        (node.depth(&listener).await == Depth::default()).then_some(())
+        (stage.depth(&listener).await == Depth::default()).then_some(())
     })
     .await;
-    assert_eq!(node.apply(Action::DeleteQueue(queue)).await, 0);
-    consumer.stop.stop(LONG).await;
+    assert_eq!(stage.apply(Action::DeleteQueue(queue)).await, 0);
+    consumer.stop.stop(PATIENCE).await;
 }

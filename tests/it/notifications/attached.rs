@@ -1,10 +1,14 @@
 //! Buses whose exchange is James's.
 
-use super::scene::{dispatch, follow_on, follower};
-use crate::{
-    broker::contract::bus,
-    rabbit_bus::scene::{Scene, event, header, scene},
-    support::{bus::keys, wait},
+use crate::support::{
+    stage::{
+        Stage,
+        calls::Calls,
+        header,
+        keys::{follow_on, publish},
+        specs::{bus, event, keys},
+    },
+    wait,
 };
 use hearken::{
     bus::{EventBus, event::Data},
@@ -28,8 +32,8 @@ use std::{sync::Arc, time::Duration};
 const EXCHANGE: &str = "mailboxEvent-exchange";
 
 /// What James has: its exchange, and a node's queue with two keys.
-async fn james(scene: &Scene) -> (Connection, Channel, BusDefinition) {
-    let (connection, channel) = scene.plain().await;
+async fn james(stage: &Stage) -> (Connection, Channel, BusDefinition) {
+    let (connection, channel) = stage.plain().await;
     let none = FieldTable::default;
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let direct = ExchangeKind::Direct;
@@ -68,13 +72,13 @@ async fn next(channel: &Channel) -> BasicGetMessage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn james_gets_one_message_for_each_key_as_it_writes_them() {
-    let scene = scene(&[]).await;
-    let (_connection, channel, bus) = james(&scene).await;
-    let node: Arc<dyn EventBus> = Arc::new(scene.bus("n1"));
+    let stage = Stage::rabbitmq().await;
+    let (_connection, channel, bus) = james(&stage).await;
+    let node: Arc<dyn EventBus> = Arc::new(stage.bus("n1"));
     let mut event = event("1");
     let data = r#"{"Added":{"eventId":"1"}}"#.to_owned();
     event.data = Data::Json(RawValue::from_string(data).unwrap());
-    dispatch(&node, &bus, event, keys(["a", "b"])).await;
+    publish(&node, &bus, event, keys(["a", "b"])).await;
     let mut sender = Vec::new();
     for expected in ["a", "b"] {
         let message = next(&channel).await;
@@ -90,10 +94,10 @@ async fn james_gets_one_message_for_each_key_as_it_writes_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_followed_on_the_exchange_of_james() {
-    let scene = scene(&[]).await;
-    let (_connection, channel, bus) = james(&scene).await;
-    let node: Arc<dyn EventBus> = Arc::new(scene.bus("n1"));
-    let listener = follower(Mode::Async);
+    let stage = Stage::rabbitmq().await;
+    let (_connection, channel, bus) = james(&stage).await;
+    let node: Arc<dyn EventBus> = Arc::new(stage.bus("n1"));
+    let listener = Calls::follower(Mode::Async);
     let _registration = follow_on(&node, &bus, ["MailboxIdRegistrationKey:18"], &listener).await;
     notify(&channel, "MailboxIdRegistrationKey:18", "6e0dd59d-660e-4d9b-b22f-0354479f47b4").await;
     assert_eq!(listener.called(1).await, ["6e0dd59d-660e-4d9b-b22f-0354479f47b4"]);
@@ -105,17 +109,17 @@ async fn keys_are_followed_on_the_exchange_of_james() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_followed_again_on_an_exchange_that_james_made_anew() {
-    let scene = scene(&[]).await;
-    let (_connection, channel, bus) = james(&scene).await;
-    let node: Arc<dyn EventBus> = Arc::new(scene.bus("n1"));
-    let listener = follower(Mode::Async);
+    let stage = Stage::rabbitmq().await;
+    let (_connection, channel, bus) = james(&stage).await;
+    let node: Arc<dyn EventBus> = Arc::new(stage.bus("n1"));
+    let listener = Calls::follower(Mode::Async);
     let _registration = follow_on(&node, &bus, ["k"], &listener).await;
     let options = ExchangeDeleteOptions::default();
     channel.exchange_delete(EXCHANGE.into(), options).await.unwrap();
-    let _james = james(&scene).await;
+    let _james = james(&stage).await;
     wait::within(Duration::from_mins(1), "the key is bound again", async || {
         notify(&channel, "k", "again").await;
-        (!listener.ids().is_empty()).then_some(())
+        (!listener.order().is_empty()).then_some(())
     })
     .await;
 }

@@ -1,27 +1,42 @@
 //! What both buses promise to those who follow keys. That something does not arrive is shown by
 //! what was dispatched after it and did: a listener gets events in order.
 
-use super::scene::{
-    Ground, dispatch, follow, follow_on, follower, gated, local, other_bus, rabbitmq, send,
-};
-use crate::{
-    broker::contract::bus,
-    rabbit_bus::scene::event,
-    support::{
-        bus::{keys, plain},
-        wait,
+use crate::support::{
+    bus::plain,
+    stage::{
+        Stage,
+        calls::Calls,
+        keys::{follow, follow_on, publish, send},
+        specs::{bus, event, keys, other_bus},
     },
+    wait,
 };
 use futures_util::future::join_all;
-use hearken::{bus::event::Event, domain::listener::Mode};
+use hearken::{
+    bus::{EventBus, event::Event},
+    domain::listener::Mode,
+};
+use std::sync::Arc;
+
+/// A bus as two nodes see it. On an embedded stage the two nodes are one.
+struct Ends {
+    here: Arc<dyn EventBus>,
+    there: Arc<dyn EventBus>,
+    _stage: Stage,
+}
+
+fn ends(stage: Stage) -> Ends {
+    let [here, there] = stage.pair();
+    Ends { here, there, _stage: stage }
+}
 
 macro_rules! on_both_buses {
     ($($name:ident)*) => {
         mod in_process {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::local().await).await; })*
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::ends(super::Stage::embedded().await)).await; })*
         }
         mod over_rabbitmq {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::rabbitmq().await).await; })*
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::ends(super::Stage::rabbitmq().await)).await; })*
         }
     };
 }
@@ -40,8 +55,8 @@ on_both_buses! {
     concurrent_dispatches_reach_every_listener
 }
 
-async fn a_listener_gets_the_events_of_its_keys_once_each(on: Ground) {
-    let (both, one) = (follower(Mode::Async), follower(Mode::Async));
+async fn a_listener_gets_the_events_of_its_keys_once_each(on: Ends) {
+    let (both, one) = (Calls::follower(Mode::Async), Calls::follower(Mode::Async));
     let _both = follow(&on.here, ["a", "b"], &both).await;
     let _one = follow(&on.here, ["b"], &one).await;
     send(&on.there, "1", ["a", "b", "c"]).await;
@@ -55,32 +70,32 @@ async fn a_listener_gets_the_events_of_its_keys_once_each(on: Ground) {
     assert_eq!(one.keys(), [keys(["b"]), keys(["b"])]);
 }
 
-async fn noop_and_unhandled_events_reach_no_listener(on: Ground) {
-    let listener = follower(Mode::Async);
+async fn noop_and_unhandled_events_reach_no_listener(on: Ends) {
+    let listener = Calls::follower(Mode::Async);
     let _registration = follow(&on.here, ["a"], &listener).await;
     let noop = Event { noop: true, ..event("1") };
     let unhandled = Event { kind: "Unsupported".into(), ..event("2") };
     for event in [noop, unhandled, event("3")] {
-        dispatch(&on.there, &plain(&bus()), event, keys(["a"])).await;
+        publish(&on.there, &plain(&bus()), event, keys(["a"])).await;
     }
     assert_eq!(listener.called(1).await, ["3"]);
 }
 
-async fn dispatch_waits_for_the_synchronous_listeners_of_its_node(on: Ground) {
-    let (sync, fence) = (follower(Mode::Sync), follower(Mode::Async));
+async fn dispatch_waits_for_the_synchronous_listeners_of_its_node(on: Ends) {
+    let (sync, fence) = (Calls::follower(Mode::Sync), Calls::follower(Mode::Async));
     let _sync = follow(&on.here, ["a"], &sync).await;
     let _fence = follow(&on.here, ["a"], &fence).await;
     send(&on.here, "1", ["a"]).await;
-    assert_eq!(sync.ids(), ["1"], "it has run when dispatch returns");
+    assert_eq!(sync.order(), ["1"], "it has run when dispatch returns");
     send(&on.there, "2", ["a"]).await;
     assert_eq!(sync.called(2).await, ["1", "2"]);
     send(&on.here, "3", ["a"]).await;
     fence.called(3).await;
-    assert_eq!(sync.ids(), ["1", "2", "3"], "its own node's events do not come back to it");
+    assert_eq!(sync.order(), ["1", "2", "3"], "its own node's events do not come back to it");
 }
 
-async fn dispatch_does_not_wait_for_asynchronous_listeners(on: Ground) {
-    let listener = gated(Mode::Async, 0);
+async fn dispatch_does_not_wait_for_asynchronous_listeners(on: Ends) {
+    let listener = Calls::held_follower(Mode::Async);
     let _registration = follow(&on.here, ["a"], &listener).await;
     send(&on.here, "1", ["a"]).await;
     listener.called(1).await;
@@ -89,9 +104,9 @@ async fn dispatch_does_not_wait_for_asynchronous_listeners(on: Ground) {
     wait::until("it ends", async || (listener.running() == 0).then_some(())).await;
 }
 
-async fn a_listener_that_fails_harms_neither_itself_nor_others(on: Ground) {
+async fn a_listener_that_fails_harms_neither_itself_nor_others(on: Ends) {
     for (mode, key) in [(Mode::Sync, "a"), (Mode::Async, "b")] {
-        let (one, other) = (follower(mode), follower(mode));
+        let (one, other) = (Calls::follower(mode), Calls::follower(mode));
         let _one = follow(&on.here, [key], &one).await;
         let _other = follow(&on.here, [key], &other).await;
         for id in ["fails", "panics", "1"] {
@@ -102,8 +117,8 @@ async fn a_listener_that_fails_harms_neither_itself_nor_others(on: Ground) {
     }
 }
 
-async fn a_listener_is_under_a_key_once_or_not_at_all(on: Ground) {
-    let (listener, fence) = (follower(Mode::Async), follower(Mode::Async));
+async fn a_listener_is_under_a_key_once_or_not_at_all(on: Ends) {
+    let (listener, fence) = (Calls::follower(Mode::Async), Calls::follower(Mode::Async));
     let _fence = follow(&on.here, ["a", "b"], &fence).await;
     let first = follow(&on.here, ["a", "b"], &listener).await;
     let second = follow(&on.here, ["a"], &listener).await;
@@ -121,11 +136,11 @@ async fn a_listener_is_under_a_key_once_or_not_at_all(on: Ground) {
     drop(first);
     send(&on.there, "4", ["a", "b"]).await;
     fence.called(4).await;
-    assert_eq!(listener.ids(), ["1", "3"]);
+    assert_eq!(listener.order(), ["1", "3"]);
 }
 
-async fn what_was_dispatched_before_or_after_is_not_delivered(on: Ground) {
-    let (listener, fence) = (follower(Mode::Async), follower(Mode::Async));
+async fn what_was_dispatched_before_or_after_is_not_delivered(on: Ends) {
+    let (listener, fence) = (Calls::follower(Mode::Async), Calls::follower(Mode::Async));
     let _fence = follow(&on.here, ["a"], &fence).await;
     send(&on.there, "before", ["a"]).await;
     fence.called(1).await;
@@ -135,12 +150,12 @@ async fn what_was_dispatched_before_or_after_is_not_delivered(on: Ground) {
     drop(registration);
     send(&on.there, "after", ["a"]).await;
     fence.called(3).await;
-    assert_eq!(listener.ids(), ["while"]);
+    assert_eq!(listener.order(), ["while"]);
 }
 
-async fn no_more_than_ten_executions_run_at_a_time(on: Ground) {
+async fn no_more_than_ten_executions_run_at_a_time(on: Ends) {
     for (mode, key) in [(Mode::Async, "a"), (Mode::Sync, "b")] {
-        let listener = gated(mode, 0);
+        let listener = Calls::held_follower(mode);
         let _registration = follow(&on.here, [key], &listener).await;
         let ids: Vec<String> = (0..50).map(|id| id.to_string()).collect();
         let all = join_all(ids.iter().map(|id| send(&on.here, id, [key])));
@@ -154,8 +169,8 @@ async fn no_more_than_ten_executions_run_at_a_time(on: Ground) {
     }
 }
 
-async fn listeners_run_at_the_same_time(on: Ground) {
-    let listeners = [(); 3].map(|()| gated(Mode::Async, 0));
+async fn listeners_run_at_the_same_time(on: Ends) {
+    let listeners = [(); 3].map(|()| Calls::held_follower(Mode::Async));
     let mut registrations = Vec::new();
     for listener in &listeners {
         registrations.push(follow(&on.here, ["a"], listener).await);
@@ -170,20 +185,20 @@ async fn listeners_run_at_the_same_time(on: Ground) {
     }
 }
 
-async fn buses_share_no_keys(on: Ground) {
-    let (one, other) = (follower(Mode::Async), follower(Mode::Async));
+async fn buses_share_no_keys(on: Ends) {
+    let (one, other) = (Calls::follower(Mode::Async), Calls::follower(Mode::Async));
     let _one = follow(&on.here, ["a"], &one).await;
-    let _other = follow_on(&on.here, &other_bus(), ["a"], &other).await;
+    let _other = follow_on(&on.here, &plain(&other_bus()), ["a"], &other).await;
     send(&on.there, "1", ["a"]).await;
-    dispatch(&on.there, &other_bus(), event("2"), keys(["a"])).await;
+    publish(&on.there, &plain(&other_bus()), event("2"), keys(["a"])).await;
     send(&on.there, "3", ["a"]).await;
-    dispatch(&on.there, &other_bus(), event("4"), keys(["a"])).await;
+    publish(&on.there, &plain(&other_bus()), event("4"), keys(["a"])).await;
     assert_eq!(one.called(2).await, ["1", "3"]);
     assert_eq!(other.called(2).await, ["2", "4"]);
 }
 
-async fn concurrent_dispatches_reach_every_listener(on: Ground) {
-    let (here, there) = (follower(Mode::Async), follower(Mode::Async));
+async fn concurrent_dispatches_reach_every_listener(on: Ends) {
+    let (here, there) = (Calls::follower(Mode::Async), Calls::follower(Mode::Async));
     let _here = follow(&on.here, ["a"], &here).await;
     let _there = follow(&on.there, ["a"], &there).await;
     let senders = (0..10).map(async |sender| {
@@ -197,6 +212,6 @@ async fn concurrent_dispatches_reach_every_listener(on: Ground) {
         let mut ids = listener.called(300).await;
         ids.sort();
         ids.dedup();
-        assert_eq!((ids.len(), listener.ids().len()), (300, 300));
+        assert_eq!((ids.len(), listener.order().len()), (300, 300));
     }
 }

@@ -1,10 +1,9 @@
 //! Changes of the topology, told to every node.
 
-use super::scene::scene;
-use crate::support::bus::only;
-use crate::{
-    broker::contract::{bus, converge},
-    support::{connections, services::virtual_host},
+use crate::support::{
+    bus::only,
+    connections,
+    stage::{Stage, specs::bus},
 };
 use hearken::{
     bus::{EventBus, TopologyChanged, rabbitmq::RabbitMqBus},
@@ -25,8 +24,8 @@ async fn listening(node: &RabbitMqBus, times: u64) {
 
 #[tokio::test]
 async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
-    let scene = scene(&[]).await;
-    let (one, two) = (scene.bus("n1"), scene.bus("n2"));
+    let stage = Stage::rabbitmq().await;
+    let (one, two) = (stage.bus("n1"), stage.bus("n2"));
     let (mut first, mut second) = (one.changes(), two.changes());
     for node in [&one, &two] {
         node.set_buses(&only(bus()));
@@ -37,7 +36,7 @@ async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
         let heard = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
         assert_eq!(heard.expect("it is heard").unwrap(), change(1));
     }
-    connections::close_all(&scene.host).await;
+    connections::close_all(stage.host()).await;
     for node in [&one, &two] {
         listening(node, 2).await;
     }
@@ -50,16 +49,12 @@ async fn a_change_reaches_every_node_again_after_its_connection_was_lost() {
 
 #[tokio::test]
 async fn a_node_listens_once_the_exchange_is_there_and_announcing_before_harms_nothing() {
-    let host = virtual_host().await;
-    let layout = crate::broker::rabbitmq::layout();
-    let broker = crate::broker::rabbitmq::broker(&host, &layout);
-    let store = super::scene::store().await;
-    let scene = super::scene::Scene { host, broker, layout, store };
-    let node = scene.bus("n1");
+    let stage = Stage::bare_rabbitmq().await;
+    let node = stage.bus("n1");
     let mut changes = node.changes();
     node.set_buses(&only(bus()));
     node.announce(&change(1)).await;
-    converge(&scene.broker, &scene.layout, &[]).await;
+    stage.redeclare().await;
     node.wake();
     listening(&node, 1).await;
     node.announce(&change(2)).await;

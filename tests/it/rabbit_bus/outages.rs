@@ -1,21 +1,23 @@
 //! Queues, channels and connections that go away.
 
-use super::scene::{event, patient, recorder, running, scene, waiting};
-use crate::support::bus::Dispatching as _;
-use crate::{
-    broker::contract::{bus, converge, listener},
-    support::{
-        connections,
-        proxy::{Proxy, Wire, port_of},
-        wait,
+use crate::support::{
+    bus::Dispatching as _,
+    connections,
+    proxy::{Proxy, Wire, port_of},
+    stage::{
+        PATIENCE, Stage,
+        calls::Calls,
+        running,
+        specs::{bus, event, listener},
+        waiting,
     },
+    wait,
 };
 use hearken::{
     amqp::{Amqp, AmqpUrl, Purpose},
     bus::EventBus,
 };
 use lapin::options::BasicConsumeOptions;
-use reqwest::Method;
 use std::sync::{Arc, Mutex};
 use tokio::{
     io::copy_bidirectional,
@@ -25,32 +27,32 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn a_queue_deleted_under_its_consumer_is_waited_for_and_never_declared() {
-    let scene = scene(&[listener("a")]).await;
-    let node = scene.bus("n1");
-    let handler = recorder();
-    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
-    let queue = scene.queue(&listener("a"));
-    scene.host.api(Method::DELETE, &format!("queues/{}/{queue}", scene.host.name), None).await;
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    let node = stage.bus("n1");
+    let handler = Calls::well();
+    let consumer = stage.consume(&node, &listener("a"), &handler).await;
+    let queue = stage.queue(&listener("a"));
+    stage.delete_queue(&queue).await;
     let cause = waiting(&consumer, "NOT_FOUND").await;
     assert!(cause.contains(&queue), "{cause}");
-    converge(&scene.broker, &scene.layout, &[listener("a")]).await;
+    stage.redeclare().await;
     node.wake();
     running(&consumer).await;
     node.dispatch(&bus(), &event("e1"), true).await.unwrap();
     handler.began(1).await;
-    consumer.stop.stop(patient()).await;
+    consumer.stop.stop(PATIENCE).await;
 }
 
 #[tokio::test]
 async fn what_was_accepted_survives_connections_that_the_broker_closes() {
-    let scene = scene(&[listener("a")]).await;
-    let node = scene.bus("n1");
-    let handler = recorder();
-    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    let node = stage.bus("n1");
+    let handler = Calls::well();
+    let consumer = stage.consume(&node, &listener("a"), &handler).await;
     let mut accepted = Vec::new();
     for n in 0..60 {
         if n == 20 || n == 40 {
-            connections::close_all(&scene.host).await;
+            connections::close_all(stage.host()).await;
         }
         let id = format!("e{n:02}");
         wait::until("the event is accepted", async || {
@@ -65,19 +67,18 @@ async fn what_was_accepted_survives_connections_that_the_broker_closes() {
     })
     .await;
     running(&consumer).await;
-    consumer.stop.stop(patient()).await;
-    assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (0, 0));
+    consumer.stop.stop(PATIENCE).await;
+    assert_eq!(stage.count_of(&listener("a")).await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_consumer_whose_password_is_wrong_says_so() {
-    let mut scene = scene(&[listener("a")]).await;
-    scene.host.amqp = scene.host.amqp.replace("guest:guest@", "guest:secret@");
-    let node = scene.bus("n1");
-    let consumer = node.consume(scene.consumption(&listener("a")), recorder());
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    let node = stage.bus_at("n1", &stage.host().amqp.replace("guest:guest@", "guest:secret@"));
+    let consumer = node.consume(stage.consumption(&listener("a")), Calls::well());
     let cause = waiting(&consumer, "--amqp-url").await;
     assert!(!cause.contains("secret"), "{cause}");
-    consumer.stop.stop(patient()).await;
+    consumer.stop.stop(PATIENCE).await;
 }
 
 /// Forwards to an address. Cancelling the token silences the connections there are, without
@@ -104,17 +105,14 @@ async fn proxy(to: String) -> (String, Arc<Mutex<CancellationToken>>) {
 
 #[tokio::test]
 async fn a_cut_network_is_noticed_by_its_silence_and_nothing_is_lost() {
-    let mut scene = scene(&[listener("a")]).await;
-    let outside = scene.bus("outside");
-    let (_, rest) = scene.host.amqp.split_once('@').unwrap();
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    let outside = stage.bus("outside");
+    let (_, rest) = stage.host().amqp.split_once('@').unwrap();
     let (address, path) = rest.split_once('/').unwrap();
     let (through, cut) = proxy(address.to_owned()).await;
-    let direct = scene.host.amqp.clone();
-    scene.host.amqp = format!("amqp://guest:guest@{through}/{path}?heartbeat=1");
-    let node = scene.bus("n1");
-    scene.host.amqp = direct;
-    let handler = recorder();
-    let consumer = scene.consume(&node, &listener("a"), handler.clone()).await;
+    let node = stage.bus_at("n1", &format!("amqp://guest:guest@{through}/{path}?heartbeat=1"));
+    let handler = Calls::well();
+    let consumer = stage.consume(&node, &listener("a"), &handler).await;
     node.dispatch(&bus(), &event("before"), true).await.unwrap();
     handler.began(1).await;
     cut.lock().unwrap().cancel();
@@ -133,23 +131,23 @@ async fn a_cut_network_is_noticed_by_its_silence_and_nothing_is_lost() {
             .then_some(())
     })
     .await;
-    consumer.stop.stop(patient()).await;
-    assert_eq!(scene.count(&scene.queue(&listener("a"))).await, (0, 0));
+    consumer.stop.stop(PATIENCE).await;
+    assert_eq!(stage.count_of(&listener("a")).await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_consumer_that_the_broker_grants_too_late_is_none() {
-    let scene = scene(&[listener("a")]).await;
-    let queue = scene.queue(&listener("a"));
-    let wire = Proxy::before(port_of(&scene.host.amqp)).await;
-    let url = AmqpUrl::parse(&wire.through(&scene.host.amqp)).unwrap();
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    let queue = stage.queue(&listener("a"));
+    let wire = Proxy::before(port_of(&stage.host().amqp)).await;
+    let url = AmqpUrl::parse(&wire.through(&stage.host().amqp)).unwrap();
     let amqp = Amqp::new(url, "n1", Purpose::Consume);
     let channel = amqp.channel().await.unwrap();
     wire.set(Wire::HalfOpen);
     let name = queue.as_str().into();
     let consuming = amqp.consume(&channel, name, BasicConsumeOptions::default());
     let granted = wait::until("the broker grants it", async || {
-        (scene.count(&queue).await.1 == 1).then_some(())
+        (stage.count(&queue).await.1 == 1).then_some(())
     });
     let (refused, ()) = tokio::join!(consuming, granted);
     assert!(refused.is_err());
@@ -157,6 +155,6 @@ async fn a_consumer_that_the_broker_grants_too_late_is_none() {
     // As long as the connection lasts it would be given events that no consumer runs.
     wire.set(Wire::Up);
     amqp.channel().await.unwrap();
-    wait::until("it consumes no more", async || (scene.count(&queue).await.1 == 0).then_some(()))
+    wait::until("it consumes no more", async || (stage.count(&queue).await.1 == 0).then_some(()))
         .await;
 }

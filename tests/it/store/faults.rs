@@ -41,7 +41,7 @@ async fn with_sessions_killed_throughout_every_acknowledged_command_is_there_onc
             while !over.load(Ordering::Relaxed) {
                 bench.by_hand(KILL).await.unwrap();
                 rounds += 1;
-                tokio::time::sleep(Duration::from_millis(15)).await;
+                wait::pace(Duration::from_millis(15)).await;
             }
             rounds
         }

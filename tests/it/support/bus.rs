@@ -1,43 +1,17 @@
 //! Shorter words for what tests of buses do all the time.
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::ready};
 use hearken::{
-    amqp::AmqpUrl,
     bus::{
         DispatchError, EventBus, Outgoing,
         event::{Data, Event},
-        rabbitmq::{COLLECT_EVERY, RabbitMqBusConfig},
     },
     domain::{
         bus::{BusDefinition, Buses},
-        layout::Layout,
         name::{BusName, RegistrationKey},
     },
-    store::Store,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-/// What a bus over RabbitMQ needs to know.
-pub(crate) fn over_rabbitmq(
-    amqp: &str,
-    layout: &Layout,
-    node: &str,
-    store: &Store,
-) -> RabbitMqBusConfig {
-    RabbitMqBusConfig {
-        amqp_url: AmqpUrl::parse(amqp).expect("a URL"),
-        layout: layout.clone(),
-        node: node.to_owned(),
-        store: store.clone(),
-        collect_every: COLLECT_EVERY,
-        discards: Arc::new(|_| ready(false).boxed()),
-        metrics: Arc::default(),
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A bus of our own.
 pub(crate) fn plain(bus: &BusName) -> BusDefinition {
@@ -58,7 +32,7 @@ pub(crate) fn event(id: &str) -> Event {
         user: Some("anna".into()),
         time: None,
         noop: false,
-        data: Data::Json(serde_json::value::RawValue::from_string("{\"n\":1}".into()).unwrap()),
+        data: Data::Json(serde_json::value::RawValue::from_string("{\"n\":1.0}".into()).unwrap()),
         attributes: BTreeMap::new(),
     }
 }

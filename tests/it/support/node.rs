@@ -1,13 +1,10 @@
 //! A `hearken serve` process, as an operator would start it.
 
 use super::{services, wait};
+use futures_util::future::ready;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, path::PathBuf, process::Command, time::Duration};
 use xtask::services::{Process, free_port, guarded};
 
 /// The token that test nodes are given.
@@ -61,6 +58,11 @@ pub(crate) struct Answer {
 }
 
 impl Setup {
+    /// What the node has logged.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
     /// A node of a cluster, in a directory of its own.
     pub(crate) fn cluster(id: &str, services: &Services) -> Self {
         Self { cluster: Some(services.clone()), ..Self::embedded(id) }
@@ -134,23 +136,22 @@ impl Node {
 
     /// Waits until a path answers with a status. Fails at once when the process has ended.
     pub(crate) async fn wait_status(&mut self, path: &str, status: u16) {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            let url = format!("{}{path}", self.url);
-            let answer = self.client.get(&url).bearer_auth(TOKEN).send().await;
-            if answer.is_ok_and(|answer| answer.status().as_u16() == status) {
-                return;
+        let (url, setup) = (format!("{}{path}", self.url), &self.setup);
+        let what = || format!("{path} answers {status}; the log:\n{}", setup.log());
+        let ask = || {
+            assert!(self.process.exited().is_none(), "the node ended; {}", what());
+            let answering = self.client.get(&url).bearer_auth(TOKEN).send();
+            async {
+                let answer = answering.await;
+                answer.is_ok_and(|answer| answer.status().as_u16() == status).then_some(())
             }
-            let exited = self.process.exited().is_some();
-            let late = Instant::now() > deadline;
-            assert!(!exited && !late, "{path} never answered {status}; the log:\n{}", self.log());
-            wait::pause().await;
-        }
+        };
+        wait::explained(Duration::from_mins(1), ask, what).await;
     }
 
     /// What the node has logged.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.setup.directory.join("log")).unwrap_or_default()
+        self.setup.log()
     }
 
     /// Ends the process as a crash would.
@@ -161,11 +162,10 @@ impl Node {
     /// Ends the process as an operator would, and waits.
     pub(crate) async fn terminate(&mut self) {
         self.process.signal("TERM").expect("the process can be signalled");
-        let deadline = Instant::now() + Duration::from_secs(40);
-        while self.process.exited().is_none() {
-            assert!(Instant::now() < deadline, "did not end; the log says\n{}", self.log());
-            wait::pause().await;
-        }
+        let setup = &self.setup;
+        let what = || format!("the node ends; its log:\n{}", setup.log());
+        let ended = || ready(self.process.exited());
+        wait::explained(Duration::from_secs(40), ended, what).await;
     }
 
     /// Sends a request with the admin token.
@@ -230,24 +230,20 @@ impl Node {
 
     /// Waits until a listener has a state on this node.
     pub(crate) async fn wait_listener(&self, group: &str, state: &str) {
-        let deadline = Instant::now() + Duration::from_secs(40);
-        loop {
+        let found = RefCell::new(None);
+        let ask = async || {
             let nodes = self.get("/nodes").await;
-            let me = nodes["nodes"]
-                .as_array()
-                .and_then(|nodes| nodes.iter().find(|node| node["id"] == self.setup.id.as_str()));
-            let listeners = me.and_then(|me| me["listeners"].as_array()).cloned();
-            let listener = listeners.into_iter().flatten().find(|l| l["group"] == group);
-            if listener.as_ref().is_some_and(|listener| listener["state"] == state) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{group} is not {state} on {}, but {listener:?}",
-                self.setup.id
-            );
-            wait::pause().await;
-        }
+            let mut nodes = nodes["nodes"].as_array().into_iter().flatten();
+            let node = nodes.find(|node| node["id"] == self.setup.id.as_str());
+            let listeners = node.and_then(|node| node["listeners"].as_array());
+            let mut listeners = listeners.into_iter().flatten();
+            let listener = listeners.find(|listener| listener["group"] == group).cloned();
+            let reached = listener.as_ref().is_some_and(|listener| listener["state"] == state);
+            found.replace(listener);
+            reached.then_some(())
+        };
+        let what = || format!("{group} is {state} on {}, but {:?}", self.setup.id, found.borrow());
+        wait::explained(Duration::from_secs(40), ask, what).await;
     }
 
     /// Sends an event as James would write it.

@@ -1,11 +1,12 @@
 //! A TCP proxy that breaks the wire.
 
+use super::wait;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 /// What the wire does.
@@ -57,6 +58,8 @@ pub(crate) struct Proxy {
     /// How often the wire was cut. A connection that was there ends, also when the wire is up
     /// again before its task has looked.
     cuts: Arc<watch::Sender<u64>>,
+    /// Number of times that a client opened a connection or sent a piece, whatever became of it.
+    uses: Arc<watch::Sender<u64>>,
 }
 
 impl Proxy {
@@ -71,12 +74,15 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let wire = Arc::new(watch::Sender::new(Wire::Up));
         let cuts = Arc::new(watch::Sender::new(0));
+        let uses = Arc::new(watch::Sender::new(0));
         let (state, targets) = (Arc::clone(&wire), Arc::<[u16]>::from(targets));
-        let counted = Arc::clone(&cuts);
+        let (counted, counting) = (Arc::clone(&cuts), Arc::clone(&uses));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut cuts = counted.subscribe();
-                let carrying = carry(client, Arc::clone(&targets), state.subscribe());
+                counting.send_modify(|uses| *uses += 1);
+                let line = Line { wire: state.subscribe(), uses: Arc::clone(&counting) };
+                let carrying = carry(client, Arc::clone(&targets), line);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = carrying => {}
@@ -85,7 +91,7 @@ impl Proxy {
                 });
             }
         });
-        Self { port, wire, cuts }
+        Self { port, wire, cuts, uses }
     }
 
     /// Changes what the wire does, for connections that are open too.
@@ -94,6 +100,15 @@ impl Proxy {
         if wire == Wire::Cut {
             self.cuts.send_modify(|cuts| *cuts += 1);
         }
+    }
+
+    /// Waits until clients have used the wire so many times more: opened a connection or sent a
+    /// piece, whether it got through or not.
+    pub(crate) async fn used(&self, times: u64) {
+        let mut uses = self.uses.subscribe();
+        let enough = *uses.borrow() + times;
+        let used = timeout(wait::LIMIT, uses.wait_for(|uses| *uses >= enough)).await;
+        used.expect("clients use the wire").expect("the proxy is there");
     }
 
     /// The URL with its port replaced by the proxy's.
@@ -118,17 +133,24 @@ async fn connect(targets: &[u16]) -> Option<TcpStream> {
     None
 }
 
-async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut wire: watch::Receiver<Wire>) {
-    let now = *wire.borrow();
+/// One connection's view of the wire.
+#[derive(Clone)]
+struct Line {
+    wire: watch::Receiver<Wire>,
+    uses: Arc<watch::Sender<u64>>,
+}
+
+async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut line: Line) {
+    let now = *line.wire.borrow();
     if now == Wire::BlackHole {
-        swallow(&mut client, &mut wire).await;
+        swallow(&mut client, &mut line).await;
     }
     if now.is_broken() {
         return;
     }
     let Some(mut server) = connect(&targets).await else { return };
-    let (forth, back) = (wire.clone(), wire.clone());
-    let broken = async { wire.wait_for(|wire| wire.is_broken()).await.map(|wire| *wire) };
+    let (forth, back) = (line.clone(), line.clone());
+    let broken = async { line.wire.wait_for(|wire| wire.is_broken()).await.map(|wire| *wire) };
     let hole = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
@@ -144,7 +166,7 @@ async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut wire: watch::Rece
         }
     };
     if hole {
-        swallow(&mut client, &mut wire).await;
+        swallow(&mut client, &mut line).await;
     }
     let _ = client.shutdown().await;
 }
@@ -154,15 +176,18 @@ async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut wire: watch::Rece
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut wire: watch::Receiver<Wire>,
+    mut line: Line,
     way: Way,
 ) -> std::io::Result<()> {
     let (pieces, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(256);
-    let state = wire.clone();
+    let Line { wire: state, uses } = line.clone();
     let reading = async move {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let read = from.read(&mut buffer).await?;
+            if let Way::Forth = way {
+                uses.send_modify(|uses| *uses += 1);
+            }
             let delay = state.borrow().delay(way).unwrap_or_default();
             let piece = (Instant::now() + delay, buffer[..read].to_vec());
             if pieces.send(piece).await.is_err() || read == 0 {
@@ -173,7 +198,7 @@ async fn pump(
     let writing = async {
         while let Some((at, piece)) = due.recv().await {
             tokio::time::sleep_until(at).await;
-            let open = wire.wait_for(|wire| wire.delay(way).is_some()).await;
+            let open = line.wire.wait_for(|wire| wire.delay(way).is_some()).await;
             open.map_err(std::io::Error::other)?;
             to.write_all(&piece).await?;
         }
@@ -183,19 +208,23 @@ async fn pump(
 }
 
 /// Takes what is sent and answers nothing, for as long as the hole is there.
-async fn swallow(client: &mut TcpStream, wire: &mut watch::Receiver<Wire>) {
+async fn swallow(client: &mut TcpStream, line: &mut Line) {
     let mut buffer = [0; 4096];
     loop {
         tokio::select! {
-            read = client.read(&mut buffer) => if !read.is_ok_and(|bytes| bytes > 0) { return },
-            _ = wire.wait_for(|wire| *wire != Wire::BlackHole) => return,
+            read = client.read(&mut buffer) => {
+                if !read.is_ok_and(|bytes| bytes > 0) {
+                    return;
+                }
+                line.uses.send_modify(|uses| *uses += 1);
+            }
+            _ = line.wire.wait_for(|wire| *wire != Wire::BlackHole) => return,
         }
     }
 }
 
 mod tests {
     use super::*;
-    use tokio::time::timeout;
 
     const SOON: Duration = Duration::from_secs(10);
     const A_WHILE: Duration = Duration::from_millis(150);

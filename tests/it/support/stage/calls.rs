@@ -1,14 +1,15 @@
-//! A listener that remembers its calls, for groups and for keys.
+//! The recorder of calls: one listener for groups and for keys.
 
-use crate::support::wait;
+mod recorded;
+
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, pending, ready};
 use hearken::{
     bus::{Execution, Failure, KeyListener, Listener, event::Event},
     domain::{listener::Mode, name::RegistrationKey},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 
 /// One call.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct RecordedCall {
     pub(crate) event: Event,
     pub(crate) at: Instant,
     /// What the group's listener was told. Nothing for a key listener.
@@ -28,17 +29,26 @@ pub(crate) struct Call {
     pub(crate) keys: BTreeSet<RegistrationKey>,
 }
 
-impl Call {
+impl RecordedCall {
+    pub(crate) fn id(&self) -> &str {
+        &self.event.id
+    }
+
     pub(crate) fn attempt(&self) -> u32 {
-        self.execution.as_ref().expect("a group's call").attempt
+        self.execution().attempt
+    }
+
+    /// What the group's listener was told.
+    pub(crate) fn execution(&self) -> &Execution {
+        self.execution.as_ref().expect("a group's call")
     }
 }
 
-type Rule = dyn Fn(Call) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+type Rule = dyn Fn(RecordedCall) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
 
-/// Remembers its calls and does as it is told.
+/// A listener that records its calls and ends each as its rule says.
 pub(crate) struct Calls {
-    seen: Mutex<Vec<Call>>,
+    seen: Mutex<Vec<RecordedCall>>,
     rule: Box<Rule>,
     mode: Mode,
     handling: fn(&Event) -> bool,
@@ -51,7 +61,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new<F>(rule: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn new<F>(rule: impl Fn(RecordedCall) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
@@ -70,17 +80,63 @@ impl Calls {
 
     /// Does well with every event.
     pub(crate) fn well() -> Arc<Self> {
-        Self::new(|_| async { Ok(()) }).arc()
+        Self::new(|_| ready(Ok(()))).arc()
     }
 
     /// Does well with every event, before dispatch returns.
     pub(crate) fn well_at_once() -> Arc<Self> {
-        Self { mode: Mode::Sync, ..Self::new(|_| async { Ok(()) }) }.arc()
+        Self { mode: Mode::Sync, ..Self::new(|_| ready(Ok(()))) }.arc()
+    }
+
+    /// Ends each call of a group as the rule says of the event and the execution.
+    pub(crate) fn answering(
+        rule: impl Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Self::deciding(rule).arc()
+    }
+
+    /// Holds every execution until `gate` lets it pass, then ends it as the rule says.
+    pub(crate) fn held_answering(
+        rule: impl Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Self::deciding(rule).behind(0).arc()
+    }
+
+    fn deciding(
+        rule: impl Fn(&Event, &Execution) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Self {
+        let rule = Arc::new(rule);
+        Self::new(move |call| {
+            let rule = Arc::clone(&rule);
+            async move { rule(&call.event, call.execution()) }
+        })
+    }
+
+    /// A key listener of a mode, which every event concerns except `Unsupported` ones. Event
+    /// `fails` fails, and event `panics` panics.
+    pub(crate) fn follower(mode: Mode) -> Arc<Self> {
+        Self::following(mode).arc()
+    }
+
+    /// The same key listener, which holds every execution until `gate` lets it pass.
+    pub(crate) fn held_follower(mode: Mode) -> Arc<Self> {
+        Self::following(mode).behind(0).arc()
+    }
+
+    fn following(mode: Mode) -> Self {
+        let rule = |call: RecordedCall| async move {
+            match call.id() {
+                "fails" => Err(Failure::new("on purpose")),
+                "panics" => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        };
+        Self { mode, handling: |event| event.kind != "Unsupported", ..Self::new(rule) }
     }
 
     /// Fails with every event.
     pub(crate) fn failing() -> Arc<Self> {
-        Self::new(|_| async { Err(Failure::new("it broke")) }).arc()
+        Self::new(|_| ready(Err(Failure::new("it broke")))).arc()
     }
 
     /// Fails so often with each event, by what it was told of the attempt.
@@ -91,10 +147,14 @@ impl Calls {
         .arc()
     }
 
+    /// Never ends an execution.
+    pub(crate) fn endless() -> Arc<Self> {
+        Self::new(|_| pending()).arc()
+    }
+
     /// Holds every execution until `gate` lets it pass.
     pub(crate) fn held() -> Arc<Self> {
-        let closed = Arc::new(Semaphore::new(0));
-        Self { gate: closed, ..Self::new(|_| async { Ok(()) }) }.arc()
+        Self::new(|_| ready(Ok(()))).behind(0).arc()
     }
 
     /// Runs before dispatch returns, where it is on the same node.
@@ -107,68 +167,16 @@ impl Calls {
         Self { handling, ..self }
     }
 
+    /// Lets so many executions pass; `gate` lets more pass later.
+    fn behind(self, passes: usize) -> Self {
+        Self { gate: Arc::new(Semaphore::new(passes)), ..self }
+    }
+
     pub(crate) fn arc(self) -> Arc<Self> {
         Arc::new(self)
     }
 
-    pub(crate) fn seen(&self) -> Vec<Call> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    /// The events' ids in the order of the calls.
-    pub(crate) fn order(&self) -> Vec<String> {
-        self.seen().into_iter().map(|call| call.event.id).collect()
-    }
-
-    /// How often it was called with each event.
-    pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for id in self.order() {
-            *counts.entry(id).or_insert(0) += 1;
-        }
-        counts
-    }
-
-    /// Fails unless it was called with these events, once each.
-    pub(crate) fn are<const N: usize>(&self, ids: [&str; N]) {
-        let mut seen = self.order();
-        seen.sort();
-        assert_eq!(seen, ids);
-    }
-
-    /// The most executions there were at the same time.
-    pub(crate) fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
-    }
-
-    /// How many executions ended by themselves, well or not.
-    pub(crate) fn ended(&self) -> usize {
-        self.ended.load(Ordering::SeqCst)
-    }
-
-    /// How often it was told that it may have missed something.
-    pub(crate) fn resynchronised(&self) -> usize {
-        self.resynchronised.load(Ordering::SeqCst)
-    }
-
-    /// Waits until so many executions began.
-    pub(crate) async fn began(&self, count: usize) -> Vec<Call> {
-        wait::until("it is called", async || Some(self.seen()).filter(|seen| seen.len() >= count))
-            .await
-    }
-
-    /// Waits until so many executions ended.
-    pub(crate) async fn finished(&self, count: usize) {
-        wait::until("its calls end", async || (self.ended() >= count).then_some(())).await;
-    }
-
-    /// Waits until it was called with this event.
-    pub(crate) async fn saw(&self, id: &str) {
-        let what = format!("it is called with {id}");
-        wait::until(&what, async || self.order().iter().any(|seen| seen == id).then_some(())).await;
-    }
-
-    async fn call(&self, call: Call) -> Result<(), Failure> {
+    async fn call(&self, call: RecordedCall) -> Result<(), Failure> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(&self.running);
         self.most.fetch_max(now, Ordering::SeqCst);
@@ -193,7 +201,8 @@ impl Drop for Running<'_> {
 impl Listener for Calls {
     async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let (event, execution) = (event.clone(), Some(execution.clone()));
-        self.call(Call { event, at: Instant::now(), execution, keys: BTreeSet::new() }).await
+        self.call(RecordedCall { event, at: Instant::now(), execution, keys: BTreeSet::new() })
+            .await
     }
 }
 
@@ -213,7 +222,7 @@ impl KeyListener for Calls {
         keys: &BTreeSet<RegistrationKey>,
     ) -> Result<(), Failure> {
         let (event, keys) = (event.clone(), keys.clone());
-        self.call(Call { event, at: Instant::now(), execution: None, keys }).await
+        self.call(RecordedCall { event, at: Instant::now(), execution: None, keys }).await
     }
 
     fn resynchronise(&self) {
