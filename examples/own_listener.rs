@@ -78,7 +78,7 @@ impl Listener for Counting {
         if self.only.as_ref().is_some_and(|only| *only != event.kind) {
             return Ok(());
         }
-        let user = event.user.clone().unwrap_or_else(|| "nobody".to_owned());
+        let user = event.user.clone().unwrap_or_else(|| "an unknown user".to_owned());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let count = seen.entry(user.clone()).or_default();
         *count += 1;

@@ -2,7 +2,7 @@
 CREATE VIEW clock AS
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now;
 
--- Who this cluster is, and which history this is. One row, written with the first migration.
+-- Identity of this cluster and of its history. One row, written with the first migration.
 CREATE TABLE identity (
     id          bigint PRIMARY KEY CHECK (id = 1),
     cluster_id  uuid   NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE identity (
 );
 
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
--- versions are dense, and whoever sees one sees all before it.
+-- versions are dense: a reader that sees a version sees every version before it.
 CREATE TABLE roster_event (
     version        bigint PRIMARY KEY CHECK (version > 0),
     event_id       uuid   NOT NULL UNIQUE,
@@ -35,7 +35,7 @@ END $$;
 CREATE TRIGGER roster_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON roster_event
     FOR EACH STATEMENT EXECUTE FUNCTION roster_is_append_only();
 
--- Commands that their sender may repeat, with what they asked for.
+-- Commands that their sender may repeat, with a fingerprint of their content.
 CREATE TABLE roster_command (
     command_id  uuid   PRIMARY KEY,
     fingerprint bytea  NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE task (
 );
 CREATE INDEX task_unfinished ON task (node) WHERE ended_at IS NULL;
 
--- What the last pass saw. One row.
+-- Result of the last pass. One row.
 CREATE TABLE topology_status (
     id     bigint PRIMARY KEY CHECK (id = 1),
     status jsonb  NOT NULL
@@ -90,7 +90,7 @@ CREATE TABLE pass (
     record jsonb  NOT NULL
 );
 
--- Queues of removed listeners that are gone and stay gone.
+-- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (
     group_name text   NOT NULL,
     generation bigint NOT NULL,

@@ -1,4 +1,5 @@
--- Events that somebody gave up on: a listener's group, "dispatch-failure" or "parked".
+-- Events that were given up. `group_name` is the group that gave up, `dispatch-failure` for an event
+-- that could not be published, or `parked` for a message that no consumer could take.
 CREATE TABLE dead_letter (
     seq             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id              uuid   NOT NULL UNIQUE,

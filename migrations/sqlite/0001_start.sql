@@ -5,7 +5,7 @@ PRAGMA application_id = 0x68726b6e;
 CREATE VIEW clock AS
     SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now;
 
--- Who this cluster is, and which history this is. One row, written with the first migration.
+-- Identity of this cluster and of its history. One row, written with the first migration.
 CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     cluster_id BLOB NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE identity (
 ) STRICT;
 
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
--- versions are dense, and whoever sees one sees all before it.
+-- versions are dense: a reader that sees a version sees every version before it.
 CREATE TABLE roster_event (
     version INTEGER PRIMARY KEY CHECK (version > 0),
     event_id BLOB NOT NULL UNIQUE,
@@ -40,7 +40,7 @@ BEGIN
     SELECT RAISE(ABORT, 'the roster''s history is append-only');
 END;
 
--- Commands that their sender may repeat, with what they asked for.
+-- Commands that their sender may repeat, with a fingerprint of their content.
 CREATE TABLE roster_command (
     command_id BLOB PRIMARY KEY,
     fingerprint BLOB NOT NULL,
@@ -83,7 +83,7 @@ CREATE TABLE task (
 ) STRICT;
 CREATE INDEX task_unfinished ON task (node) WHERE ended_at IS NULL;
 
--- What the last pass saw. One row.
+-- Result of the last pass. One row.
 CREATE TABLE topology_status (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     status TEXT NOT NULL
@@ -95,7 +95,7 @@ CREATE TABLE pass (
     record TEXT NOT NULL
 ) STRICT;
 
--- Queues of removed listeners that are gone and stay gone.
+-- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (
     group_name TEXT NOT NULL,
     generation INTEGER NOT NULL,

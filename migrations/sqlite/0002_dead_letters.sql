@@ -1,4 +1,5 @@
--- Events that somebody gave up on: a listener's group, "dispatch-failure" or "parked".
+-- Events that were given up. `group_name` is the group that gave up, `dispatch-failure` for an event
+-- that could not be published, or `parked` for a message that no consumer could take.
 CREATE TABLE dead_letter (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE,
@@ -21,6 +22,6 @@ CREATE TABLE dead_letter (
 CREATE INDEX dead_letter_group ON dead_letter (group_name, bus, seq);
 CREATE INDEX dead_letter_age ON dead_letter (last_failed_at);
 
--- What a delivery remembers of its failures.
+-- First failure of a delivery, and the dead letter that it was redelivered from.
 ALTER TABLE local_delivery ADD COLUMN first_failed_at INTEGER;
 ALTER TABLE local_delivery ADD COLUMN previous BLOB;

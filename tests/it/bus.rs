@@ -1,6 +1,7 @@
 //! The contract of the event bus, held against both buses.
 //!
-//! Each test is written once against a [`Stage`](crate::support::stage::Stage) and runs over RabbitMQ and in the process.
+//! Each test is written once against a [`Stage`](crate::support::stage::Stage) and runs over
+//! RabbitMQ and in the process.
 //! What only several nodes or only RabbitMQ can do runs over RabbitMQ alone. Where Apache James
 //! behaves otherwise, `docs/adr/0014` says why.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]

@@ -61,7 +61,7 @@ async fn a_dead_letter_that_can_go_nowhere_is_kept_and_the_refusal_says_why() {
     stage.enroll([&everywhere, &unbuilt]).await;
     let node = stage.node("solo");
     let cases = [
-        kept(&stage, "nobody", None).await,
+        kept(&stage, "absent", None).await,
         kept(&stage, "everywhere", None).await,
         kept(&stage, PARKED, None).await,
         kept(&stage, "unbuilt", None).await,
@@ -71,7 +71,7 @@ async fn a_dead_letter_that_can_go_nowhere_is_kept_and_the_refusal_says_why() {
         said.push(node.redeliver(letter).await.unwrap_err());
     }
     assert!(
-        matches!(&said[0], RedeliverError::NotConfigured { group } if group.as_str() == "nobody")
+        matches!(&said[0], RedeliverError::NotConfigured { group } if group.as_str() == "absent")
     );
     assert!(
         matches!(&said[1], RedeliverError::EveryNode { group } if group.as_str() == "everywhere")

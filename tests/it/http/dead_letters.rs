@@ -3,7 +3,7 @@
 use crate::support::{receiver::Receiver, rest, wait};
 use serde_json::{Value, json};
 
-pub(super) const NOBODY: &str = "6e0dd59d-660e-4d9b-b22f-0354479f47b4";
+pub(super) const ABSENT: &str = "6e0dd59d-660e-4d9b-b22f-0354479f47b4";
 
 pub(super) fn event(id: &str, kind: &str, user: &str) -> String {
     json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "user": user})
@@ -79,8 +79,8 @@ async fn what_two_groups_gave_up_on_is_listed_shown_and_deleted() {
     for elsewhere in [
         format!("/events/deadLetter/groups/b/{a}"),
         format!("/events/deadLetter/groups/b/{a}/details"),
-        format!("/events/deadLetter/groups/a/{NOBODY}"),
-        format!("/events/deadLetter/{NOBODY}"),
+        format!("/events/deadLetter/groups/a/{ABSENT}"),
+        format!("/events/deadLetter/{ABSENT}"),
     ] {
         let answer = rest.ask("GET", &elsewhere).send().await;
         assert_eq!((answer.status, answer.problem()), (404, "not-found"), "{elsewhere}");

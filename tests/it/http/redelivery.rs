@@ -1,6 +1,6 @@
 //! Putting dead letters back by REST.
 
-use super::dead_letters::{NOBODY, entries, event, failing, id, send};
+use super::dead_letters::{ABSENT, entries, event, failing, id, send};
 use crate::support::{receiver::Receiver, rest, wait};
 use serde_json::json;
 
@@ -35,7 +35,7 @@ async fn a_redelivered_event_is_handled_and_its_entry_gone() {
     assert_eq!(some["type"], "event-dead-letters-redeliver-group");
     assert_eq!(some["additionalInformation"]["runningOptions"], json!({"limit": 1}));
     entries(&rest, "", 2).await;
-    let none = rest.task("POST", "/events/deadLetter?action=reDeliver&user=nobody").await;
+    let none = rest.task("POST", "/events/deadLetter?action=reDeliver&user=stranger").await;
     assert_eq!(none["additionalInformation"]["successfulRedeliveriesCount"], 0);
     let rest_of_them = rest.task("POST", "/events/deadLetter?action=reDeliver").await;
     assert_eq!(rest_of_them["type"], "event-dead-letters-redeliver-all");
@@ -53,7 +53,7 @@ async fn a_redelivered_event_is_handled_and_its_entry_gone() {
         (receiver.ids().values().sum::<usize>() == 7).then_some(())
     })
     .await;
-    let unknown = format!("/events/deadLetter/groups/a/{NOBODY}?action=reDeliver");
+    let unknown = format!("/events/deadLetter/groups/a/{ABSENT}?action=reDeliver");
     let nothing = rest.task("POST", &unknown).await;
     assert_eq!(nothing["status"], "completed", "as in James: {nothing}");
 }

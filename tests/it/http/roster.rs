@@ -60,9 +60,9 @@ async fn a_listener_shows_how_it_does_on_each_node_and_what_waits_for_it() {
     assert_eq!(answer.body["nodes"][0]["id"], "solo");
     assert_eq!(answer.body["nodes"][0]["state"], "running");
     assert_eq!(answer.body["backlog"]["ready"], 0);
-    let none = rest.ask("GET", "/listeners/nobody").send().await;
+    let none = rest.ask("GET", "/listeners/absent").send().await;
     assert_eq!((none.status, none.problem()), (404, "not-configured"));
-    assert_eq!(none.body["group"], "nobody");
+    assert_eq!(none.body["group"], "absent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ async fn a_path_or_method_that_is_none_is_a_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_id_is_kept_where_it_is_plain_and_named_in_the_problem() {
     let rest = rest::node().await;
-    let answer = rest.ask("GET", "/listeners/nobody").header("x-request-id", "abc-1").send().await;
+    let answer = rest.ask("GET", "/listeners/absent").header("x-request-id", "abc-1").send().await;
     assert_eq!(answer.header("x-request-id"), "abc-1");
     assert_eq!(answer.body["instance"], "urn:request:abc-1");
     let odd = rest.ask("GET", "/livez").header("x-request-id", "a b").send().await;

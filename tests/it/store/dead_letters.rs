@@ -126,26 +126,27 @@ pub(crate) async fn each_filter_lets_through_what_it_says(bench: Bench) {
     let removed = DeadLetter { event_type: Some("Expunged".into()), ..letter("a") };
     let removed = keep(&bench, &removed).await;
     let alices = keep(&bench, &DeadLetter { user: Some("alice".into()), ..letter("a") }).await;
-    let nobodys = keep(&bench, &DeadLetter { user: None, event_type: None, ..letter("b") }).await;
+    let without_user =
+        keep(&bench, &DeadLetter { user: None, event_type: None, ..letter("b") }).await;
     let late = keep(&bench, &DeadLetter { last_failed_at: at(30), ..letter("b") }).await;
     let all = DeadLetterFilter::default();
-    assert_eq!(ids(&bench, &all).await, [plain, elsewhere, removed, alices, nobodys, late]);
+    assert_eq!(ids(&bench, &all).await, [plain, elsewhere, removed, alices, without_user, late]);
     for (filter, expected) in [
         (DeadLetterFilter { bus: Some(bus("other")), ..all.clone() }, vec![elsewhere]),
-        (of("b"), vec![nobodys, late]),
+        (of("b"), vec![without_user, late]),
         (DeadLetterFilter { event_type: Some("Expunged".into()), ..all.clone() }, vec![removed]),
         (DeadLetterFilter { user: Some("alice".into()), ..all.clone() }, vec![alices]),
-        (DeadLetterFilter { user: Some("nobody\0".into()), ..all.clone() }, vec![]),
+        (DeadLetterFilter { user: Some("stranger\0".into()), ..all.clone() }, vec![]),
         (DeadLetterFilter { since: Some(at(30)), ..all.clone() }, vec![late]),
         (DeadLetterFilter { before: Some(at(20)), ..all.clone() }, vec![]),
-        (DeadLetterFilter { before: Some(at(30)), ..of("b") }, vec![nobodys]),
+        (DeadLetterFilter { before: Some(at(30)), ..of("b") }, vec![without_user]),
         (DeadLetterFilter { user: Some("bob".into()), ..of("b") }, vec![late]),
     ] {
         assert_eq!(ids(&bench, &filter).await, expected, "{filter:?}");
     }
     let old = DeadLetterFilter { before: Some(at(21)), ..of("a") };
     assert_eq!(bench.store.purge_dead_letters(&old).await.unwrap(), 4);
-    assert_eq!(ids(&bench, &all).await, [nobodys, late]);
+    assert_eq!(ids(&bench, &all).await, [without_user, late]);
 }
 
 pub(crate) async fn pages_go_on_where_they_ended_although_entries_are_removed(bench: Bench) {

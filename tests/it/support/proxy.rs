@@ -58,7 +58,7 @@ pub(crate) struct Proxy {
     /// How often the wire was cut. A connection that was there ends, also when the wire is up
     /// again before its task has looked.
     cuts: Arc<watch::Sender<u64>>,
-    /// Number of times that a client opened a connection or sent a piece, whatever became of it.
+    /// Number of times that a client opened a connection or sent a piece, carried or not.
     uses: Arc<watch::Sender<u64>>,
 }
 

@@ -15,8 +15,8 @@ use std::{
 
 /// A data directory, and who may serve it.
 ///
-/// PostgreSQL refuses to run as root, so root hands the directory to the
-/// package's user or, where there is none, to `nobody`.
+/// PostgreSQL refuses to run as root, so root hands the directory to the package's user `postgres`,
+/// or to `nobody` on a machine without that user.
 #[derive(Debug)]
 pub(super) struct Cluster {
     programs: PathBuf,
@@ -131,10 +131,9 @@ impl Drop for Cluster {
 impl Owner {
     fn find() -> Result<Self> {
         let users = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| Self::parse(&users, name))
-            .context("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
+        ["postgres", "nobody"].iter().find_map(|name| Self::parse(&users, name)).context(
+            "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`",
+        )
     }
 
     fn parse(users: &str, name: &str) -> Option<Self> {
