@@ -21,6 +21,7 @@ use crate::{
         report::{DriftReport, PassFailure, StepReport, TopologyState},
         topology::{Binding, Exchange, Queue, Topology},
     },
+    error_chain::error_chain,
     reconcile::Look,
 };
 use axum::{
@@ -144,7 +145,7 @@ pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<Topolog
         Err(cause) => {
             let detail = "the broker cannot be read; what is known without it is in the members";
             Err(Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
-                .with("cause", cause)
+                .with("cause", error_chain(&cause))
                 .with("topologyStatus", status)
                 .with("desired", desired)
                 .with("observed", ())

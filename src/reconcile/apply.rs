@@ -1,4 +1,4 @@
-//! Applying steps: in the plan's order, many at a time where the order allows.
+//! Applying steps: in the plan's order, and several at a time where the order allows it.
 
 use crate::{
     broker::{Broker, BrokerError},
@@ -12,80 +12,143 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use std::{
     collections::BTreeSet,
+    mem::{Discriminant, discriminant},
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Operations under way at once. The broker works one channel's operations off one after the
-/// other; eight channels got four times the throughput of one, and more got no more.
+/// Operations that run at the same time. The broker works off the operations of one channel one
+/// after the other. Eight channels had four times the throughput of one, and more had no more.
 const AT_ONCE: usize = 8;
 
-/// What became of a sequence of steps.
+/// A step and its outcome.
+pub(super) struct AppliedStep {
+    /// The step.
+    pub(super) step: Step,
+    /// Outcome of the step.
+    pub(super) outcome: StepOutcome,
+}
+
+impl AppliedStep {
+    /// Whether the step changed the broker, or may have changed it.
+    pub(super) fn was_tried(&self) -> bool {
+        !matches!(self.outcome, StepOutcome::Skipped { .. })
+    }
+}
+
+impl From<&AppliedStep> for StepRecord {
+    fn from(applied: &AppliedStep) -> Self {
+        Self { step: (&applied.step).into(), outcome: applied.outcome.clone() }
+    }
+}
+
+/// Result of applying a sequence of steps.
 #[derive(Default)]
 pub(super) struct Applied {
     /// Each step with its outcome.
-    pub(super) records: Vec<StepRecord>,
-    /// The failure that says most: an outcome that is not known before a refusal.
+    pub(super) steps: Vec<AppliedStep>,
+    /// The failure that says most. A failure that leaves the outcome unknown comes before a
+    /// refusal.
     pub(super) failure: Option<BrokerError>,
 }
 
 impl Applied {
-    /// Whether the broker was changed, or may have been.
-    pub(super) fn touched(&self) -> bool {
-        self.records.iter().any(|record| !matches!(record.outcome, StepOutcome::Skipped { .. }))
+    /// Whether the broker was changed, or may have been changed.
+    pub(super) fn changed_the_broker(&self) -> bool {
+        self.steps.iter().any(AppliedStep::was_tried)
     }
 
     /// Whether every step was done.
-    pub(super) fn all_done(&self) -> bool {
-        self.records.iter().all(|record| matches!(record.outcome, StepOutcome::Done { .. }))
+    pub(super) fn is_done(&self) -> bool {
+        self.steps.iter().all(|applied| matches!(applied.outcome, StepOutcome::Done { .. }))
+    }
+
+    /// Number of events that the steps destroyed, as the broker counts them.
+    pub(super) fn destroyed(&self) -> u64 {
+        let destroyed = self.steps.iter().map(|applied| match applied.outcome {
+            StepOutcome::Done { destroyed } => destroyed,
+            StepOutcome::Failed { .. } | StepOutcome::Skipped { .. } => 0,
+        });
+        destroyed.sum()
+    }
+
+    /// Adds the result of later steps.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.steps.extend(later.steps);
+        if let Some(failure) = later.failure {
+            self.note_failure(failure);
+        }
+    }
+
+    fn note_failure(&mut self, failure: BrokerError) {
+        if self.failure.as_ref().is_none_or(|known| !known.is_transient()) {
+            self.failure = Some(failure);
+        }
     }
 }
 
-/// Applies the steps. A failed step fails those that need it and no other; but once the broker is
-/// out of reach, no further step is tried.
+/// Applies the steps. A failed step fails the steps that need it and no other step. Once the broker
+/// is out of reach, no further step is tried.
 pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]) -> Applied {
     let mut applied = Applied::default();
-    let mut failed = Failed::default();
+    let mut failed = FailedSteps::default();
     let away = AtomicBool::new(false);
     for same_kind in steps.chunk_by(|a, b| kind(&a.action) == kind(&b.action)) {
-        let intent: Vec<_> = same_kind
+        let operations: Vec<_> = same_kind
             .iter()
-            .map(|step| one(broker, step, failed.needed_by(&step.action), &away))
+            .map(|step| try_step(broker, step, failed.hindrance(&step.action), &away))
             .collect();
-        let results: Vec<_> = stream::iter(intent).buffered(AT_ONCE).collect().await;
+        let results: Vec<_> = stream::iter(operations).buffered(AT_ONCE).collect().await;
         for (step, result) in same_kind.iter().zip(results) {
             let outcome = match result {
                 Ok(destroyed) => StepOutcome::Done { destroyed },
-                Err(Trouble::Needs(error)) => {
+                Err(failure) => {
                     failed.note(&step.action);
-                    StepOutcome::Skipped { error }
-                }
-                Err(Trouble::Broker(error)) => {
-                    failed.note(&step.action);
-                    let said = error_chain(&error);
-                    let (action, name) = (step.action.verb(), step.action.name());
-                    tracing::warn!(%name, error = %said, "could not {action} {name}: {said}");
-                    if applied.failure.as_ref().is_none_or(|known| !known.is_transient()) {
-                        applied.failure = Some(error);
+                    match failure {
+                        StepFailure::Hindered(hindrance) => {
+                            StepOutcome::Skipped { error: hindrance.to_string() }
+                        }
+                        StepFailure::Broker(error) => {
+                            let cause = error_chain(&error);
+                            let (action, name) = (step.action.verb(), step.action.name());
+                            tracing::warn!(%name, error = %cause, "could not {action} {name}; the next pass tries again: {cause}");
+                            applied.note_failure(error);
+                            StepOutcome::Failed { error: cause }
+                        }
                     }
-                    StepOutcome::Failed { error: said }
                 }
             };
             metrics.step(word(&outcome));
-            applied.records.push(StepRecord { step: step.into(), outcome });
+            applied.steps.push(AppliedStep { step: step.clone(), outcome });
         }
     }
     applied
 }
 
-/// What went wrong so far.
+/// Reason why a step is not tried.
+#[derive(Debug, thiserror::Error)]
+enum Hindrance {
+    #[error("not every queue could be bound to {0}")]
+    UnboundQueue(String),
+    #[error("it needs {0}, which failed")]
+    FailedNeed(String),
+    #[error("the broker is out of reach")]
+    BrokerAway,
+}
+
+enum StepFailure {
+    Hindered(Hindrance),
+    Broker(BrokerError),
+}
+
+/// Steps that failed or were not tried.
 #[derive(Default)]
-struct Failed {
+struct FailedSteps {
     names: BTreeSet<String>,
-    /// Exchanges that some queue could not be bound to.
+    /// Exchanges to which some queue could not be bound.
     sources: BTreeSet<String>,
 }
 
-impl Failed {
+impl FailedSteps {
     fn note(&mut self, action: &Action) {
         self.names.insert(action.name());
         if let Action::Bind(binding) = action {
@@ -93,42 +156,39 @@ impl Failed {
         }
     }
 
-    /// Why a step comes to nothing. Nothing is unbound from an exchange to which something could
-    /// not be bound: that may be what takes its place.
-    fn needed_by(&self, action: &Action) -> Option<String> {
+    /// Reason why an action cannot succeed. A queue stays bound to an exchange to which another
+    /// queue could not be bound: the other queue may be the one that replaces it.
+    fn hindrance(&self, action: &Action) -> Option<Hindrance> {
         if let Action::Unbind(binding) = action
             && self.sources.contains(&binding.source)
         {
-            return Some(format!("not every queue could be bound to {}", binding.source));
+            return Some(Hindrance::UnboundQueue(binding.source.clone()));
         }
         let name = self.names.iter().find(|name| action.depends_on(name))?;
-        Some(format!("it needs {name}, which failed"))
+        Some(Hindrance::FailedNeed(name.clone()))
     }
 }
 
-async fn one(
+/// Applies one step, unless there is a reason not to try it. Returns how many events it destroyed.
+async fn try_step(
     broker: &dyn Broker,
     step: &Step,
-    needs: Option<String>,
+    hindrance: Option<Hindrance>,
     away: &AtomicBool,
-) -> Result<u64, Trouble> {
-    if let Some(needs) = needs {
-        return Err(Trouble::Needs(needs));
+) -> Result<u64, StepFailure> {
+    if let Some(hindrance) = hindrance {
+        return Err(StepFailure::Hindered(hindrance));
     }
     if away.load(Ordering::Relaxed) {
-        return Err(Trouble::Needs("the broker is out of reach".to_owned()));
+        return Err(StepFailure::Hindered(Hindrance::BrokerAway));
     }
     broker.apply(&step.action).await.map_err(|error| {
         away.fetch_or(error.is_transient(), Ordering::Relaxed);
-        Trouble::Broker(error)
+        StepFailure::Broker(error)
     })
 }
 
-enum Trouble {
-    Needs(String),
-    Broker(BrokerError),
-}
-
+/// Outcome as a label of the metrics.
 fn word(outcome: &StepOutcome) -> &'static str {
     match outcome {
         StepOutcome::Done { .. } => "done",
@@ -137,8 +197,15 @@ fn word(outcome: &StepOutcome) -> &'static str {
     }
 }
 
-/// Steps of one kind may run side by side. An exchange that names an alternate comes after it.
-fn kind(action: &Action) -> (std::mem::Discriminant<Action>, bool) {
-    let refers = matches!(action, Action::DeclareExchange(exchange) if exchange.arguments.contains_key("alternate-exchange"));
-    (std::mem::discriminant(action), refers)
+/// Kind of a step. Steps of one kind may run at the same time.
+#[derive(PartialEq)]
+struct StepKind {
+    action: Discriminant<Action>,
+    /// An exchange that names an alternate exchange is declared after that exchange.
+    names_alternate: bool,
+}
+
+fn kind(action: &Action) -> StepKind {
+    let names_alternate = matches!(action, Action::DeclareExchange(exchange) if exchange.arguments.contains_key("alternate-exchange"));
+    StepKind { action: discriminant(action), names_alternate }
 }

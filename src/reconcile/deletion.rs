@@ -1,69 +1,107 @@
-//! Deletion of removed listeners' queues by a pass, under the rules of [`crate::domain::deletion`].
+//! Deletion of removed listeners' queues by a pass, by the rules of [`crate::domain::deletion`].
 
 use super::{
-    PassError,
-    apply::{Applied, apply},
+    apply::{Applied, AppliedStep, apply},
+    context::ReconcileContext,
+    error::PassError,
     intent::Intent,
-    pass::Passes,
+    pass_lock::PassLock,
 };
 use crate::{
+    broker::BrokerError,
     domain::{
+        deletion::{NotYet, QuietQueues},
+        desired::Fate,
         plan::Step,
-        report::{StepOutcome, StepRecord},
+        report::StepOutcome,
     },
     error_chain::error_chain,
-    store::HeldLock,
 };
-use std::time::Instant;
 
-impl Passes {
-    /// Deletes the queues that have been quiet for long enough. One that cannot be asked about, or
-    /// is not quiet, is skipped with the reason.
-    pub(super) async fn delete(
-        &mut self,
-        intent: &Intent,
-        lock: &mut HeldLock,
-        steps: &[Step],
-    ) -> Applied {
-        let mut all = Applied::default();
-        for step in steps {
-            let queue = step.action.name();
-            let Some(fate) = intent.desired.fates.get(&queue) else { continue };
-            let refusal = match self.parts.broker.depth(&queue).await {
-                Ok(None) => continue,
-                Ok(Some(depth)) => {
-                    let check = self.quiet.check(&queue, fate, depth, Instant::now());
-                    check.err().map(|not_yet| not_yet.to_string())
-                }
-                Err(error) => {
-                    self.quiet.forget(&queue);
-                    Some(error_chain(&error))
-                }
-            };
-            let refusal = match refusal {
-                // A node that was paused may have lost the lock to another node.
-                None if !lock.still_held().await => Some(PassError::Busy.to_string()),
-                refusal => refusal,
-            };
-            if let Some(error) = refusal {
-                let outcome = StepOutcome::Skipped { error };
-                all.records.push(StepRecord { step: step.into(), outcome });
-                continue;
+/// Applies the deletions whose queue has been quiet for long enough. Skips every other deletion
+/// and records the reason.
+pub(super) async fn delete_quiet_queues(
+    context: &ReconcileContext,
+    quiet: &mut QuietQueues,
+    intent: &Intent,
+    lock: &mut PassLock,
+    deletions: &[Step],
+) -> Applied {
+    let mut applied = Applied::default();
+    for deletion in deletions {
+        let queue = deletion.action.name();
+        let Some(fate) = intent.desired.fates.get(&queue) else { continue };
+        match check(context, quiet, lock, deletion, fate).await {
+            Ok(QueuePresence::Absent) => {}
+            Ok(QueuePresence::Present) => {
+                applied.extend(delete(context, quiet, deletion, fate).await);
             }
-            let step = std::slice::from_ref(step);
-            let done = apply(&*self.parts.broker, &self.parts.metrics, step).await;
-            if let Some(StepOutcome::Done { destroyed }) = done.records.first().map(|r| &r.outcome)
-            {
-                tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
-                self.quiet.forget(&queue);
-                if let Err(error) = self.parts.store.retire(&fate.id, *destroyed).await {
-                    // The next pass finds the queue absent and notes that.
-                    tracing::warn!(%queue, %error, "the end of queue {queue} could not be noted: {error}");
-                }
+            Err(postponed) => {
+                let outcome = StepOutcome::Skipped { error: error_chain(&postponed) };
+                applied.steps.push(AppliedStep { step: deletion.clone(), outcome });
             }
-            all.records.extend(done.records);
-            all.failure = all.failure.or(done.failure);
         }
-        all
     }
+    applied
+}
+
+enum QueuePresence {
+    /// The broker does not have the queue any more. The next pass retires it.
+    Absent,
+    /// The broker has the queue.
+    Present,
+}
+
+/// Reason why a deletion is left for a later pass.
+#[derive(Debug, thiserror::Error)]
+enum Postponed {
+    #[error(transparent)]
+    NotQuiet(NotYet),
+    #[error(transparent)]
+    Unread(BrokerError),
+    #[error(transparent)]
+    LockLost(PassError),
+}
+
+/// Checks that a queue may be deleted now.
+async fn check(
+    context: &ReconcileContext,
+    quiet: &mut QuietQueues,
+    lock: &mut PassLock,
+    deletion: &Step,
+    fate: &Fate,
+) -> Result<QueuePresence, Postponed> {
+    let queue = deletion.action.name();
+    let depth = context.broker.depth(&queue).await.map_err(|error| {
+        // Without counters there is no evidence that the queue stayed quiet.
+        quiet.forget(&queue);
+        Postponed::Unread(error)
+    })?;
+    let Some(depth) = depth else { return Ok(QueuePresence::Absent) };
+    quiet.check(&queue, fate, depth, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
+    let deletion = std::slice::from_ref(deletion);
+    lock.check_before(deletion).await.map_err(Postponed::LockLost)?;
+    Ok(QueuePresence::Present)
+}
+
+/// Deletes one queue, and notes that its tombstone is done.
+async fn delete(
+    context: &ReconcileContext,
+    quiet: &mut QuietQueues,
+    deletion: &Step,
+    fate: &Fate,
+) -> Applied {
+    let queue = deletion.action.name();
+    let deletion = std::slice::from_ref(deletion);
+    let applied = apply(&*context.broker, &context.metrics, deletion).await;
+    if applied.is_done() {
+        let destroyed = applied.destroyed();
+        tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
+        quiet.forget(&queue);
+        if let Err(error) = context.store.retire(&fate.id, destroyed).await {
+            let error = error_chain(&error);
+            tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
+        }
+    }
+    applied
 }

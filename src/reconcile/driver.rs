@@ -1,209 +1,220 @@
-//! The loop: what wakes a pass, and how long until the next.
+//! The loop: what wakes a pass, and the pause until the next pass.
 
 use super::{
-    Parts, PassError,
-    pass::{Ended, Passes},
+    context::ReconcileContext,
+    error::PassError,
+    memory::Memory,
+    pass::{PassOutcome, make_pass},
+    request::ReconcileRequest,
+    requested_deletion::delete_on_request,
 };
 use crate::{
-    clock,
-    domain::{
-        deletion::QueueContents,
-        repair::Occasion,
-        report::{StepRecord, TopologyState},
-    },
+    domain::{repair::Occasion, report::TopologyState},
     error_chain::error_chain,
+    outage::{Outage, Reporting, pauses},
 };
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-/// How long a request waits for another node's pass to end.
+/// How long a request waits for the pass of another node to end.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(20);
 
-/// The longest pause while passes fail. Short, because a broker that is back should be noticed.
+/// Pause between attempts of a request to take the lock that another node holds.
+const REQUEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// First and longest pause after a pass found that another node holds the lock.
+const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// First pause after a failed pass.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest pause while passes fail. Short, because a broker that is back should be noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-type Reply<T> = oneshot::Sender<Result<T, PassError>>;
-
-/// What an administrator asks of the reconciler.
-pub(super) enum ReconcileRequest {
-    /// A pass, now.
-    Pass { occasion: Occasion, reply: Reply<Vec<StepRecord>> },
-    /// A queue's end.
-    Delete { queue: String, contents: QueueContents, reply: Reply<u64> },
+/// Makes the passes of this node, one at a time.
+pub struct ReconcileLoop {
+    context: Arc<ReconcileContext>,
+    requests: mpsc::Receiver<ReconcileRequest>,
+    memory: Memory,
+    /// Whether a pass was tried in this process.
+    tried: watch::Sender<bool>,
+    outage: Outage,
+    /// Last pause after a pass found that another node holds the lock.
+    busy_pause: Duration,
 }
 
-/// Runs the reconciler until told to stop.
-pub async fn run(
-    parts: Arc<Parts>,
-    mut requests: mpsc::Receiver<super::reconciler::Asked>,
-    stop: CancellationToken,
-) {
-    let mut driver = Driver {
-        passes: Passes::new(Arc::clone(&parts)),
-        failing: None,
-        last_error: None,
-        busy: Duration::ZERO,
-    };
-    let mut roster = parts.roster.subscribe();
-    let mut due = tokio::time::Instant::now();
-    loop {
-        let (request, timer) = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            request = requests.recv() => match request {
-                Some(request) => (Some(request.0), false),
-                None => return,
-            },
-            changed = roster.changed() => if changed.is_err() { return } else { (None, false) },
-            () = parts.nudge.notified() => (None, false),
-            () = tokio::time::sleep_until(due) => (None, true),
-        };
-        roster.mark_unchanged();
-        let pass = Box::pin(async {
-            match request {
-                Some(request) => driver.answer(request).await,
-                None if timer && driver.seen_elsewhere().await => driver.interval(),
-                None => driver.turn(Occasion::Routine).await.1,
-            }
-        });
-        // A pass may be dropped anywhere: the next one, here or elsewhere, starts from what is.
-        let Some(pause) = stop.run_until_cancelled(pass).await else { return };
-        parts.tried.send_replace(true);
-        due = tokio::time::Instant::now() + pause;
+/// What ended the pause.
+enum WakeUp {
+    /// An administrator asked.
+    Request(ReconcileRequest),
+    /// The roster changed, or a part of this node missed something on the broker.
+    Change,
+    /// The pause is over.
+    Timer,
+}
+
+impl ReconcileLoop {
+    /// A loop that answers the requests and does not run yet.
+    pub(super) fn new(
+        context: Arc<ReconcileContext>,
+        requests: mpsc::Receiver<ReconcileRequest>,
+    ) -> Self {
+        let longest = LONGEST_PAUSE.min(context.interval.duration());
+        let failing = "the topology cannot be reconciled, and hearken tries again";
+        let outage = Outage::new(&context.clock, failing, "the topology can be reconciled again")
+            .reporting(Reporting::EachCause)
+            .with_pauses(FIRST_PAUSE.min(longest), longest);
+        let memory = Memory::new(&context.clock);
+        let tried = watch::Sender::new(false);
+        Self { context, requests, memory, tried, outage, busy_pause: Duration::ZERO }
     }
-}
 
-struct Driver {
-    passes: Passes,
-    failing: Option<ExponentialBackoff>,
-    last_error: Option<String>,
-    /// The last pause after finding the lock taken.
-    busy: Duration,
-}
+    /// Becomes true when a pass was tried in this process, successful or not.
+    pub(super) fn tried(&self) -> watch::Receiver<bool> {
+        self.tried.subscribe()
+    }
 
-impl Driver {
-    /// One pass and the pause after it.
-    async fn turn(&mut self, occasion: Occasion) -> (Result<Vec<StepRecord>, PassError>, Duration) {
-        let began = Instant::now();
-        let result = self.passes.pass(occasion).await;
+    /// Runs until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut roster = self.context.roster.subscribe();
+        let mut pause = pin!(sleep(Duration::ZERO));
+        loop {
+            let wake_up = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                request = self.requests.recv() => match request {
+                    Some(request) => WakeUp::Request(request),
+                    None => return,
+                },
+                changed = roster.changed() => match changed {
+                    Ok(()) => WakeUp::Change,
+                    Err(_) => return,
+                },
+                () = self.context.nudge.notified() => WakeUp::Change,
+                () = &mut pause => WakeUp::Timer,
+            };
+            // Marked before the pass, so that a change during the pass wakes the next pass.
+            roster.mark_unchanged();
+            let answer = Box::pin(self.answer(wake_up));
+            // A pass may be dropped at any point. The next pass, here or on another node, starts
+            // from what the broker holds then.
+            let Some(next) = stop.run_until_cancelled(answer).await else { return };
+            self.tried.send_replace(true);
+            pause.set(sleep(next));
+        }
+    }
+
+    /// Does what the wake-up asks for. Returns the pause until the next pass.
+    async fn answer(&mut self, wake_up: WakeUp) -> Duration {
+        match wake_up {
+            WakeUp::Request(request) => self.answer_request(request).await,
+            WakeUp::Timer if self.another_node_reconciles().await => self.interval(),
+            WakeUp::Timer | WakeUp::Change => {
+                let result = self.pass(Occasion::Routine).await;
+                self.pause_after(&result).await
+            }
+        }
+    }
+
+    /// Answers a request. A caller that went away is not answered, and its request is dropped.
+    async fn answer_request(&mut self, request: ReconcileRequest) -> Duration {
+        let asked_at = self.context.clock.monotonic();
+        match request {
+            ReconcileRequest::Pass { occasion, reply } => {
+                while !reply.is_closed() {
+                    let result = self.pass(occasion).await;
+                    let pause = self.pause_after(&result).await;
+                    if self.may_try_again(&result, asked_at) {
+                        sleep(REQUEST_PAUSE).await;
+                        continue;
+                    }
+                    let _ = reply.send(result.map(|outcome| outcome.steps));
+                    return pause;
+                }
+            }
+            ReconcileRequest::DeleteQueue { queue, contents, reply } => {
+                while !reply.is_closed() {
+                    let result = delete_on_request(&self.context, &queue, contents).await;
+                    if self.may_try_again(&result, asked_at) {
+                        sleep(REQUEST_PAUSE).await;
+                        continue;
+                    }
+                    let _ = reply.send(result);
+                    break;
+                }
+            }
+        }
+        Duration::ZERO
+    }
+
+    /// Whether a request found the lock taken and may wait for it longer.
+    fn may_try_again<T>(&self, result: &Result<T, PassError>, asked_at: Instant) -> bool {
+        let is_busy = matches!(result, Err(PassError::Busy));
+        is_busy && self.context.clock.elapsed(asked_at) < WAIT_FOR_LOCK
+    }
+
+    /// Makes one pass and counts it.
+    async fn pass(&mut self, occasion: Occasion) -> Result<PassOutcome, PassError> {
+        let clock = &self.context.clock;
+        let began = clock.monotonic();
+        let result = make_pass(&self.context, &mut self.memory, occasion).await;
         let outcome = match &result {
-            Ok(ended) if ended.records.is_empty() => "clean",
+            Ok(outcome) if outcome.steps.is_empty() => "clean",
             Ok(_) => "changed",
             Err(PassError::Busy) => "busy",
             Err(PassError::Blocked(_)) => "blocked",
             Err(_) => "failed",
         };
-        self.parts().metrics.pass(outcome, began.elapsed());
+        self.context.metrics.pass(outcome, clock.elapsed(began));
+        result
+    }
+
+    /// Notes how a pass ended. Returns the pause until the next pass.
+    async fn pause_after(&mut self, result: &Result<PassOutcome, PassError>) -> Duration {
         match result {
-            Ok(ended) => {
-                self.note_success(&ended);
-                let pause = ended.again.unwrap_or_else(|| self.interval());
-                (Ok(ended.records), pause)
+            Ok(outcome) => {
+                self.outage.over();
+                self.busy_pause = Duration::ZERO;
+                outcome.next_pass.unwrap_or_else(|| self.interval())
             }
             Err(PassError::Busy) => {
-                // The other node's pass may have begun before the change that woke us.
-                self.busy =
-                    (self.busy * 2).clamp(Duration::from_millis(100), Duration::from_secs(2));
-                let pause = if self.seen_elsewhere().await { self.interval() } else { self.busy };
-                (Err(PassError::Busy), pause)
+                // The pass of the other node may have begun before the change that woke this node.
+                let [first, longest] = BUSY_PAUSES;
+                self.busy_pause = (self.busy_pause * 2).clamp(first, longest);
+                let is_done = self.another_node_reconciles().await;
+                if is_done { self.interval() } else { self.busy_pause }
             }
-            Err(error) => {
-                self.note_failure(&error);
-                let pause = self.failing.as_mut().and_then(Iterator::next);
-                (Err(error), pause.unwrap_or(LONGEST_PAUSE))
-            }
+            Err(error) => self.outage.failed(&error_chain(error)),
         }
     }
 
-    async fn answer(&mut self, request: ReconcileRequest) -> Duration {
-        let deadline = Instant::now() + WAIT_FOR_LOCK;
-        let again = || tokio::time::sleep(Duration::from_millis(100));
-        match request {
-            ReconcileRequest::Pass { occasion, reply } => loop {
-                // The caller may have gone away, or have cancelled.
-                if reply.is_closed() {
-                    return Duration::ZERO;
-                }
-                let (result, pause) = self.turn(occasion).await;
-                if matches!(result, Err(PassError::Busy)) && Instant::now() < deadline {
-                    again().await;
-                    continue;
-                }
-                let _ = reply.send(result);
-                return pause;
-            },
-            ReconcileRequest::Delete { queue, contents, reply } => loop {
-                if reply.is_closed() {
-                    return Duration::ZERO;
-                }
-                let result = self.passes.delete_on_request(&queue, contents).await;
-                if matches!(result, Err(PassError::Busy)) && Instant::now() < deadline {
-                    again().await;
-                    continue;
-                }
-                let _ = reply.send(result);
-                return Duration::ZERO;
-            },
-        }
-    }
-
-    fn parts(&self) -> &Parts {
-        &self.passes.parts
-    }
-
-    /// The interval with a tenth of jitter, so that nodes do not look at the same moment.
+    /// The interval and at most a tenth more, so that nodes do not look at the same moment.
     fn interval(&self) -> Duration {
-        let interval = self.parts().interval.duration();
-        let jittered = ExponentialBuilder::default()
-            .with_min_delay(interval / 10)
-            .with_max_delay(interval / 10)
-            .with_jitter()
-            .build()
-            .next();
-        interval * 9 / 10 + jittered.unwrap_or_default()
+        let interval = self.context.interval.duration();
+        let tenth = interval / 10;
+        let jittered = pauses(tenth, 2 * tenth).next();
+        interval * 9 / 10 + jittered.unwrap_or(tenth)
     }
 
-    /// Whether another node looked recently and found nothing to do.
-    async fn seen_elsewhere(&self) -> bool {
-        let Ok(status) = self.parts().store.topology_status().await else { return false };
-        let recent = status.observed_at.is_some_and(|at| {
-            let age = clock::now() - at;
-            !age.is_negative() && age < self.parts().interval.duration() * 4 / 5
+    /// Whether another node made a pass lately and left no more work than queues that drain.
+    async fn another_node_reconciles(&self) -> bool {
+        let ReconcileContext { roster, store, clock, interval, .. } = &*self.context;
+        let Ok(status) = store.topology_status().await else { return false };
+        let is_recent = status.observed_at.is_some_and(|at| {
+            let age = clock.now() - at;
+            !age.is_negative() && age < interval.duration() * 4 / 5
         });
-        recent
+        is_recent
             && matches!(status.state, TopologyState::Converged | TopologyState::Pending)
-            && status.reconciled_version == self.parts().roster.known().version()
-            && status.node != self.parts().roster.node().id
-    }
-
-    fn note_success(&mut self, ended: &Ended) {
-        if self.last_error.take().is_some() {
-            tracing::info!(state = ?ended.state, "the topology can be reconciled again");
-        }
-        self.failing = None;
-        self.busy = Duration::ZERO;
-    }
-
-    /// Says each new trouble once.
-    fn note_failure(&mut self, error: &PassError) {
-        let said = error_chain(error);
-        if self.last_error.as_ref() != Some(&said) {
-            tracing::error!("the topology cannot be reconciled: {said}");
-            self.last_error = Some(said);
-        }
-        let longest = LONGEST_PAUSE.min(self.parts().interval.duration());
-        self.failing.get_or_insert_with(|| {
-            ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(250).min(longest))
-                .with_max_delay(longest)
-                .without_max_times()
-                .with_jitter()
-                .build()
-        });
+            && status.reconciled_version == roster.known().version()
+            && status.node != roster.node().id
     }
 }

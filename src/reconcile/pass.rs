@@ -1,190 +1,254 @@
-//! One pass: compare, repair, read back, report.
+//! One pass, from the lock to the stored status. Read it from top to bottom.
+//!
+//! 1. Take the lock, and load what the roster asks for and what the broker was last seen to hold.
+//! 2. Check that this is the broker of this cluster.
+//! 3. Accelerate: apply what the roster asks for beyond the last pass, before the slow observation.
+//! 4. Observe the broker, compare, and plan.
+//! 5. Apply the plan: first the repairs, then the deletions that are due.
+//! 6. Observe again what was changed.
+//! 7. Store the record of the steps, and the status.
 
-use super::{Parts, PassError, apply::apply, intent::Intent, sighting::Sightings};
+use super::{
+    apply::{Applied, apply},
+    baseline::Baseline,
+    context::ReconcileContext,
+    deletion,
+    error::PassError,
+    intent::Intent,
+    memory::{CONFIRM, Memory},
+    pass_lock::PassLock,
+    recorder::PassRecorder,
+    status::{Findings, save_failure, save_status},
+};
 use crate::{
     broker::{BrokerError, Marker},
-    clock,
     domain::{
         breaker::{self, Blockage},
         command::Pending,
-        deletion::QuietQueues,
         drift::{self, Drift},
-        plan::{Action, Step},
-        repair::{Comparison, Occasion, RepairChoice},
-        report::{StepRecord, TopologyState},
-        roster::Roster,
+        layout::Layout,
+        plan::{Plan, Step},
+        repair::{self, Comparison, Occasion, Repair, RepairChoice},
+        report::StepRecord,
         topology::Topology,
     },
-    error_chain::error_chain,
-    store::{HeldLock, Lock},
 };
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-/// The pause before a queue on its way out is looked at again, while it is quiet and its deletion
+/// The most rounds in which one pass accelerates a roster that changes while the pass observes.
+const ROUNDS: usize = 16;
+
+/// Pause until the next pass while the queue of a removed listener is quiet, so that its deletion
 /// comes due.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
+const WHILE_QUIET: Duration = Duration::from_secs(3);
 
-/// The pause while it is still worked on, which may be for ever where no node knows its class.
-const LOOK_LATER: Duration = Duration::from_secs(10);
+/// Pause until the next pass while the queue of a removed listener still holds events, which may be
+/// for ever if no node knows the class of the listener.
+const WHILE_DRAINING: Duration = Duration::from_secs(10);
 
-/// What a pass did.
-pub(super) struct Ended {
+/// Result of a pass that ended.
+pub(super) struct PassOutcome {
     /// The steps, with their outcomes.
-    pub(super) records: Vec<StepRecord>,
-    /// When to look again, where that is sooner than the interval.
-    pub(super) again: Option<Duration>,
-    /// How the topology is.
-    pub(super) state: TopologyState,
+    pub(super) steps: Vec<StepRecord>,
+    /// Pause until the next pass, if it must be shorter than the interval.
+    pub(super) next_pass: Option<Duration>,
 }
 
-/// What a pass saw at its end: what still differs, the failure of a step, and when to look again.
-type Seen = (Vec<Drift>, Option<BrokerError>, Option<Duration>);
-
-/// The state that passes of one process share. Losing it costs a second look, nothing else.
-pub(super) struct Passes {
-    pub(super) parts: Arc<Parts>,
-    pub(super) sightings: Sightings,
-    pub(super) quiet: QuietQueues,
-    /// Names under our prefix that are not ours, as last seen. The accelerator does not look, so
-    /// it needs to know where not to go; before the first observation it does nothing.
-    pub(super) foreign: Option<BTreeSet<String>>,
-    /// The roster at the reconciled version, so that it is not folded again for each pass.
-    pub(super) applied: Option<Arc<Roster>>,
+/// Makes one pass under the lock.
+pub(super) async fn make_pass(
+    context: &ReconcileContext,
+    memory: &mut Memory,
+    occasion: Occasion,
+) -> Result<PassOutcome, PassError> {
+    let lock = PassLock::take(&context.store).await?;
+    let recorder = PassRecorder::start(context);
+    let intent = Intent::load(context).await?;
+    let baseline = Baseline::load(context, memory, &intent, occasion).await?;
+    let mut pass = Pass { context, memory, occasion, lock, recorder, intent, baseline };
+    let findings = pass.observe_and_repair().await;
+    // Applied steps are recorded also when the pass failed after them.
+    pass.recorder.store(pass.intent.roster.version()).await?;
+    pass.end(findings).await
 }
 
-impl Passes {
-    pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Self {
-            parts,
-            sightings: Sightings::default(),
-            quiet: QuietQueues::default(),
-            foreign: None,
-            applied: None,
+/// A pass on its way.
+struct Pass<'a> {
+    context: &'a ReconcileContext,
+    memory: &'a mut Memory,
+    occasion: Occasion,
+    lock: PassLock,
+    recorder: PassRecorder<'a>,
+    intent: Intent,
+    baseline: Baseline,
+}
+
+/// Drift of an observation, and the repair of the drift that this pass repairs.
+struct PlannedRepair {
+    drift: Vec<Drift>,
+    repair: Repair,
+}
+
+impl Pass<'_> {
+    /// Everything that a pass does on the broker.
+    async fn observe_and_repair(&mut self) -> Result<Findings, PassError> {
+        self.check_marker().await?;
+        let observed = self.accelerate_and_observe().await?;
+        let PlannedRepair { mut drift, repair } = self.compare_and_plan(&observed)?;
+        self.retire_absent_queues(&observed).await?;
+        let mut next_pass = repair.unconfirmed.then_some(CONFIRM);
+        let mut applied = self.apply_changes(&repair.plan).await?;
+        let deletions = repair.plan.deletions();
+        if !deletions.is_empty() && applied.failure.is_none() {
+            applied.extend(self.delete_quiet_queues(&deletions).await);
+            next_pass = next_pass.or(Some(self.pause_between_deletions()));
         }
+        self.note(&applied).await;
+        if applied.changed_the_broker() {
+            drift = self.observe_again().await?;
+        }
+        Ok(Findings { drift, failure: applied.failure, next_pass })
     }
 
-    /// Makes one pass under the lock.
-    pub(super) async fn pass(&mut self, occasion: Occasion) -> Result<Ended, PassError> {
-        let Some(mut lock) = self.parts.store.try_lock(Lock::Passes).await? else {
-            return Err(PassError::Busy);
-        };
-        let started = clock::now();
-        let mut intent = self.load(occasion).await?;
-        let mut records = Vec::new();
-        let result = self.look_and_repair(&mut intent, &mut lock, occasion, &mut records).await;
-        // The steps that were done are recorded, also when the pass failed after them.
-        self.record(&intent, started, &records).await?;
-        match result {
-            Ok((drift, failure, again)) => {
-                let said = failure.as_ref().map(|error| error_chain(error));
-                let state = self.save(&intent, &drift, said).await?;
-                match failure.filter(BrokerError::is_transient) {
-                    Some(error) => Err(error.into()),
-                    None => Ok(Ended { records, again, state }),
-                }
-            }
-            Err(error) => {
-                self.save_failure(&intent, &error).await;
-                Err(error)
-            }
-        }
+    fn layout(&self) -> &Layout {
+        self.context.roster.layout()
     }
 
-    async fn look_and_repair(
-        &mut self,
-        intent: &mut Intent,
-        lock: &mut HeldLock,
-        occasion: Occasion,
-        records: &mut Vec<StepRecord>,
-    ) -> Result<Seen, PassError> {
-        self.check_marker(occasion).await?;
-        let observed = self.accelerate(intent, lock, records).await?;
-        let layout = self.parts.roster.layout().clone();
-        let comparison = Comparison::new(&layout, &intent.desired, &observed);
-        self.sightings.note(comparison.drift(), Instant::now(), clock::now());
-        if occasion != Occasion::Rebuild {
-            breaker::check_losses(&intent.desired, &intent.baseline, comparison.drift())?;
-        }
-        self.retire_absent(intent, &observed).await?;
-        let believed = self.sightings.believed(Instant::now());
-        let repair = comparison.repair(match occasion {
-            Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
-            Occasion::Routine => RepairChoice::Routine {
-                mode: self.parts.mode,
-                baseline: &intent.baseline,
-                believed: &believed,
-            },
-        })?;
-        let mut drift = comparison.into_drift();
-        let mut again = repair.unconfirmed.then_some(super::sighting::CONFIRM);
-        let (steps, deletes) = (repair.plan.changes(), repair.plan.deletions());
-        hold(lock, &steps).await?;
-        let applied = apply(&*self.parts.broker, &self.parts.metrics, &steps).await;
-        let mut touched = applied.touched();
-        let mut failure = applied.failure;
-        records.extend(applied.records);
-        if !deletes.is_empty() && failure.is_none() {
-            let ended = self.delete(intent, lock, &deletes).await;
-            touched |= ended.touched();
-            records.extend(ended.records);
-            failure = ended.failure;
-            let pause = if self.quiet.any() { LOOK_AGAIN } else { LOOK_LATER };
-            again = again.or(Some(pause));
-        }
-        if touched {
-            let observed = self.parts.broker.observe().await?;
-            drift = drift::between(&layout, &intent.desired, &observed);
-            self.sightings.note(&drift, Instant::now(), clock::now());
-        }
-        Ok((drift, failure, again))
-    }
-
-    /// Is this the broker we think it is?
-    async fn check_marker(&self, occasion: Occasion) -> Result<(), PassError> {
-        let Parts { store, broker, roster, .. } = &*self.parts;
-        let marker = roster.layout().marker();
-        match broker.marker().await? {
-            Marker::Cluster(Some(cluster)) if cluster == roster.layout().cluster => Ok(()),
-            Marker::Cluster(found) => {
-                let ours = roster.layout().cluster;
-                Err(Blockage::AnotherCluster { marker, found, ours }.into())
-            }
-            Marker::Absent if occasion == Occasion::Rebuild || !store.marker_made().await? => {
-                Ok(())
-            }
+    /// Refuses a broker whose marker names another cluster, or whose marker is gone.
+    async fn check_marker(&self) -> Result<(), PassError> {
+        let (marker, ours) = (self.layout().marker(), self.layout().cluster);
+        match self.context.broker.marker().await? {
+            Marker::Cluster(Some(cluster)) if cluster == ours => Ok(()),
+            Marker::Cluster(found) => Err(Blockage::AnotherCluster { marker, found, ours }.into()),
+            Marker::Absent if self.occasion == Occasion::Rebuild => Ok(()),
+            // The first pass of a new cluster makes the marker.
+            Marker::Absent if !self.context.store.marker_made().await? => Ok(()),
             Marker::Absent => Err(Blockage::MarkerGone(marker).into()),
         }
     }
 
-    /// A tombstone whose queue is not there has nothing left to do.
-    async fn retire_absent(
-        &mut self,
-        intent: &Intent,
-        observed: &Topology,
-    ) -> Result<(), PassError> {
-        for (queue, fate) in &intent.desired.fates {
-            let gone = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
-            // A queue that cannot be asked about is left for a later pass.
-            if gone && matches!(self.parts.broker.depth(queue).await, Ok(None)) {
-                self.quiet.forget(queue);
-                self.parts.store.retire(&fate.id, 0).await?;
-                self.parts.bus.wake();
+    /// Applies what the roster asks for beyond the baseline, then observes the broker. The queue of
+    /// a new listener needs a declare and two binds, however large the topology is. A version that
+    /// arrives during the observation is applied before anything is compared.
+    async fn accelerate_and_observe(&mut self) -> Result<Topology, PassError> {
+        let mut applied = self.baseline.desired.clone();
+        for _ in 0..ROUNDS {
+            if let Some(foreign) = self.memory.foreign_names() {
+                let desired = &self.intent.desired;
+                let plan = repair::accelerate(self.layout(), &applied, desired, foreign)?;
+                let accelerated = self.apply_changes(&plan).await?;
+                if accelerated.changed_the_broker() && accelerated.is_done() {
+                    applied = self.intent.desired.clone();
+                }
+                self.note(&accelerated).await;
+                if let Some(error) = accelerated.failure.filter(BrokerError::is_transient) {
+                    return Err(error.into());
+                }
+            }
+            let observed = self.observe().await?;
+            let newest = self.context.roster.current().await?;
+            if newest.version() == self.intent.roster.version() {
+                return Ok(observed);
+            }
+            self.intent = Intent::load(self.context).await?;
+        }
+        // The roster changes faster than the broker can be observed. The next pass judges what
+        // this pass sees now.
+        self.observe().await
+    }
+
+    async fn observe(&mut self) -> Result<Topology, PassError> {
+        let observed = self.context.broker.observe().await?;
+        self.memory.note_foreign_names(self.context.roster.layout(), &observed);
+        Ok(observed)
+    }
+
+    /// Compares the observation with the roster, refuses a broker that lost too much, and plans the
+    /// repair.
+    fn compare_and_plan(&mut self, observed: &Topology) -> Result<PlannedRepair, PassError> {
+        let (layout, desired) = (self.context.roster.layout(), &self.intent.desired);
+        let comparison = Comparison::new(layout, desired, observed);
+        self.memory.note_drift(comparison.drift());
+        if self.occasion != Occasion::Rebuild {
+            breaker::check_losses(desired, &self.baseline.desired, comparison.drift())?;
+        }
+        let believed = self.memory.believed();
+        let repair = comparison.repair(match self.occasion {
+            Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
+            Occasion::Routine => RepairChoice::Routine {
+                mode: self.context.mode,
+                baseline: &self.baseline.desired,
+                believed: &believed,
+            },
+        })?;
+        Ok(PlannedRepair { drift: comparison.into_drift(), repair })
+    }
+
+    /// Notes the end of each tombstone whose queue is absent: nothing is left to drain or discard.
+    async fn retire_absent_queues(&mut self, observed: &Topology) -> Result<(), PassError> {
+        let ReconcileContext { broker, store, bus, .. } = self.context;
+        for (queue, fate) in &self.intent.desired.fates {
+            let is_absent = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
+            // If the broker cannot say whether it has the queue, a later pass retires it.
+            if is_absent && matches!(broker.depth(queue).await, Ok(None)) {
+                self.memory.quiet_queues().forget(queue);
+                store.retire(&fate.id, 0).await?;
+                bus.wake();
             }
         }
         Ok(())
     }
-}
 
-/// A node that was paused may have lost the lock to another. Declaring twice does no harm; what
-/// takes something away must not be done on an old plan.
-pub(super) async fn hold(lock: &mut HeldLock, steps: &[Step]) -> Result<(), PassError> {
-    let takes = steps.iter().any(|step| matches!(step.action, Action::Unbind(_)));
-    if takes && !lock.still_held().await {
-        return Err(PassError::Busy);
+    /// Applies the steps of a plan that declare, bind and unbind.
+    async fn apply_changes(&mut self, plan: &Plan) -> Result<Applied, PassError> {
+        let changes = plan.changes();
+        self.lock.check_before(&changes).await?;
+        Ok(apply(&*self.context.broker, &self.context.metrics, &changes).await)
     }
-    Ok(())
+
+    /// Applies the deletions that are due, and skips the others.
+    async fn delete_quiet_queues(&mut self, deletions: &[Step]) -> Applied {
+        let (quiet, lock) = (self.memory.quiet_queues(), &mut self.lock);
+        deletion::delete_quiet_queues(self.context, quiet, &self.intent, lock, deletions).await
+    }
+
+    /// Pause until the next look at the queues of removed listeners.
+    fn pause_between_deletions(&mut self) -> Duration {
+        if self.memory.quiet_queues().any() { WHILE_QUIET } else { WHILE_DRAINING }
+    }
+
+    /// Records applied steps, and tells every node about them.
+    async fn note(&mut self, applied: &Applied) {
+        let since = self.baseline.status.reconciled_version;
+        self.recorder.note(&self.intent, since, applied).await;
+    }
+
+    /// Observes the broker after a change: a step that succeeded proves little, because RabbitMQ
+    /// compares only some arguments of an object that exists.
+    async fn observe_again(&mut self) -> Result<Vec<Drift>, PassError> {
+        let observed = self.observe().await?;
+        let drift = drift::between(self.layout(), &self.intent.desired, &observed);
+        self.memory.note_drift(&drift);
+        Ok(drift)
+    }
+
+    /// Stores the status.
+    async fn end(self, findings: Result<Findings, PassError>) -> Result<PassOutcome, PassError> {
+        let Self { context, memory, recorder, intent, baseline, .. } = self;
+        match findings {
+            Ok(findings) => {
+                save_status(context, memory, &intent, &baseline, &findings).await?;
+                match findings.failure.filter(BrokerError::is_transient) {
+                    Some(error) => Err(error.into()),
+                    None => Ok(PassOutcome {
+                        steps: recorder.into_steps(),
+                        next_pass: findings.next_pass,
+                    }),
+                }
+            }
+            Err(error) => {
+                save_failure(context, &baseline, &error).await;
+                Err(error)
+            }
+        }
+    }
 }

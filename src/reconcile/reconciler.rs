@@ -1,70 +1,76 @@
 //! What the rest of the program asks of the reconciler.
 
-use super::{Parts, PassError, driver::ReconcileRequest};
+use super::{
+    context::ReconcileContext,
+    driver::ReconcileLoop,
+    error::PassError,
+    intent::Intent,
+    request::{ReconcileRequest, Reply},
+};
 use crate::{
+    broker::BrokerError,
     domain::{
         deletion::{self, QueueContents, QueueRefusal},
         depth::Depth,
-        desired::{Desired, desired},
-        drift::{self, DriftKey},
+        desired::Desired,
+        drift::{self, Drift, DriftKey},
         event::Version,
         layout::ObjectName,
         name::GroupName,
         plan::Plan,
         repair::{Comparison, Occasion, RepairChoice},
         report::{DriftReport, StepRecord, TopologyStatus},
-        roster::Roster,
         topology::Topology,
     },
-    error_chain::error_chain,
     store::StoreError,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use time::OffsetDateTime;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
+};
 
-/// The time between the two looks at a queue that an administrator wants deleted.
+/// Time between the two looks at a queue that an administrator wants deleted. The counters of the
+/// management API lag by up to five seconds.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
-/// A request on its way to the loop.
-pub struct Asked(pub(super) ReconcileRequest);
+/// Longest time between two looks at the status while a caller waits for a version.
+const STATUS_POLL: Duration = Duration::from_millis(500);
 
-/// The way to the reconciler. Looking is done at once and beside any pass; changing is done by
-/// the loop, one thing at a time.
+/// Requests that may wait for the loop. A caller of the next request waits until there is room.
+const WAITING_REQUESTS: usize = 64;
+
+/// Way to the reconciler. A look at the broker happens at once, beside any pass. A change is left
+/// to the loop, which makes one change at a time.
 #[derive(Clone)]
 pub struct Reconciler {
-    parts: Arc<Parts>,
-    requests: mpsc::Sender<Asked>,
+    context: Arc<ReconcileContext>,
+    requests: mpsc::Sender<ReconcileRequest>,
+    tried: watch::Receiver<bool>,
 }
 
 /// The topology as it is and as it should be, read now.
 pub struct Look {
-    /// The roster's version.
+    /// Version of the roster.
     pub roster_version: Version,
-    /// What should be.
+    /// Topology that the roster asks for.
     pub desired: Desired,
-    /// What is, or why that is not known.
-    pub observed: Result<Topology, String>,
-    /// What differs; what the last pass found, where the broker cannot be read.
+    /// Topology that the broker holds, or the reason why the broker cannot be read.
+    pub observed: Result<Topology, BrokerError>,
+    /// Differences. If the broker cannot be read, the differences that the last pass left.
     pub drift: Vec<DriftReport>,
-    /// What the last pass saw.
+    /// Result of the last pass.
     pub status: TopologyStatus,
 }
 
 impl Reconciler {
-    /// A way to the reconciler, and the receiving end for [`super::run`].
+    /// A way to the reconciler, and the loop that it leads to.
     #[must_use]
-    pub fn new(parts: Arc<Parts>) -> (Self, mpsc::Receiver<Asked>) {
-        let (requests, receiver) = mpsc::channel(64);
-        (Self { parts, requests }, receiver)
-    }
-
-    async fn desired(&self) -> Result<(Arc<Roster>, Desired), StoreError> {
-        let service = &self.parts.roster;
-        let roster = service.current().await?;
-        let retired = self.parts.store.retired().await?;
-        let buses = service.read_buses().await?;
-        let desired = desired(service.layout(), &buses, &roster, &retired);
-        Ok((roster, desired))
+    pub fn new(context: Arc<ReconcileContext>) -> (Self, ReconcileLoop) {
+        let (requests, receiver) = mpsc::channel(WAITING_REQUESTS);
+        let passes = ReconcileLoop::new(Arc::clone(&context), receiver);
+        (Self { context, requests, tried: passes.tried() }, passes)
     }
 
     /// Looks at the broker and compares.
@@ -72,39 +78,35 @@ impl Reconciler {
     /// # Errors
     /// When the database cannot be read. A broker that cannot be read is part of the answer.
     pub async fn look(&self) -> Result<Look, StoreError> {
-        let (roster, desired) = self.desired().await?;
-        let status = self.parts.store.topology_status().await?;
-        let observed = self.parts.broker.observe().await.map_err(|error| error_chain(&error));
-        let now = crate::clock::now();
+        let ReconcileContext { roster, store, broker, clock, .. } = &*self.context;
+        let Intent { roster: asked, desired, .. } = Intent::load(&self.context).await?;
+        let status = store.topology_status().await?;
+        let observed = broker.observe().await;
         let drift = match &observed {
+            Ok(observed) => {
+                let drift = drift::between(roster.layout(), &desired, observed);
+                reports(&drift, &status, clock.now())
+            }
             Err(_) => status.drift.clone(),
-            Ok(observed) => drift::between(self.parts.roster.layout(), &desired, observed)
-                .iter()
-                .map(|drift| {
-                    let DriftKey { kind, object, name } = drift.key();
-                    let known = status.drift.iter().find(|known| {
-                        known.kind == kind && known.object == object && known.name == name
-                    });
-                    DriftReport::new(drift, known.map_or(now, |known| known.since))
-                })
-                .collect(),
         };
-        Ok(Look { roster_version: roster.version(), desired, observed, drift, status })
+        Ok(Look { roster_version: asked.version(), desired, observed, drift, status })
     }
 
-    /// The plan that a pass on request would apply now. Changes nothing. The breaker is not asked,
-    /// so that the plan of a rebuild can be seen.
+    /// The plan that [`Reconciler::reconcile`] would apply now. Changes nothing. The breaker is not
+    /// asked, so the plan of a rebuild can be shown.
     ///
     /// # Errors
     /// When the broker or the database cannot be read.
     pub async fn plan(&self) -> Result<Plan, PassError> {
-        let (_, desired) = self.desired().await?;
-        let observed = self.parts.broker.observe().await?;
-        let comparison = Comparison::new(self.parts.roster.layout(), &desired, &observed);
+        let intent = Intent::load(&self.context).await?;
+        let observed = self.context.broker.observe().await?;
+        let layout = self.context.roster.layout();
+        let comparison = Comparison::new(layout, &intent.desired, &observed);
         Ok(comparison.repair(RepairChoice::Everything)?.plan)
     }
 
-    /// Makes a pass that repairs every repairable drift at once, also in manual mode.
+    /// Makes a pass that repairs every repairable drift at once, also in manual mode. Returns its
+    /// steps.
     ///
     /// # Errors
     /// Why the pass ended early.
@@ -125,73 +127,88 @@ impl Reconciler {
     /// empty twice, six seconds apart. Returns how many events the broker destroyed.
     ///
     /// # Errors
-    /// Why it was not deleted.
+    /// Why the queue was not deleted.
     pub async fn delete_queue(
         &self,
         queue: &str,
         contents: QueueContents,
     ) -> Result<u64, PassError> {
         if contents == QueueContents::Spare {
-            let depth = self.parts.broker.depth(queue).await?;
+            let depth = self.context.broker.depth(queue).await?;
             let depth = depth.ok_or_else(|| QueueRefusal::Unknown(queue.to_owned()))?;
             deletion::check_empty(queue, depth)?;
-            tokio::time::sleep(BETWEEN_SAMPLES).await;
+            sleep(BETWEEN_SAMPLES).await;
         }
         let queue = queue.to_owned();
-        self.ask(|reply| ReconcileRequest::Delete { queue, contents, reply }).await
+        self.ask(|reply| ReconcileRequest::DeleteQueue { queue, contents, reply }).await
     }
 
+    /// Hands a request to the loop and waits for the answer.
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, PassError>>) -> ReconcileRequest,
+        request: impl FnOnce(Reply<T>) -> ReconcileRequest,
     ) -> Result<T, PassError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Asked(request(reply))).await.map_err(|_| PassError::Stopping)?;
+        self.requests.send(request(reply)).await.map_err(|_| PassError::Stopping)?;
         answer.await.map_err(|_| PassError::Stopping)?
     }
 
-    /// Waits until the reconciler of this process has tried its first pass, successful or not.
+    /// Waits until the loop of this process has tried its first pass, successful or not.
     pub async fn first_pass(&self) {
-        let mut tried = self.parts.tried.subscribe();
-        let _ = tried.wait_for(|tried| *tried).await;
+        let _ = self.tried.clone().wait_for(|tried| *tried).await;
     }
 
-    /// Waits until the broker was seen to follow a version. Returns whether it was, in time.
+    /// Waits until a pass saw that the broker follows a version. Returns whether one did within the
+    /// limit.
     pub async fn wait_for(&self, version: Version, limit: Duration) -> bool {
-        let mut doorbell = self.parts.store.doorbell();
-        let follows = async {
+        let store = &self.context.store;
+        let mut doorbell = store.doorbell();
+        let followed = async {
             loop {
                 doorbell.mark_unchanged();
-                let status = self.parts.store.topology_status().await;
+                let status = store.topology_status().await;
                 if status.is_ok_and(|status| status.reconciled_version >= version) {
                     return;
                 }
-                // The doorbell may be lost, so the status is also read now and then.
-                let _ = tokio::time::timeout(Duration::from_millis(500), doorbell.changed()).await;
+                // A ring of the doorbell may be lost, so the status is read without a ring too.
+                let _ = timeout(STATUS_POLL, doorbell.changed()).await;
             }
         };
-        tokio::time::timeout(limit, follows).await.is_ok()
+        timeout(limit, followed).await.is_ok()
     }
 
-    /// What a queue holds, where the broker says.
+    /// Number of events and consumers of a queue, if the broker knows them.
     pub async fn depth(&self, queue: &str) -> Option<Depth> {
-        self.parts.broker.depth(queue).await.ok().flatten()
+        self.context.broker.depth(queue).await.ok().flatten()
     }
 
-    /// For how long the oldest event that waits in a queue has waited at least, where the broker
-    /// says.
+    /// The shortest time that the oldest event in a queue can have waited, if the broker knows it.
     pub async fn oldest(&self, queue: &str) -> Option<Duration> {
-        self.parts.broker.oldest(queue).await.ok().flatten()
+        self.context.broker.oldest(queue).await.ok().flatten()
     }
 
-    /// The group whose current work queue this is.
+    /// The group whose current work queue has this name.
     #[must_use]
     pub fn queue_group(&self, queue: &str) -> Option<GroupName> {
-        let layout = self.parts.roster.layout();
-        let roster = self.parts.roster.known();
+        let layout = self.context.roster.layout();
+        let roster = self.context.roster.known();
         let Some(ObjectName::Work { bus, queue }) = layout.read(queue) else { return None };
         let configured = roster.listeners().get(&queue.group)?;
         let current = configured.generation == queue.generation && configured.listener.bus == bus;
         current.then_some(queue.group)
     }
+}
+
+/// Reports of a drift. Drift that the last pass reported has the time from that report; other drift
+/// is new.
+fn reports(drift: &[Drift], status: &TopologyStatus, now: OffsetDateTime) -> Vec<DriftReport> {
+    let report = |drift: &Drift| {
+        let DriftKey { kind, object, name } = drift.key();
+        let known = status
+            .drift
+            .iter()
+            .find(|known| known.kind == kind && known.object == object && known.name == name);
+        DriftReport::new(drift, known.map_or(now, |known| known.since))
+    };
+    drift.iter().map(report).collect()
 }

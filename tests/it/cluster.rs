@@ -3,6 +3,7 @@
 mod attached;
 mod degraded;
 mod drift;
+mod dry_run;
 mod faults;
 mod health;
 mod main_job;

@@ -15,6 +15,7 @@ use super::{
     desired::Desired,
     drift::{Object, ObjectKind},
     layout::{Layout, ObjectName},
+    name::BusName,
     topology::{Argument, Binding, Exchange, Queue},
 };
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,17 @@ impl Action {
             Self::DeleteQueue(name) => name.clone(),
             Self::Report(object) => object.name(),
         }
+    }
+
+    /// The bus whose topology the action changes. A binding belongs to the bus of its queue: the
+    /// exchange of an attached bus has a name of its own.
+    #[must_use]
+    pub fn bus(&self, layout: &Layout) -> Option<BusName> {
+        let name = match self {
+            Self::Bind(binding) | Self::Unbind(binding) => binding.destination.clone(),
+            action => action.name(),
+        };
+        layout.read(&name)?.bus().cloned()
     }
 
     /// Whether the action is impossible after an earlier step on the object `name` failed.

@@ -14,7 +14,7 @@ use crate::{
     http::{App, Tokens},
     metrics::Metrics,
     node::{self, Supervisor},
-    reconcile::{self, Parts},
+    reconcile::{self, ReconcileContext},
     roster::tail_log,
     store::Store,
     tasks::Tasks,
@@ -22,7 +22,6 @@ use crate::{
 use anyhow::Context;
 use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// A node whose parts are joined and which does not run yet.
 pub(super) struct Assembly {
@@ -33,7 +32,7 @@ pub(super) struct Assembly {
     /// Way to the reconciler.
     pub(super) reconciler: reconcile::Reconciler,
     /// Database and bus, which are closed last.
-    pub(super) parts: Arc<Parts>,
+    pub(super) context: Arc<ReconcileContext>,
     /// Longer work.
     pub(super) tasks: Tasks,
     /// Takes events; a program that embeds hearken gets it.
@@ -82,19 +81,19 @@ pub(super) async fn assemble(
     let metrics = Arc::new(Metrics::default());
     let roster = load_roster(settings, extras, &store, &metrics).await?;
     let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics)?;
-    let parts = Arc::new(Parts {
+    let context = Arc::new(ReconcileContext {
         roster,
         store,
         broker,
         bus,
         metrics,
+        clock: clock.clone(),
         mode: settings.reconcile,
         interval: settings.reconcile_interval,
         nudge: Arc::default(),
-        tried: watch::Sender::new(false),
     });
-    let Parts { roster, store, bus, metrics, .. } = &*parts;
-    let (reconciler, requests) = reconcile::Reconciler::new(Arc::clone(&parts));
+    let ReconcileContext { roster, store, bus, metrics, .. } = &*context;
+    let (reconciler, passes) = reconcile::Reconciler::new(Arc::clone(&context));
     let node = node::ThisNode::new(roster.node().clone());
     let tasks = Tasks::new(store.clone(), roster.node().clone());
     let dispatcher =
@@ -102,9 +101,9 @@ pub(super) async fn assemble(
     let heartbeat =
         node::beat(node.clone(), Arc::clone(roster), store.clone(), stops.heartbeat.clone());
     let loops = Loops {
-        supervisor: supervisor(settings, &parts, &node).run(stops.listeners.clone()).boxed(),
+        supervisor: supervisor(settings, &context, &node).run(stops.listeners.clone()).boxed(),
         tail: tail_log(Arc::clone(roster), stops.others.clone()).boxed(),
-        reconciler: reconcile::run(Arc::clone(&parts), requests, stops.others.clone()).boxed(),
+        reconciler: passes.run(stops.others.clone()).boxed(),
         heartbeat: heartbeat.boxed(),
         dispatcher: dispatcher.clone().run(stops.others.clone()).boxed(),
     };
@@ -116,7 +115,7 @@ pub(super) async fn assemble(
         bus: Arc::clone(bus),
         catalog: roster.catalog().clone(),
         tasks: tasks.clone(),
-        health: health(settings, &parts, &node),
+        health: health(settings, &context, &node),
         node: node.clone(),
         metrics: Arc::clone(metrics),
         tokens,
@@ -124,27 +123,31 @@ pub(super) async fn assemble(
         stop: stops.http.clone(),
     });
     let (node_id, patience) = (settings.node_id.clone(), settings.shutdown_patience);
-    Ok(Assembly { node_id, node, reconciler, parts, tasks, dispatcher, app, loops, patience })
+    Ok(Assembly { node_id, node, reconciler, context, tasks, dispatcher, app, loops, patience })
 }
 
-fn supervisor(settings: &config::Serve, parts: &Parts, node: &node::ThisNode) -> Supervisor {
+fn supervisor(
+    settings: &config::Serve,
+    context: &ReconcileContext,
+    node: &node::ThisNode,
+) -> Supervisor {
     Supervisor {
-        roster: Arc::clone(&parts.roster),
-        store: parts.store.clone(),
-        bus: Arc::clone(&parts.bus),
-        metrics: Arc::clone(&parts.metrics),
+        roster: Arc::clone(&context.roster),
+        store: context.store.clone(),
+        bus: Arc::clone(&context.bus),
+        metrics: Arc::clone(&context.metrics),
         handle: node.clone(),
-        nudge: Arc::clone(&parts.nudge),
+        nudge: Arc::clone(&context.nudge),
         patience: settings.shutdown_patience.duration(),
     }
 }
 
-fn health(settings: &config::Serve, parts: &Parts, node: &node::ThisNode) -> Health {
+fn health(settings: &config::Serve, context: &ReconcileContext, node: &node::ThisNode) -> Health {
     Health {
-        store: parts.store.clone(),
-        broker: Arc::clone(&parts.broker),
-        bus: Arc::clone(&parts.bus),
-        roster: Arc::clone(&parts.roster),
+        store: context.store.clone(),
+        broker: Arc::clone(&context.broker),
+        bus: Arc::clone(&context.bus),
+        roster: Arc::clone(&context.roster),
         node: node.clone(),
         cluster: settings.cluster.is_some(),
         stale: settings.reconcile_interval.duration() * 4,

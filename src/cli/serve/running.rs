@@ -4,7 +4,9 @@ use super::{
     Started,
     assemble::{Assembly, Loops},
 };
-use crate::{domain::span::Span, http, node, reconcile, reconcile::Parts, shutdown, tasks::Tasks};
+use crate::{
+    domain::span::Span, http, node, reconcile, reconcile::ReconcileContext, shutdown, tasks::Tasks,
+};
 use anyhow::Context;
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
@@ -33,7 +35,7 @@ pub(super) struct Stops {
 /// A node whose loops run.
 pub(super) struct RunningNode {
     node: node::ThisNode,
-    parts: Arc<Parts>,
+    context: Arc<ReconcileContext>,
     tasks: Tasks,
     patience: Span,
     stops: Stops,
@@ -50,8 +52,17 @@ impl RunningNode {
         listener: TcpListener,
         started: Option<Started>,
     ) -> anyhow::Result<Self> {
-        let Assembly { node_id, node, reconciler, parts, tasks, dispatcher, app, loops, patience } =
-            assembly;
+        let Assembly {
+            node_id,
+            node,
+            reconciler,
+            context,
+            tasks,
+            dispatcher,
+            app,
+            loops,
+            patience,
+        } = assembly;
         let Loops { supervisor, tail, reconciler: passes, heartbeat, dispatcher: dispatching } =
             loops;
         let address = listener.local_addr()?;
@@ -73,7 +84,7 @@ impl RunningNode {
             running.spawn(http::serve(listener, app, stops.http.clone(), HTTP_PATIENCE));
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!(%address, node = %node_id, "hearken {version} listens on http://{address}");
-        Ok(Self { node, parts, tasks, patience, stops, running, supervisor, http_server })
+        Ok(Self { node, context, tasks, patience, stops, running, supervisor, http_server })
     }
 
     /// Waits for a signal, or for the HTTP server to fail; then stops the node.
@@ -108,8 +119,8 @@ impl RunningNode {
         self.stops.heartbeat.cancel();
         self.running.close();
         self.running.wait().await;
-        self.parts.bus.close().await;
-        self.parts.store.close().await;
+        self.context.bus.close().await;
+        self.context.store.close().await;
     }
 }
 

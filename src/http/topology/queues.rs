@@ -7,6 +7,7 @@ use crate::{
         command::Command,
         deletion::{self, QueueContents, QueueRefusal},
     },
+    error_chain::error_chain,
     http::{
         App,
         body::Body,
@@ -101,7 +102,9 @@ pub(crate) async fn delete_queue(
     let look = app.reconciler.look().await?;
     let observed = look.observed.map_err(|cause| {
         let detail = "the broker cannot be read, so it is not known what the queue is";
-        Problem::new(&kinds::BROKER_UNAVAILABLE, detail).with("cause", cause).retry_after(5)
+        Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
+            .with("cause", error_chain(&cause))
+            .retry_after(5)
     })?;
     deletion::check_request(app.roster.layout(), &look.desired, &observed, &name)?;
     if contents == QueueContents::Spare

@@ -1,4 +1,4 @@
-//! What people do to a broker by hand, and what hearken makes of it.
+//! Changes that people make to a broker by hand, and what hearken does about them.
 
 use crate::support::{
     node::{Node, Services, Setup},
@@ -18,7 +18,7 @@ async fn with_listener(flags: &[&str]) -> (Node, VirtualHost, Services) {
     (node, host, services)
 }
 
-async fn names(host: &VirtualHost, what: &str) -> Vec<String> {
+pub(super) async fn names(host: &VirtualHost, what: &str) -> Vec<String> {
     let listed = host.api(Method::GET, &format!("{what}/{}", host.name), None).await;
     let name = |object: &Value| {
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();

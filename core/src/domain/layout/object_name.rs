@@ -69,6 +69,23 @@ pub enum ObjectName {
     Marker,
 }
 
+impl ObjectName {
+    /// The bus that the object belongs to. The marker belongs to no bus.
+    #[must_use]
+    pub fn bus(&self) -> Option<&BusName> {
+        match self {
+            Self::Main { bus }
+            | Self::Keys { bus }
+            | Self::Return { bus }
+            | Self::Parked { bus }
+            | Self::Wait { bus, .. }
+            | Self::Work { bus, .. }
+            | Self::Node { bus, .. } => Some(bus),
+            Self::Marker => None,
+        }
+    }
+}
+
 impl Layout {
     /// Reads a name that this layout writes. `None` for every other name, with or without the
     /// prefix. A name that can be read does not show that the object is ours.

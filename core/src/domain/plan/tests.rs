@@ -241,3 +241,14 @@ fn a_plan_that_unbinds_before_it_binds_is_a_violation() {
     let violation = check(&plan, &layout(), &desired, &desired.topology).unwrap_err();
     assert!(matches!(violation, Violation::UnbindsFirst(_)));
 }
+
+#[test]
+fn an_action_changes_the_bus_of_its_queue_or_exchange() {
+    let bus = |action: &Action| action.bus(&layout()).map(|bus| bus.to_string());
+    let attached = Binding::of_queue("elsewhere", "hearken.james.work.a.v1", "");
+    assert_eq!(bus(&Action::Bind(attached)).as_deref(), Some("james"));
+    let delete = Action::DeleteQueue("hearken.mailboxEvent.work.a.v1".into());
+    assert_eq!(bus(&delete).as_deref(), Some("mailboxEvent"));
+    let marker = layout().exchange(layout().marker(), ExchangeKind::Direct);
+    assert_eq!(bus(&Action::DeclareExchange(marker)), None);
+}

@@ -1,0 +1,177 @@
+//! What the passes of one process remember of each other.
+
+use crate::{
+    clock::Clock,
+    domain::{
+        deletion::QuietQueues,
+        drift::{Drift, DriftKey},
+        event::Version,
+        layout::Layout,
+        repair,
+        report::DriftReport,
+        roster::Roster,
+        topology::Topology,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use time::OffsetDateTime;
+
+/// The shortest time between the two observations that make a drift believed.
+///
+/// One observation of a broker can be wrong: the management API lags, and a cluster that heals
+/// shows half of what it has. So lost objects are repaired when two observations, some time apart,
+/// showed the loss. What the roster has just asked for is not a loss, and is done at once.
+pub(super) const CONFIRM: Duration = Duration::from_secs(1);
+
+/// Memory of the passes of one process. Its loss costs a second observation and nothing else.
+pub(super) struct Memory {
+    clock: Clock,
+    /// First observation of each drift that the last observation showed.
+    first_seen: BTreeMap<DriftKey, FirstSeen>,
+    /// Names under our prefix that are not ours. Unknown before the first observation.
+    foreign: Option<BTreeSet<String>>,
+    /// The roster at the version that the broker follows.
+    roster: Option<Arc<Roster>>,
+    /// Evidence about the queues of removed listeners.
+    quiet: QuietQueues,
+}
+
+/// Time of an observation.
+#[derive(Clone, Copy)]
+struct FirstSeen {
+    monotonic: Instant,
+    wall: OffsetDateTime,
+}
+
+impl Memory {
+    /// Memory of a process that has made no pass.
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            first_seen: BTreeMap::new(),
+            foreign: None,
+            roster: None,
+            quiet: QuietQueues::default(),
+        }
+    }
+
+    /// Takes in the whole drift of an observation, and forgets every other drift.
+    pub(super) fn note_drift(&mut self, drift: &[Drift]) {
+        let now = FirstSeen { monotonic: self.clock.monotonic(), wall: self.clock.now() };
+        let first = |key: &DriftKey| self.first_seen.get(key).copied().unwrap_or(now);
+        self.first_seen = drift
+            .iter()
+            .map(Drift::key)
+            .map(|key| {
+                let first = first(&key);
+                (key, first)
+            })
+            .collect();
+    }
+
+    /// Drift that was first seen long enough ago to be repaired.
+    pub(super) fn believed(&self) -> BTreeSet<DriftKey> {
+        let now = self.clock.monotonic();
+        let long_enough = |first: &FirstSeen| now.duration_since(first.monotonic) >= CONFIRM;
+        let believed = self.first_seen.iter().filter(|(_, first)| long_enough(first));
+        believed.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Reports of a drift, each with the time of its first observation.
+    pub(super) fn reports(&self, drift: &[Drift], now: OffsetDateTime) -> Vec<DriftReport> {
+        let since =
+            |drift: &Drift| self.first_seen.get(&drift.key()).map_or(now, |first| first.wall);
+        drift.iter().map(|drift| DriftReport::new(drift, since(drift))).collect()
+    }
+
+    /// Takes in which names of an observation are foreign.
+    pub(super) fn note_foreign_names(&mut self, layout: &Layout, observed: &Topology) {
+        self.foreign = Some(repair::foreign_names(layout, observed));
+    }
+
+    /// Names that the accelerator must leave alone, because the accelerator changes the broker
+    /// before it observes the broker. `None` before the first observation: then the accelerator
+    /// changes nothing.
+    pub(super) fn foreign_names(&self) -> Option<&BTreeSet<String>> {
+        self.foreign.as_ref()
+    }
+
+    /// Remembers the roster that the broker follows, so that no pass folds it again.
+    pub(super) fn remember_roster(&mut self, roster: &Arc<Roster>) {
+        self.roster = Some(Arc::clone(roster));
+    }
+
+    /// The remembered roster, if it has this version.
+    pub(super) fn roster_at(&self, version: Version) -> Option<Arc<Roster>> {
+        self.roster.clone().filter(|roster| roster.version() == version)
+    }
+
+    /// Evidence about the queues of removed listeners.
+    pub(super) fn quiet_queues(&mut self) -> &mut QuietQueues {
+        &mut self.quiet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        drift::{DriftKind, Object, Remedy},
+        topology::Binding,
+    };
+
+    fn drift(key: &str) -> Drift {
+        let binding = Binding::of_queue("x", "q", key);
+        Drift {
+            kind: DriftKind::Missing,
+            expected: Some(Object::Binding(binding)),
+            found: None,
+            remedy: Remedy::Bind,
+        }
+    }
+
+    #[test]
+    fn a_drift_is_believed_when_it_was_seen_twice_some_time_apart() {
+        let (clock, hand) = Clock::turnable();
+        let mut memory = Memory::new(&clock);
+        memory.note_drift(&[drift("a")]);
+        assert_eq!(memory.believed(), BTreeSet::new());
+        hand.forward(CONFIRM);
+        memory.note_drift(&[drift("a"), drift("b")]);
+        assert_eq!(memory.believed(), BTreeSet::from([drift("a").key()]));
+    }
+
+    #[test]
+    fn a_drift_that_went_away_between_two_observations_starts_again() {
+        let (clock, hand) = Clock::turnable();
+        let mut memory = Memory::new(&clock);
+        memory.note_drift(&[drift("a")]);
+        memory.note_drift(&[]);
+        hand.forward(CONFIRM);
+        memory.note_drift(&[drift("a")]);
+        assert_eq!(memory.believed(), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_drift_is_reported_since_its_first_observation() {
+        let (clock, hand) = Clock::turnable();
+        let (mut memory, start) = (Memory::new(&clock), clock.now());
+        memory.note_drift(&[drift("a")]);
+        hand.forward(Duration::from_mins(1));
+        memory.note_drift(&[drift("a")]);
+        let reports = memory.reports(&[drift("a"), drift("b")], clock.now());
+        let age = |index: usize| reports[index].since - start;
+        assert!(age(0) < Duration::from_mins(1) && age(1) >= Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_roster_is_remembered_for_its_own_version_alone() {
+        let mut memory = Memory::new(&Clock::system());
+        memory.remember_roster(&Arc::default());
+        assert!(memory.roster_at(0).is_some() && memory.roster_at(1).is_none());
+    }
+}

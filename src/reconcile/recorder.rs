@@ -1,0 +1,100 @@
+//! The record of what was done to the broker, and the broadcast about it.
+
+use super::{
+    apply::{Applied, AppliedStep},
+    context::ReconcileContext,
+    intent::Intent,
+};
+use crate::{
+    bus::TopologyChanged,
+    domain::{
+        event::Version,
+        name::{BusName, GroupName},
+        report::{PassRecord, StepRecord},
+    },
+    store::StoreError,
+};
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+
+/// Records the steps of one pass or of one requested deletion, and broadcasts each change once.
+pub(super) struct PassRecorder<'a> {
+    context: &'a ReconcileContext,
+    started_at: OffsetDateTime,
+    steps: Vec<StepRecord>,
+    /// Whether a step changed the broker, or may have changed it.
+    changed: bool,
+}
+
+impl<'a> PassRecorder<'a> {
+    /// A recorder without steps, for a pass that starts now.
+    pub(super) fn start(context: &'a ReconcileContext) -> Self {
+        let started_at = context.clock.now();
+        Self { context, started_at, steps: Vec::new(), changed: false }
+    }
+
+    /// Appends applied steps to the record. If the steps changed the broker, wakes the consumers of
+    /// this node and tells every node which buses changed, with the listeners that were added to
+    /// and removed from each bus since version `since`.
+    ///
+    /// To be called as soon as the steps are applied, so that a new queue gets its consumers.
+    pub(super) async fn note(&mut self, intent: &Intent, since: Version, applied: &Applied) {
+        self.steps.extend(applied.steps.iter().map(StepRecord::from));
+        if !applied.changed_the_broker() {
+            return;
+        }
+        self.changed = true;
+        self.context.bus.wake();
+        let layout = self.context.roster.layout();
+        let tried = applied.steps.iter().filter(|applied| applied.was_tried());
+        let buses: BTreeSet<BusName> = tried
+            .filter_map(|AppliedStep { step, .. }| step.action.bus(layout))
+            .filter(|bus| intent.buses.contains_key(bus))
+            .collect();
+        for bus in buses {
+            self.context.bus.announce(&change(intent, since, bus)).await;
+        }
+    }
+
+    /// Stores the record, if a step changed the broker or may have changed it.
+    pub(super) async fn store(&self, version: Version) -> Result<(), StoreError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let steps = self.steps.len();
+        tracing::info!(
+            steps,
+            version,
+            "the topology was changed to match version {version} of the roster; steps: {steps}"
+        );
+        let record = PassRecord {
+            id: 0,
+            node: self.context.roster.node().clone(),
+            started_at: self.started_at,
+            finished_at: self.context.clock.now(),
+            version,
+            steps: self.steps.clone(),
+        };
+        self.context.store.record_pass(&record).await?;
+        Ok(())
+    }
+
+    /// The steps so far, with their outcomes.
+    pub(super) fn into_steps(self) -> Vec<StepRecord> {
+        self.steps
+    }
+}
+
+/// Broadcast about one bus.
+fn change(intent: &Intent, since: Version, bus: BusName) -> TopologyChanged {
+    let listeners = intent.roster.listeners().values();
+    let added: Vec<GroupName> = listeners
+        .filter(|configured| configured.version > since && configured.listener.bus == bus)
+        .map(|configured| configured.listener.group.clone())
+        .collect();
+    let removed: Vec<GroupName> = (intent.roster.tombstones().iter())
+        .filter(|(_, tombstone)| tombstone.version > since && tombstone.listener.bus == bus)
+        .map(|(id, _)| id.group.clone())
+        .collect();
+    TopologyChanged { bus, version: intent.roster.version(), added, removed }
+}

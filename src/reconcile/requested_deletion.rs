@@ -1,0 +1,46 @@
+//! Deletion of a queue that an administrator named.
+
+use super::{
+    apply::apply, context::ReconcileContext, error::PassError, intent::Intent, pass_lock::PassLock,
+    recorder::PassRecorder,
+};
+use crate::domain::{
+    command::Pending,
+    deletion::{self, QueueContents},
+};
+
+/// Unbinds and deletes a queue of ours that no listener works on. Returns how many events the
+/// broker destroyed.
+pub(super) async fn delete_on_request(
+    context: &ReconcileContext,
+    queue: &str,
+    contents: QueueContents,
+) -> Result<u64, PassError> {
+    let ReconcileContext { roster, store, broker, metrics, .. } = context;
+    let mut lock = PassLock::take(store).await?;
+    let mut recorder = PassRecorder::start(context);
+    let intent = Intent::load(context).await?;
+    let observed = broker.observe().await?;
+    deletion::check_request(roster.layout(), &intent.desired, &observed, queue)?;
+    if contents == QueueContents::Spare {
+        let depth = broker.depth(queue).await?;
+        deletion::check_empty(queue, depth.unwrap_or_default())?;
+    }
+    let plan = deletion::plan_request(&observed, queue);
+    lock.check_before(&plan.steps).await?;
+    let applied = apply(&**broker, metrics, &plan.steps).await;
+    let version = intent.roster.version();
+    recorder.note(&intent, version, &applied).await;
+    recorder.store(version).await?;
+    let destroyed = applied.destroyed();
+    if let Some(error) = applied.failure {
+        return Err(error.into());
+    }
+    // The tombstone of a kept queue stays: adding its group again declares the queue again.
+    let fate = intent.desired.fates.get(queue).filter(|fate| fate.pending != Pending::Keep);
+    if let Some(fate) = fate {
+        store.retire(&fate.id, destroyed).await?;
+    }
+    tracing::info!(%queue, destroyed, "deleted queue {queue} on request; it held {destroyed} events");
+    Ok(destroyed)
+}
