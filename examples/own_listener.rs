@@ -19,7 +19,7 @@ use hearken::{
         listener::{Configuration, ListenerSpec},
         name::{BusName, ClassName, RegistrationKey},
     },
-    listeners::{Catalog, Class, Listener, ListenerSetup, Source, settings::Reader},
+    listeners::{Catalog, Class, Listener, ListenerSetup, MakeError, Source, settings::Reader},
 };
 use serde_json::{Value, json};
 use std::{
@@ -59,8 +59,8 @@ impl Class for Counter {
         only(configuration).map(|_| ())
     }
 
-    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
-        let only = only(&making.configuration).map_err(|errors| format!("{errors:?}"))?;
+    fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
+        let only = only(&setup.configuration)?;
         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
     }
 }

@@ -1,6 +1,6 @@
-//! The broker, as far as reconciling needs it: look, and do one thing.
+//! The broker, as the reconciler needs it: observe the topology, and apply one action.
 //!
-//! Two brokers exist: RabbitMQ, and the embedded one that keeps its queues in the store.
+//! There are two brokers: RabbitMQ, and the embedded broker, which keeps its queues in the store.
 
 pub mod local;
 pub mod rabbitmq;
@@ -10,90 +10,90 @@ use async_trait::async_trait;
 use std::{error::Error, time::Duration};
 use uuid::Uuid;
 
-/// What a broker said or did when it could not do what was asked.
+/// Reason why a call to a broker failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The broker answered no. Repeating it changes nothing.
+    /// The broker refused the call. Repeating the call does not help.
     #[error("the broker refused {what}: {reply}")]
     Refused {
-        /// What was asked.
+        /// The attempted operation.
         what: String,
-        /// The broker's own words.
+        /// Answer of the broker.
         reply: String,
     },
     /// The object does not exist.
     #[error("the broker has no {0}")]
     Missing(String),
-    /// The broker could not be reached, or the connection went away. Whether the operation took
-    /// effect is unknown: observe again, never assume.
+    /// The broker could not be reached, or the connection was lost. It is not known whether the
+    /// operation took effect; only another observation shows it.
     #[error("the broker is out of reach ({what})")]
     Unreachable {
-        /// What was asked, and of which address.
+        /// The attempted operation, and the address of the broker.
         what: String,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// The broker answered in a way that cannot be understood, such as HTML from a proxy.
-    #[error("the broker's answer makes no sense: {0}")]
+    /// The broker's answer cannot be read, such as HTML from a proxy.
+    #[error("the broker's answer cannot be read: {0}")]
     Protocol(String),
 }
 
 impl BrokerError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later by itself.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }
 
-/// What the marker exchange says.
+/// Content of the marker exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marker {
-    /// There is none.
+    /// The broker has no marker exchange.
     Absent,
-    /// It names a cluster, or nothing that can be read.
+    /// The marker exchange names this cluster; `None` when its name cannot be read.
     Cluster(Option<Uuid>),
 }
 
-/// Other people's system, seen from the reconciler.
+/// A broker. Other programs may use it too.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// What the marker exchange says, read now.
+    /// Reads the marker exchange.
     ///
     /// # Errors
     /// When the broker cannot be read.
     async fn marker(&self) -> Result<Marker, BrokerError>;
 
-    /// Every exchange and queue under our prefix, and every binding that starts or ends at one,
-    /// read now. Bindings of the default exchange are left out.
+    /// Reads every exchange and queue with our prefix, and every binding that starts or ends at one
+    /// of them. Bindings of the default exchange are left out.
     ///
     /// # Errors
-    /// When the broker cannot be read whole; never a part of it.
+    /// When the topology cannot be read completely. A part of it is never returned.
     async fn observe(&self) -> Result<Topology, BrokerError>;
 
-    /// What a queue holds, or nothing when it does not exist. Counters may lag by seconds.
+    /// Counts of a queue; `None` when the queue does not exist. Counts may lag by seconds.
     ///
     /// # Errors
     /// When the broker cannot be read.
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
 
-    /// For how long the oldest event that waits in a queue has waited at least, as far as the
-    /// broker remembers: nothing when none waits, or when it remembers nothing. Takes no event out
-    /// of its queue to find out.
+    /// Shortest time that the oldest event in a queue can have waited, from the history that the
+    /// broker keeps. `None` when no event waits, or when the broker has no history. Takes no event
+    /// out of the queue.
     ///
     /// # Errors
     /// When the broker cannot be read.
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError>;
 
-    /// Makes one action true; succeeds when it already is. Returns how many events were destroyed,
-    /// by the broker's own count. Several may run at the same time.
+    /// Applies one action. Succeeds when nothing is left to do. Returns the number of destroyed
+    /// events, as the broker counts them. Several calls may run at the same time.
     ///
     /// # Errors
     /// [`BrokerError::Unreachable`] leaves the outcome unknown.
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError>;
 
-    /// The broker's product and version, as it introduces itself.
+    /// Product and version of the broker.
     ///
     /// # Errors
     /// When the broker cannot be reached.

@@ -1,7 +1,7 @@
-//! The event bus: events in, listeners called.
+//! The event bus: it takes events and calls listeners.
 //!
 //! # The way of an event
-//! [`crate::dispatch`] hands an [`Outgoing`] to [`EventBus::publish`]. The bus calls the
+//! [`crate::dispatch`] passes an [`Outgoing`] to [`EventBus::publish`]. The bus calls the
 //! synchronous listeners of this node, writes the event with the bus's [`codec`], stores it in the
 //! work queue of every group, and notifies the keys that come with the event.
 //!
@@ -14,7 +14,7 @@
 //! get an event at most once.
 //!
 //! # Rooms
-//! - `outgoing`, `consumer`, `listener`, `key_listener`, `execution`, `broadcast`: the words of
+//! - `outgoing`, `consumer`, `listener`, `key_listener`, `execution`, `broadcast`: the types of
 //!   this interface, one file each.
 //! - [`codec`] and [`event`]: bytes and events (crate `hearken-core`).
 //! - [`registry`]: the key listeners and the inline listeners of this node. Both buses use it.
@@ -22,7 +22,7 @@
 //! - [`rabbitmq`]: the bus over RabbitMQ.
 //! - [`local`]: the bus within one process, whose queues are in the embedded store.
 //!
-//! No bus declares a work queue: the reconciler does.
+//! No bus declares a work queue. The reconciler declares them.
 
 mod broadcast;
 mod consumer;
@@ -52,25 +52,28 @@ use async_trait::async_trait;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::broadcast as channel;
 
-/// Events in, listeners called.
+/// An event bus: it takes events and calls listeners.
 ///
 /// Programs dispatch through [`crate::dispatch::Dispatcher`], which keeps events that could not be
 /// published.
 #[async_trait]
 pub trait EventBus: Send + Sync + 'static {
-    /// Publishes an event. The synchronous listeners of this node run first; then the event goes to
-    /// every work queue of the bus; then its keys are notified. On `Ok` the event is safe: confirmed
-    /// by the broker, or in the store. Notifying is best effort and never an error. A noop event
-    /// goes to no listener.
+    /// Publishes an event. The synchronous listeners of this node run first. Then the event goes to
+    /// every work queue of the bus, and then its keys are notified.
+    ///
+    /// On `Ok` the event is safe: the broker has confirmed it, or it is in the store. Notifications
+    /// are best effort, and a lost notification is not an error. A noop event goes to no listener.
     ///
     /// # Errors
-    /// [`DispatchError`]: the caller has the only copy, or it is not known whether the bus has one.
+    /// [`DispatchError`]: the caller has the only copy, or it is not known whether the bus has a
+    /// copy.
     async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError>;
 
-    /// Puts an event back into the work queue of one group, with all its attempts before it. No
-    /// other group and no key listener gets the event. On `Ok` the event is safe: in the queue, or,
-    /// where the broker did not know the group's queue at that moment, parked with the group's
-    /// name.
+    /// Puts the event of a dead letter into the work queue of one group, with a full number of
+    /// attempts. No other group and no key listener gets the event.
+    ///
+    /// On `Ok` the event is safe: it is in the queue, or it is parked with the group's name because
+    /// the broker did not have the group's queue at that moment.
     ///
     /// # Errors
     /// [`DispatchError`], as for publishing.
@@ -80,14 +83,13 @@ pub trait EventBus: Send + Sync + 'static {
         redelivery: &Redelivery,
     ) -> Result<(), DispatchError>;
 
-    /// Makes a listener follow keys. The listener is told of events that are dispatched with one of
-    /// the keys anywhere in the cluster, at most once each, from when
-    /// [`Registration::established`] returns until the registration is dropped.
+    /// Makes a listener follow keys. The listener gets each event that is dispatched with one of
+    /// the keys on any node of the cluster, at most once. It gets events from the return of
+    /// [`Registration::established`] until the registration is dropped.
     ///
     /// Never fails: while the broker is away the registration waits, and after each gap the
-    /// listener is told to resynchronise. The same listener (the same `Arc`) that is registered
-    /// twice under a key is called once, and leaves the key with the first of its registrations
-    /// that ends.
+    /// listener is told to resynchronise. A listener (one `Arc`) that is registered twice under a
+    /// key is called once, and leaves the key with the first of its registrations that ends.
     fn register(
         &self,
         bus: &BusDefinition,
@@ -95,33 +97,32 @@ pub trait EventBus: Send + Sync + 'static {
         listener: Arc<dyn KeyListener>,
     ) -> Registration;
 
-    /// Starts to consume for a listener. Never fails: a cause that prevents consuming is the
-    /// consumer's state, and the consumer keeps trying with growing pauses. [`EventBus::wake`]
-    /// makes it try at once.
+    /// Starts a consumer for a listener. Never fails: when the consumer cannot consume, its state
+    /// says why, and it tries again after growing pauses. [`EventBus::wake`] makes it try at once.
     fn consume(&self, consumption: Consumption, listener: Arc<dyn Listener>) -> Consumer;
 
     /// Makes every waiting consumer try again now.
     fn wake(&self);
 
-    /// Broadcasts a change of the topology to every node, this one included. Best effort.
+    /// Broadcasts a change of the topology to every node, including this node. Best effort.
     async fn announce(&self, change: &TopologyChanged);
 
-    /// The broadcasts as they arrive on this node.
+    /// Receiver of the broadcasts that arrive on this node.
     fn changes(&self) -> channel::Receiver<TopologyChanged>;
 
-    /// Health of the notifications on a bus: whether the bindings are as wanted and a probe came
-    /// back lately. Sends nothing.
+    /// Health of the notifications on a bus: whether the keys are bound, and whether a probe has
+    /// come back recently. Sends nothing.
     ///
     /// # Errors
-    /// Why notifications do not arrive.
+    /// The cause for which notifications do not arrive, for an operator.
     fn notifications(&self, bus: &BusName) -> Result<(), String>;
 
     /// Health of the bus itself: whether it can be reached.
     ///
     /// # Errors
-    /// Why the bus is not healthy.
+    /// The cause for which the bus cannot be reached, for an operator.
     async fn health(&self) -> Result<(), String>;
 
-    /// Closes every connection. The caller has stopped the consumers before.
+    /// Closes every connection. The caller stops the consumers first.
     async fn close(&self);
 }

@@ -1,18 +1,20 @@
-//! Dispatching: an event is safe, or its caller is told.
+//! Dispatching events: a dispatched event is safe, or its caller gets an error.
 //!
-//! What cannot be published is kept as a dead letter of group `dispatch-failure`, with its keys,
-//! and published again by itself until that group is empty (James ADR 27).
+//! An event that cannot be published is kept as a dead letter of group `dispatch-failure`, with its
+//! keys. hearken publishes kept events by itself until that group is empty (James ADR 27).
 
 mod keep;
-mod put_back;
+mod publishing;
+mod redelivery;
 mod redelivery_run;
 mod retry_loop;
 
-pub use put_back::RedeliverError;
+pub use redelivery::RedeliverError;
 pub use redelivery_run::{RedeliveryRun, RedeliveryScope};
 
 use crate::{
     bus::{DispatchError, EventBus, KeyListener, Outgoing, Registration, event::Event},
+    clock::Clock,
     domain::{
         listener::Delivery,
         name::{BusName, RegistrationKey},
@@ -22,56 +24,69 @@ use crate::{
     store::Store,
 };
 use futures_util::future::join_all;
-use keep::{Outages, Unkept};
+use keep::NotKept;
+use publishing::Publishing;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Why a batch was not dispatched, or only in part.
+/// Reason why a batch was not dispatched, or only in part.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// It was for a bus that is not there.
+    /// The cluster has no such bus.
     #[error(transparent)]
     NoSuchBus(#[from] NoSuchBus),
-    /// Some of its events were not accepted.
+    /// Some events of the batch were not accepted.
     #[error("{} of the events were not accepted", .failed.len())]
     NotAccepted {
-        /// The ids of those that are safe.
+        /// Ids of the events that are safe.
         accepted: Vec<String>,
-        /// The ids of those that are not, with why.
-        failed: Vec<(String, DispatchError)>,
+        /// The events that are not safe.
+        failed: Vec<NotAccepted>,
     },
 }
 
-/// The cluster has no such bus.
+/// An event of a batch that was not accepted.
+#[derive(Debug)]
+pub struct NotAccepted {
+    /// Id of the event.
+    pub id: String,
+    /// Reason why the event was not accepted.
+    pub error: DispatchError,
+}
+
+/// Refusal of a bus that the cluster does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no bus {0}")]
 pub struct NoSuchBus(pub BusName);
 
-/// Takes events for any bus. Cheap to clone.
+/// Takes events for all buses. Cheap to clone.
 #[derive(Clone)]
 pub struct Dispatcher {
     bus: Arc<dyn EventBus>,
     store: Store,
     roster: Arc<RosterService>,
-    outages: Arc<Outages>,
+    publishing: Arc<Publishing>,
     metrics: Arc<Metrics>,
+    clock: Clock,
 }
 
 impl Dispatcher {
-    /// A dispatcher to a bus, that keeps in a store what cannot be published.
+    /// A dispatcher to a bus. It keeps events that cannot be published in the store.
     #[must_use]
     pub fn new(
         bus: Arc<dyn EventBus>,
         store: Store,
         roster: Arc<RosterService>,
         metrics: Arc<Metrics>,
+        clock: Clock,
     ) -> Self {
-        Self { bus, store, roster, outages: Arc::default(), metrics }
+        let publishing = Arc::new(Publishing::new(&clock));
+        Self { bus, store, roster, publishing, metrics, clock }
     }
 
-    /// Follows keys of a bus, as [`EventBus::register`] does.
+    /// Makes a listener follow keys of a bus, as [`EventBus::register`] does.
     ///
     /// # Errors
-    /// [`NoSuchBus`].
+    /// [`NoSuchBus`] when the cluster does not have the bus.
     pub fn register(
         &self,
         bus: &BusName,
@@ -83,8 +98,8 @@ impl Dispatcher {
         Ok(self.bus.register(bus, keys, listener))
     }
 
-    /// Dispatches events, each with the keys that are notified of it, in order as far as one node
-    /// can tell. On `Ok` each of them is safe: in the broker or kept as a dispatch failure.
+    /// Dispatches events, each with the keys whose followers are notified, in their order. On `Ok`
+    /// each event is safe: the bus has it, or it is kept as a dispatch failure.
     ///
     /// # Errors
     /// [`BatchError`] names the events that are not safe; the caller has the only copies.
@@ -99,35 +114,39 @@ impl Dispatcher {
         let outgoing: Vec<_> = (events.into_iter())
             .map(|(event, keys)| Outgoing { event, keys, must_route, kept_by: None })
             .collect();
-        let outcomes = join_all(outgoing.iter().map(|one| self.bus.publish(bus, one))).await;
-        let (mut accepted, mut failed, mut away) = (Vec::new(), Vec::new(), false);
-        for (one, outcome) in outgoing.into_iter().zip(outcomes) {
-            match outcome {
+        let publishing = outgoing.iter().map(|outgoing| self.bus.publish(bus, outgoing));
+        let outcomes = join_all(publishing).await;
+        let (mut accepted, mut failed, mut store_is_away) = (Vec::new(), Vec::new(), false);
+        for (outgoing, outcome) in outgoing.into_iter().zip(outcomes) {
+            let kept = match outcome {
                 Ok(()) => {
-                    if self.outages.over(&bus.name) {
-                        self.outages.recovered.notify_one();
+                    if self.publishing.succeeded(&bus.name) {
+                        self.publishing.recovered.notify_one();
                     }
-                    accepted.push(one.event.id);
+                    Ok(())
                 }
-                // A database that is away is waited for once, and not for each event.
-                Err(error) if away => failed.push((one.event.id, error)),
-                Err(error) => match self.keep(&bus.name, &one, error).await {
-                    Ok(()) => accepted.push(one.event.id),
-                    Err(Unkept::Event(error)) => failed.push((one.event.id, error)),
-                    Err(Unkept::Store(error)) => {
-                        away = true;
-                        failed.push((one.event.id, error));
-                    }
-                },
+                // The batch waits once for a database that is away, and not for each event.
+                Err(error) if store_is_away => Err(NotKept::Store(error)),
+                Err(error) => self.keep(&bus.name, &outgoing, error).await,
+            };
+            let id = outgoing.event.id;
+            match kept {
+                Ok(()) => accepted.push(id),
+                Err(NotKept::Event(error)) => failed.push(NotAccepted { id, error }),
+                Err(NotKept::Store(error)) => {
+                    store_is_away = true;
+                    failed.push(NotAccepted { id, error });
+                }
             }
         }
         self.metrics.dispatched(&bus.name, accepted.len());
         if failed.is_empty() { Ok(()) } else { Err(BatchError::NotAccepted { accepted, failed }) }
     }
 
-    /// Whether an event that reaches no queue is lost. What this node last read of the roster will
-    /// do: a listener that is newer than that has its queue bound, and then the event reaches it,
-    /// or has it not, and then it was added while the event was on its way.
+    /// Whether an event that reaches no queue of the bus is lost, because the bus has listeners.
+    ///
+    /// The roster that this node last read is enough. A listener that was added since then either
+    /// has its queue bound, and gets the event, or counts as added after the event.
     fn has_listeners(&self, bus: &BusName) -> bool {
         let roster = self.roster.known();
         let mut listeners = roster.listeners().values().map(|configured| &configured.listener);

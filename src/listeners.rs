@@ -1,4 +1,4 @@
-//! What a node can run: the catalog of classes, and the listeners made from them.
+//! Classes of listeners: the catalog of the classes that a node knows, and the built-in classes.
 //!
 //! # A class of your own
 //! A [`Class`] checks a configuration before the roster takes it, and makes [`Listener`]s from it.
@@ -9,18 +9,18 @@
 //! use hearken::{
 //!     bus::{Execution, Failure, event::Event},
 //!     domain::{admission::ConfigurationError, listener::Configuration, name::ClassName},
-//!     listeners::{Catalog, Class, Listener, ListenerSetup, Source, settings::Reader},
+//!     listeners::{Catalog, Class, Listener, ListenerSetup, MakeError, Source, settings::Reader},
 //! };
 //! use serde_json::{Value, json};
 //! use std::{collections::BTreeMap, sync::{Arc, Mutex}};
 //!
-//! /// Counts events by user, those of one type or all.
+//! /// Counts events by user: all events, or the events of one type.
 //! struct Counter;
 //!
 //! fn only(configuration: &Configuration) -> Result<Option<String>, Vec<ConfigurationError>> {
 //!     let mut reader = Reader::new(configuration);
 //!     let only = reader.field("only", |value| {
-//!         let text = value.as_str().ok_or("is not a text; it is a type of events")?;
+//!         let text = value.as_str().ok_or("is not a text; it must be a type of events")?;
 //!         Ok(text.to_owned())
 //!     });
 //!     reader.finish()?;
@@ -44,8 +44,8 @@
 //!         only(configuration).map(|_| ())
 //!     }
 //!
-//!     fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
-//!         let only = only(&making.configuration).map_err(|errors| format!("{errors:?}"))?;
+//!     fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
+//!         let only = only(&setup.configuration)?;
 //!         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
 //!     }
 //! }
@@ -72,7 +72,7 @@
 //!
 //! let name = ClassName::parse("counter")?;
 //! let catalog = Catalog::default().with(name.clone(), Source::Library, Arc::new(Counter));
-//! let class = catalog.get(&name).ok_or("it was just put in")?;
+//! let class = catalog.get(&name).ok_or("the class was just added")?;
 //! let wrong = serde_json::from_value(json!({"only": 3}))?;
 //! assert_eq!(class.validate(&wrong).unwrap_err()[0].pointer, "/only");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -85,70 +85,95 @@ pub mod webhook;
 
 pub use crate::bus::Listener;
 
-use crate::domain::{
-    admission::{ClassVerdict, ConfigurationError},
-    listener::{Configuration, ListenerSpec},
-    name::{ClassName, GroupName},
+use crate::{
+    clock::Clock,
+    domain::{
+        admission::{ClassVerdict, ConfigurationError},
+        listener::{Configuration, ListenerSpec},
+        name::{ClassName, GroupName},
+    },
 };
+use secrets::SecretErrors;
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 use webhook::policy::WebhookPolicy;
 
-/// Where a class comes from.
+/// Origin of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// hearken brings it.
+    /// The class is part of hearken.
     BuiltIn,
-    /// Compiled in by a program that uses the library.
+    /// The class was compiled in by a program that uses the library.
     Library,
 }
 
-/// What a class needs to make a listener.
+/// Settings from which a class makes a listener.
 #[derive(Debug, Clone)]
 pub struct ListenerSetup {
-    /// The group it will run for.
+    /// Group of the listener.
     pub group: GroupName,
-    /// Its configuration, with every `{"env": …}` and `{"file": …}` resolved on this node.
+    /// Configuration of the listener, with every `{"env": …}` and `{"file": …}` resolved on this
+    /// node.
     pub configuration: Configuration,
+}
+
+/// Reason why a class cannot make a listener, for an operator.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// Values that the configuration names cannot be read on this node.
+    #[error(transparent)]
+    Secrets(#[from] SecretErrors),
+    /// The resolved configuration is not valid.
+    #[error("{}", settings::sentence(.0))]
+    InvalidConfiguration(Vec<ConfigurationError>),
+    /// The node lacks something that the listener needs.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Vec<ConfigurationError>> for MakeError {
+    fn from(errors: Vec<ConfigurationError>) -> Self {
+        Self::InvalidConfiguration(errors)
+    }
 }
 
 /// A class of listeners.
 pub trait Class: Send + Sync + 'static {
-    /// What it does, in a sentence.
+    /// Description of the class, in one sentence.
     fn description(&self) -> &str;
 
-    /// The JSON Schema of its configuration.
+    /// JSON Schema of the configuration.
     fn schema(&self) -> Value;
 
     /// Checks a configuration before it is accepted into the roster. References to the environment
-    /// and to files are not resolved here, since another node may run it.
+    /// and to files are not resolved here, because another node may run the listener.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// Every mistake.
     fn validate(&self, configuration: &Configuration) -> Result<(), Vec<ConfigurationError>>;
 
-    /// Makes a listener. Called again after a pause when it fails.
+    /// Makes a listener. After an error it is called again, after a pause.
     ///
     /// # Errors
-    /// Why it cannot start, in words for an operator.
-    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String>;
+    /// The reason why the listener cannot start.
+    fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError>;
 }
 
-/// The classes that hearken brings: `log` and `webhook`.
+/// The built-in classes: `log` and `webhook`.
 #[must_use]
 #[expect(clippy::missing_panics_doc, reason = "the names are constants that a test parses")]
-pub fn built_in(policy: WebhookPolicy) -> Catalog {
+pub fn built_in(policy: WebhookPolicy, clock: Clock) -> Catalog {
     let name = |text| ClassName::parse(text).expect("the built-in names are names");
     Catalog::default().with(name("log"), Source::BuiltIn, Arc::new(log::Log)).with(
         name("webhook"),
         Source::BuiltIn,
-        Arc::new(webhook::Webhook::new(policy)),
+        Arc::new(webhook::Webhook::new(policy, clock)),
     )
 }
 
-/// The classes a node knows.
+/// The classes that a node knows.
 #[derive(Clone, Default)]
 pub struct Catalog {
     classes: BTreeMap<ClassName, (Source, Arc<dyn Class>)>,
@@ -162,7 +187,7 @@ impl Catalog {
         self
     }
 
-    /// With the classes of another catalog, which win where a name is in both.
+    /// Adds the classes of another catalog. They replace classes of the same name.
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {
         self.classes
@@ -175,13 +200,13 @@ impl Catalog {
         self.classes.iter().map(|(name, (source, class))| (name, *source, class))
     }
 
-    /// A class, where the node knows it.
+    /// The class of this name, if the node knows it.
     #[must_use]
     pub fn get(&self, name: &ClassName) -> Option<&Arc<dyn Class>> {
         self.classes.get(name).map(|(_, class)| class)
     }
 
-    /// What the catalog says of a listener that a command would add.
+    /// Verdict on a listener that a command would add.
     #[must_use]
     pub fn verdict(&self, listener: &ListenerSpec) -> ClassVerdict {
         match self.get(&listener.class) {

@@ -1,9 +1,10 @@
-//! What runs here.
+//! The listeners that run on this node.
 //!
-//! The supervisor makes the running listeners equal to the roster, as far as the catalog knows
-//! their classes; the heartbeat tells the cluster. A node that cannot run some listener is
-//! *degraded*: it serves REST, runs everything else, says which listener and why, and becomes
-//! ready by itself when the cause is gone (James ADR 35 wanted this and never said how).
+//! The supervisor makes the running listeners equal to the roster, for the classes that the catalog
+//! knows. The heartbeat tells the cluster the state of the node. A node that cannot run a listener
+//! is *degraded*: it serves REST, runs all other listeners, and names the listener and the cause.
+//! It becomes ready by itself when the cause is gone. (James ADR 35 asks for this and does not say
+//! how.)
 
 mod heartbeat;
 mod required;
@@ -21,18 +22,18 @@ use crate::domain::{
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The phases of a process.
+/// Phase of the node's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Not everything is up.
+    /// Some parts of the node are not up yet.
     Starting,
-    /// Everything that can run does.
+    /// All parts of the node are up.
     Running,
-    /// On its way out.
+    /// The node stops.
     Stopping,
 }
 
-/// What this node says of itself. Cheap to clone.
+/// State of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct ThisNode {
     node: NodeRef,
@@ -41,40 +42,40 @@ pub struct ThisNode {
 }
 
 impl ThisNode {
-    /// A node that is starting and runs nothing.
+    /// State of a node that is starting and runs no listener.
     #[must_use]
     pub fn new(node: NodeRef) -> Self {
         let phase = Arc::new(watch::Sender::new(Phase::Starting));
         Self { node, phase, listeners: Arc::new(watch::Sender::new(Vec::new())) }
     }
 
-    /// The node, as it signs what it does.
+    /// The node's signature under its actions.
     #[must_use]
     pub fn node_ref(&self) -> &NodeRef {
         &self.node
     }
 
-    /// Its listeners, as they are now.
+    /// The listeners of the node with their current states.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerStatus> {
         self.listeners.borrow().clone()
     }
 
-    /// In a word.
+    /// State of the node, in one word.
     #[must_use]
     pub fn state(&self) -> NodeState {
-        let cannot = |status: &ListenerStatus| {
+        let cannot_run = |status: &ListenerStatus| {
             matches!(status.state, ListenerState::UnknownClass | ListenerState::Failed)
         };
         match *self.phase.borrow() {
             Phase::Starting => NodeState::Starting,
             Phase::Stopping => NodeState::Stopping,
-            Phase::Running if self.listeners.borrow().iter().any(cannot) => NodeState::Degraded,
+            Phase::Running if self.listeners.borrow().iter().any(cannot_run) => NodeState::Degraded,
             Phase::Running => NodeState::Ready,
         }
     }
 
-    /// Everything that can run does. A node that is told to stop before that stays stopping.
+    /// Notes that all parts of the node are up. A node that was told to stop before stays stopping.
     pub fn started(&self) {
         self.phase.send_if_modified(|phase| {
             let starting = *phase == Phase::Starting;
@@ -85,7 +86,7 @@ impl ThisNode {
         });
     }
 
-    /// The node is on its way out.
+    /// Notes that the node stops.
     pub fn stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
     }

@@ -1,8 +1,8 @@
-//! The roster as a service: commands in, versions out.
+//! The roster as a service of the node: it takes commands and serves the current roster.
 //!
-//! A node holds the folded roster in memory and catches up before it decides or answers, with one
-//! indexed query for what is newer. The log in the database is the only truth; this is a copy of
-//! a prefix of it.
+//! A node holds the folded roster in memory. Before it decides a command or answers a request, it
+//! catches up with one indexed query for newer events. The log in the database is the only truth;
+//! the roster in memory is folded from a beginning of that log.
 
 mod execute;
 mod tail;
@@ -11,6 +11,7 @@ pub use execute::{Audited, CommandOutcome, ExecuteError, Idempotency};
 pub use tail::tail_log;
 
 use crate::{
+    clock::Clock,
     domain::{
         bus::Buses,
         event::{NodeRef, RecordedEvent, Version},
@@ -26,31 +27,33 @@ use parking_lot::RwLock;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::{Mutex, watch};
 
-/// How many events one query reads. A thousand events fold in about ten milliseconds.
+/// Number of events that one query reads. A thousand events fold in about ten milliseconds.
 const PAGE: usize = 1_000;
 
-/// What of this node takes part in deciding.
+/// Facts about this node that take part in deciding.
 pub struct RosterConfig {
-    /// The node, as it signs what it does.
+    /// The node's signature under its actions.
     pub node: NodeRef,
-    /// The classes it knows.
+    /// The classes that the node knows.
     pub catalog: Catalog,
-    /// Groups that its configuration demands.
+    /// Groups that the node's configuration requires.
     pub required: BTreeSet<GroupName>,
-    /// The cluster's buses, when the node started.
+    /// The cluster's buses at the start of the node.
     pub buses: Buses,
-    /// How names become queue names.
+    /// How groups and buses become queue names.
     pub layout: Layout,
+    /// The clock of this node.
+    pub clock: Clock,
 }
 
-/// Why the tail does not advance.
+/// Cause for which the tail does not advance; `None` while it advances.
 pub type Halt = Option<Arc<StoreError>>;
 
 /// The roster of this node.
 pub struct RosterService {
     store: Store,
     config: RosterConfig,
-    /// The cluster's buses, as last read: another node may bring one.
+    /// The cluster's buses, as last read. Another node may add a bus.
     buses: RwLock<Arc<Buses>>,
     metrics: Arc<Metrics>,
     state: watch::Sender<Arc<Roster>>,
@@ -62,7 +65,7 @@ pub struct RosterService {
 }
 
 impl RosterService {
-    /// A service that has folded nothing yet.
+    /// A service that has not folded any event yet.
     #[must_use]
     pub fn new(store: Store, config: RosterConfig, metrics: Arc<Metrics>) -> Self {
         let buses = RwLock::new(Arc::new(config.buses.clone()));
@@ -78,11 +81,11 @@ impl RosterService {
         }
     }
 
-    /// The roster as the log has it now.
+    /// The current roster, read from the log.
     ///
     /// # Errors
-    /// When the log cannot be read, or holds what this program cannot read: then nothing newer is
-    /// ever served.
+    /// When the log cannot be read, or holds an event that this program does not know. No newer
+    /// event is served then.
     pub async fn current(&self) -> Result<Arc<Roster>, StoreError> {
         let _folding = self.folding.lock().await;
         let mut roster = self.known();
@@ -97,9 +100,9 @@ impl RosterService {
                 Err(StoreError::Diverged { version }) if version > 0 => {
                     tracing::error!(
                         version,
-                        "the log in the database is not the one this node followed up to version \
-                             {version} (a restored backup, or a failover that lost commits); the \
-                             roster is read again from the start"
+                        "the log in the database is not the log that this node read up to version \
+                             {version} (a restored backup, or a failover that lost commits); \
+                             hearken reads the roster again from the start"
                     );
                     roster = Arc::default();
                     continue;
@@ -124,25 +127,25 @@ impl RosterService {
         self.state.send_replace(Arc::clone(roster));
     }
 
-    /// The roster as this node last read it.
+    /// The roster, as this node last read it.
     #[must_use]
     pub fn known(&self) -> Arc<Roster> {
         Arc::clone(&self.state.borrow())
     }
 
-    /// Wakes when this node's roster changes.
+    /// Receiver of this node's roster. It wakes when the roster changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Roster>> {
         self.state.subscribe()
     }
 
-    /// Why the tail stands still, where it does.
+    /// Cause for which the tail does not advance, if it does not.
     #[must_use]
     pub fn halt(&self) -> Halt {
         self.halt.borrow().clone()
     }
 
-    /// The roster as it was at a version, or nothing when the log has not come that far.
+    /// The roster at a version; `None` when the log does not have that version yet.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -159,13 +162,13 @@ impl RosterService {
         Ok(Some(roster))
     }
 
-    /// Whether this node's configuration demands the group.
+    /// Whether this node's configuration requires the group.
     #[must_use]
     pub fn is_required(&self, group: &GroupName) -> bool {
         self.config.required.contains(group)
     }
 
-    /// The groups that this node's configuration demands.
+    /// The groups that this node's configuration requires.
     #[must_use]
     pub fn required(&self) -> &BTreeSet<GroupName> {
         &self.config.required
@@ -177,7 +180,7 @@ impl RosterService {
         Arc::clone(&self.buses.read())
     }
 
-    /// Reads which buses the cluster has.
+    /// Reads the cluster's buses.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -188,19 +191,19 @@ impl RosterService {
         Ok(buses)
     }
 
-    /// The classes this node knows.
+    /// The classes that this node knows.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.config.catalog
     }
 
-    /// How names become queue names.
+    /// How groups and buses become queue names.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.config.layout
     }
 
-    /// This node, as it signs what it does.
+    /// This node's signature under its actions.
     #[must_use]
     pub fn node(&self) -> &NodeRef {
         &self.config.node

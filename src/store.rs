@@ -1,11 +1,11 @@
-//! What a cluster remembers: the roster's history, and what its nodes share.
+//! The memory of a cluster: the roster's history, and the records that its nodes share.
 //!
-//! Two databases serve, PostgreSQL for a cluster and SQLite for a single node, and everything
-//! above the `engine` is written once for both. [`Store`] is cheap to clone. Every call has a
-//! deadline, and dropping its future at any time leaves the store usable: either all of it took
-//! effect or none.
+//! There are two databases: PostgreSQL for a cluster, and SQLite for a single node. All code above
+//! the `engine` is written once for both. [`Store`] is cheap to clone. Every call has a deadline.
+//! Dropping the future of a call at any time leaves the store usable: the call then took effect
+//! either completely or not at all.
 //!
-//! Times are the database's own. They inform people; nothing is ordered by them.
+//! Times are by the database's clock. They inform people and order nothing.
 
 mod buses;
 mod codec;
@@ -43,7 +43,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// A cluster's memory. Cheap to clone; all clones share their connections.
+/// The memory of a cluster. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -56,13 +56,13 @@ struct Inner {
     bell: watch::Sender<u64>,
     listening: Option<Listening>,
     locks: lock::Locks,
-    /// The embedded store's lock on its directory, and what opens a PostgreSQL session besides
-    /// the pool's.
+    /// Lock of the embedded store on its directory.
     directory: Mutex<Option<File>>,
+    /// Opens PostgreSQL sessions outside the pool.
     sessions: Option<postgres::Sessions>,
 }
 
-/// The task that hears other processes' doorbells. It ends with its store.
+/// The task that listens for the doorbell of other processes. It ends with its store.
 struct Listening(AbortHandle);
 
 impl Drop for Listening {
@@ -89,20 +89,21 @@ impl Inner {
 }
 
 impl Store {
-    /// The cluster's identity, made with its database. RabbitMQ objects carry it as their marker.
+    /// Identity of the cluster, created with its database. Objects on RabbitMQ carry it as their
+    /// marker.
     #[must_use]
     pub fn cluster_id(&self) -> Uuid {
         self.inner.cluster_id
     }
 
-    /// The identity of this history of the roster. A cursor that names another one comes from
-    /// another history, whatever its version says.
+    /// Identity of this history of the roster. A cursor with another identity comes from another
+    /// history, even when its version exists in this history.
     #[must_use]
     pub fn log_id(&self) -> Uuid {
         self.inner.log_id
     }
 
-    /// Which database serves: `PostgreSQL` or `SQLite`.
+    /// Name of the database: `PostgreSQL` or `SQLite`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.inner.engine {
@@ -111,16 +112,16 @@ impl Store {
         }
     }
 
-    /// Asks the database whether it is there.
+    /// Asks the database whether it answers.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
     }
 
-    /// Lets go of the database and, when embedded, of the directory. Calls on any clone fail from
-    /// here on.
+    /// Closes the connections and, for the embedded store, releases the directory. From now on,
+    /// calls on all clones fail.
     pub async fn close(&self) {
         if let Some(listening) = &self.inner.listening {
             listening.0.abort();
@@ -129,10 +130,11 @@ impl Store {
         self.inner.directory.lock().take();
     }
 
-    /// Prepares every statement that this program may send, and so shows that the schema fits.
+    /// Prepares every statement that this program may send, which shows that the schema fits.
+    /// Returns the number of statements.
     ///
     /// # Errors
-    /// The database's words, with the name of the first statement it does not understand.
+    /// The database's error, with the name of the first statement that the database refuses.
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut all = [
             STATEMENTS,
@@ -158,9 +160,11 @@ impl Store {
         Ok(all.len())
     }
 
-    /// The doorbell: its value changes after the roster grew or the topology's status was saved,
-    /// by whichever process. It carries no data, may ring for nothing, and may be missed while a
-    /// connection is lost, after which it rings; so it hurries a poll and never replaces one.
+    /// The doorbell: its value changes after any process recorded an event of the roster or saved
+    /// the status of the topology.
+    ///
+    /// A ring carries no data, and may come without a change. Rings are missed while the connection
+    /// is lost; the doorbell rings when it is back. So a ring hastens a poll and never replaces it.
     #[must_use]
     pub fn doorbell(&self) -> watch::Receiver<u64> {
         self.inner.bell.subscribe()

@@ -9,7 +9,12 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use hearken::{
     broker::local::LocalBroker,
-    bus::{EventBus, codec::encode_cloudevent, local::LocalBus},
+    bus::{
+        EventBus,
+        codec::encode_cloudevent,
+        local::{LocalBus, LocalBusConfig},
+    },
+    clock::Clock,
     domain::layout::{Flavor, Layout},
     store::Store,
     store::embedded::Occupancy,
@@ -54,7 +59,14 @@ async fn hearken(groups: usize, events: usize) -> Duration {
     let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
     let listeners = listeners(groups);
     converge(&broker, &layout, &listeners).await;
-    let node = LocalBus::new(embedded, layout.clone(), occupancy, "bench", Arc::default());
+    let node = LocalBus::new(LocalBusConfig {
+        store: embedded,
+        layout: layout.clone(),
+        occupancy,
+        node: "bench".into(),
+        metrics: Arc::default(),
+        clock: Clock::system(),
+    });
     let handler = Counting::new(|_| false);
     let consumers = consume(&node, &layout, &listeners, &handler).await;
     let began = Instant::now();

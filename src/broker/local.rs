@@ -1,23 +1,22 @@
-//! The embedded broker: exchanges, queues and bindings are rows of the store.
+//! The embedded broker. Its exchanges, queues and bindings are rows of the store.
 
 use super::{Broker, BrokerError, Marker};
-use crate::domain::depth::Depth;
 use crate::{
     domain::{
+        depth::Depth,
         layout::{Layout, MARKER},
         plan::Action,
         topology::{Argument, Topology},
     },
-    store::embedded::Occupancy,
     store::{
         StoreError,
-        embedded::{Embedded, LocalError},
+        embedded::{Embedded, LocalError, Occupancy, QueueUse},
     },
 };
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// The broker of a single node. No other process can change what it holds, and it is unreachable
+/// The broker of a single node. No other process can change its objects, and it is out of reach
 /// only while its store is.
 pub struct LocalBroker {
     store: Embedded,
@@ -54,13 +53,13 @@ impl Broker for LocalBroker {
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         let held = self.store.depth(queue).await;
         let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
-        let (consumers, unacked) = self.occupancy.of(queue);
+        let QueueUse { consumers, claimed: unacked } = self.occupancy.usage(queue);
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
     }
 
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
         let oldest = self.store.oldest(queue).await;
-        oldest.map_err(|error| away(&format!("looking how old queue {queue} is"), error))
+        oldest.map_err(|error| away(&format!("reading the age of queue {queue}"), error))
     }
 
     async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {

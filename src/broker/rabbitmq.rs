@@ -1,4 +1,4 @@
-//! RabbitMQ, as the reconciler sees it: read over the management API, changed over AMQP.
+//! RabbitMQ as a broker: it is read over the management API and changed over AMQP.
 
 mod admin;
 mod history;
@@ -6,10 +6,10 @@ mod management;
 mod observed;
 
 use super::{Broker, BrokerError, Marker};
-use crate::domain::depth::Depth;
 use crate::{
     amqp::{Amqp, AmqpError, AmqpUrl, AmqpUrlError, Purpose},
     domain::{
+        depth::Depth,
         layout::{Layout, MARKER},
         plan::Action,
         topology::{Argument, Topology},
@@ -21,16 +21,16 @@ use management::Management;
 use observed::{BindingRow, ExchangeRow, Overview, PolicyRow, QueueRow};
 use std::time::Duration;
 
-/// Where the broker is, and how this cluster names what it owns there.
+/// Addresses of the broker, and the names of this cluster's objects on it.
 #[derive(Debug, Clone)]
 pub struct RabbitMqConfig {
     /// `--amqp-url`.
     pub amqp_url: AmqpUrl,
-    /// `--management-url`; derived from the AMQP URL where it is not given.
+    /// `--management-url`. Absent when it is derived from the AMQP URL.
     pub management_url: Option<String>,
     /// The layout.
     pub layout: Layout,
-    /// This node, as operators see it in the broker's list of connections.
+    /// Name of this node in the broker's list of connections.
     pub node: String,
 }
 
@@ -42,7 +42,7 @@ pub struct RabbitMqBroker {
 }
 
 impl RabbitMqBroker {
-    /// A broker that has not been spoken to yet.
+    /// A broker. Does not connect yet.
     ///
     /// # Errors
     /// What is wrong with the management URL.
@@ -56,8 +56,8 @@ impl RabbitMqBroker {
         self.management.list("exchanges", "disable_stats=true").await
     }
 
-    /// Policies are shown to policy makers only. Without that right a policy goes unnoticed, which
-    /// is better than not looking at the topology at all.
+    /// Reads the policies. RabbitMQ shows them only to users with the tag `policymaker`. For other
+    /// users the list is empty: a missed policy is better than an observation that fails.
     async fn policies(&self) -> Result<Vec<PolicyRow>, BrokerError> {
         match self.management.list("policies", "").await {
             Err(BrokerError::Refused { reply, .. }) => {
@@ -72,8 +72,8 @@ impl RabbitMqBroker {
 #[async_trait]
 impl Broker for RabbitMqBroker {
     async fn marker(&self) -> Result<Marker, BrokerError> {
-        // The whole list, which is short: a single exchange that is not found would look the same
-        // as a virtual host that is not.
+        // Reads the whole list, which is short. A request for the single exchange would give the
+        // same answer for a missing exchange and for a missing virtual host.
         let name = self.layout.marker();
         let Some(marker) = self.exchanges().await?.into_iter().find(|row| row.name == name) else {
             return Ok(Marker::Absent);
@@ -97,11 +97,11 @@ impl Broker for RabbitMqBroker {
 
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         let Some(row) = self.management.queue(queue).await? else {
-            // The management API answers the same for a queue and for a virtual host that it does
-            // not know: only the broker itself can say that the queue is gone.
+            // The management API gives the same answer for a missing queue and for a missing
+            // virtual host, so AMQP must show that the queue does not exist.
             return if self.admin.exists(queue).await? { Err(uncounted(queue)) } else { Ok(None) };
         };
-        // Counters come some seconds after the queue. What is not counted is not zero.
+        // The counters appear some seconds after the queue. A missing counter does not mean zero.
         let (Some(ready), Some(unacked), Some(consumers)) =
             (row.messages_ready, row.messages_unacknowledged, row.consumers)
         else {
@@ -147,12 +147,12 @@ impl Broker for RabbitMqBroker {
 }
 
 fn uncounted(queue: &str) -> BrokerError {
-    let what = format!("counting what queue {queue} holds: RabbitMQ has not counted it yet");
+    let what = format!("counting the events of queue {queue}: RabbitMQ has no counts yet");
     BrokerError::Unreachable { what, source: None }
 }
 
 impl BrokerError {
-    /// What an operation over AMQP died of.
+    /// Error of an operation over AMQP.
     fn of_amqp(what: &str, error: AmqpError) -> Self {
         let what = what.to_owned();
         match error {

@@ -1,9 +1,9 @@
-//! What nodes tell each other through the bus.
+//! Broadcasts between nodes.
 
 use crate::domain::name::{BusName, GroupName};
 use serde::{Deserialize, Serialize};
 
-/// Broadcast that the topology of a bus changed. A hint: a node that misses it learns of the
+/// Broadcast that the topology of a bus changed. It is a hint: a node that misses it learns of the
 /// change from its tail or its timer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyChanged {

@@ -1,4 +1,4 @@
-//! Consuming events for a listener.
+//! Consumers of events.
 
 use crate::domain::{
     bus::BusDefinition,
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What a consumer consumes.
+/// Description of what a consumer consumes.
 #[derive(Debug, Clone)]
 pub struct Consumption {
     /// The settings of the listener that the consumer runs.
@@ -17,8 +17,8 @@ pub struct Consumption {
     pub bus: BusDefinition,
     /// Name of the work queue. Not used for [`Delivery::EveryNode`].
     pub queue: String,
-    /// Whether the queue will be deleted. A draining queue is consumed until it is empty, then
-    /// left alone so that it can be deleted, and looked at again from time to time.
+    /// Whether the queue is to be deleted once it is empty. The consumer leaves an empty draining
+    /// queue, so that it can be deleted, and looks from time to time whether it still exists.
     pub draining: bool,
 }
 
@@ -30,7 +30,7 @@ impl Consumption {
     }
 }
 
-/// Whether a consumer consumes.
+/// State of a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsumerState {
     /// The consumer consumes.
@@ -50,7 +50,7 @@ pub struct Consumer {
 /// Ends a consumer.
 #[async_trait]
 pub trait Stop: Send + Sync {
-    /// Takes no more events, lets running executions finish for at most `patience`, and returns
-    /// when the events of the others are back in their queue.
+    /// Takes no more events and lets running executions finish for at most `patience`. Returns when
+    /// the events of unfinished executions are back in their queue.
     async fn stop(self: Box<Self>, patience: Duration);
 }

@@ -1,4 +1,4 @@
-//! One execution of a listener, contained: its panic and its overtime fail one event only.
+//! Containment of one execution: a panic or an execution over its time fails only its own event.
 
 use super::{Execution, Failure, Listener, event::Event};
 use crate::domain::span::Span;
@@ -7,7 +7,7 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use tokio::time::timeout;
 
 tokio::task_local! {
-    /// Set in a task while it runs a listener.
+    /// Set in a task while the task runs a listener.
     static INSIDE: ();
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn execute(
     outcome
 }
 
-/// The message of a panic, where the panic has one that is text.
+/// Message of a panic, if it is a text.
 fn message_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
@@ -56,7 +56,7 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bus::codec::decode, fixtures::listener};
+    use crate::{bus::codec::decode, clock::Clock, fixtures::listener};
     use async_trait::async_trait;
     use std::{future::pending, panic::panic_any};
 
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn only_an_execution_that_is_dropped_before_its_end_is_cancelled() {
         for endless in [true, false] {
-            let execution = Execution::begin(&listener("g"), 0, std::time::Instant::now());
+            let execution = Execution::begin(&listener("g"), 0, Clock::system().monotonic());
             let event = decode(None, br#"{"Added":{"eventId":"e"}}"#).unwrap();
             let _ = contained(limit(), execute(&Endless(endless), &event, &execution)).await;
             assert_eq!(execution.cancelled.is_cancelled(), endless);

@@ -1,4 +1,4 @@
-//! One execution of a listener: what the listener is told of it, and how it can fail.
+//! One execution of a listener: the facts that the listener gets, and the ways in which it fails.
 
 use crate::domain::{
     listener::ListenerSpec,
@@ -17,20 +17,19 @@ pub struct Execution {
     pub bus: BusName,
     /// 0 for the first execution, then the number of the retry.
     pub attempt: u32,
-    /// When the event was published, or put back for this group. Absent where the bus does not
-    /// know.
+    /// When the event was published, or redelivered to this group. Absent if the bus does not know.
     pub published_at: Option<OffsetDateTime>,
-    /// When the event failed for this group for the first time. Absent where it never failed.
+    /// When the event failed for this group for the first time. Absent if it has not failed.
     pub first_failed_at: Option<OffsetDateTime>,
     /// Monotonic time at which the execution fails: its beginning plus the listener's `timeout`.
     pub deadline: Instant,
-    /// Cancelled when the listener or the node stops and its patience is over. The execution's
-    /// future is dropped then; tasks that it spawned should end too.
+    /// Cancelled when the listener or the node stops and no longer waits for the execution. The
+    /// future of the execution is dropped then; tasks that the execution spawned should end too.
     pub cancelled: CancellationToken,
 }
 
 impl Execution {
-    /// An execution that begins at `now`, a monotonic time.
+    /// An execution that begins at the monotonic time `now`.
     #[must_use]
     pub fn begin(listener: &ListenerSpec, attempt: u32, now: Instant) -> Self {
         Self {
@@ -45,23 +44,23 @@ impl Execution {
     }
 }
 
-/// Why an execution failed.
+/// Cause of a failed execution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The event may succeed later. It runs again after the listener's own pause, as many times as
-    /// the listener's `retry` allows, and is then kept as a dead letter.
+    /// The event may succeed later. It runs again after the pauses of the listener's `retry`, as
+    /// often as `retry` allows. Then it is kept as a dead letter.
     #[error("{0}")]
     Transient(String),
-    /// As [`Failure::Transient`], but not before a pause that the other side asked for
+    /// As [`Failure::Transient`], with a shortest pause that the other side asked for
     /// (`Retry-After`).
     #[error("{cause}")]
     RetryAfter {
-        /// Why the execution failed.
+        /// Cause of the failure.
         cause: String,
         /// The shortest pause before the next execution.
         pause: Duration,
     },
-    /// The event never succeeds. It becomes a dead letter at once.
+    /// The event can never succeed. It becomes a dead letter at once.
     #[error("{0}")]
     Permanent(String),
 }

@@ -1,4 +1,4 @@
-//! Listening to registration keys.
+//! Listeners that follow registration keys.
 
 use super::{event::Event, execution::Failure};
 use crate::domain::{listener::Mode, name::RegistrationKey};
@@ -9,10 +9,9 @@ use tokio::sync::watch;
 /// A listener that follows keys on one node.
 ///
 /// # Guarantees
-/// At most once: no retry and no dead letter. Events are handed over in the order in which they
-/// arrive, up to ten executions at a time. A listener that is so slow that its waiting events
-/// exceed a bound loses the newest and is told to resynchronise. A key listener never delays
-/// another listener.
+/// An event runs at most once: there is no retry and no dead letter. Executions begin in the order
+/// in which events arrive, up to ten at a time. A listener that is too slow loses the newest events
+/// and is told to resynchronise. A key listener never delays another listener.
 #[async_trait]
 pub trait KeyListener: Send + Sync + 'static {
     /// Whether a dispatch on the same node waits for this listener.
@@ -20,7 +19,7 @@ pub trait KeyListener: Send + Sync + 'static {
         Mode::Async
     }
 
-    /// Whether this listener runs an event.
+    /// Whether this listener handles the event. Other events are skipped.
     fn is_handling(&self, _event: &Event) -> bool {
         true
     }
@@ -35,8 +34,8 @@ pub trait KeyListener: Send + Sync + 'static {
         keys: &BTreeSet<RegistrationKey>,
     ) -> Result<(), Failure>;
 
-    /// Says that notifications may have been missed: the listener should read again all state
-    /// that it derives from notifications. Must return quickly.
+    /// Tells the listener that it may have missed notifications. The listener should read again all
+    /// state that it derives from notifications. Must return quickly.
     fn resynchronise(&self) {}
 }
 
@@ -54,8 +53,8 @@ impl Registration {
         Self { established, _end: end }
     }
 
-    /// Waits until notifications arrive: of every event that is dispatched from then on, as long
-    /// as the connection lasts.
+    /// Waits until notifications arrive. From then on every dispatched event with one of the keys
+    /// is notified, while the connection lasts.
     pub async fn established(&self) {
         // An error means that the bus is gone, and no notification arrives any more.
         if self.established.clone().wait_for(|established| *established).await.is_err() {

@@ -1,4 +1,4 @@
-//! What runs an event of a group.
+//! The listener of a group.
 
 use super::{
     event::Event,
@@ -6,14 +6,16 @@ use super::{
 };
 use async_trait::async_trait;
 
-/// A running listener: called with each event of its bus.
+/// A running listener, which is called with each event of its bus.
 ///
 /// # Guarantees
-/// With `delivery = once`, every event that was published while the listener was configured is
-/// handed over at least once, in no particular order, up to `concurrency` at a time on one node.
+/// With `delivery = once`, the listener runs every event that was published while it was
+/// configured, at least once, in no particular order, up to `concurrency` events at a time on one
+/// node.
 ///
-/// # What an implementation must allow for
-/// The same event is handed over again after a failure, a timeout, or the loss of a node.
+/// # Repeated events
+/// The listener is called again with the same event after a failure, a timeout, or the loss of a
+/// node.
 #[async_trait]
 pub trait Listener: Send + Sync + 'static {
     /// Runs one event.

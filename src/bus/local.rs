@@ -1,31 +1,34 @@
 //! The bus within one process, with its work queues in the embedded store.
 //!
 //! # Guarantees
-//! An event is in the store before [`LocalBus::publish`] returns, one delivery for each work
-//! queue, in one transaction. A delivery leaves the store only after its listener succeeded, or in
-//! one transaction with its dead letter, so a process that is killed at any moment runs it again
-//! and loses none. What is in hand is remembered in memory alone ([`Occupancy`]): a new process
-//! has nothing in hand.
+//! An event is in the store before [`LocalBus::publish`] returns, one delivery for each work queue,
+//! in one transaction. A delivery leaves the store only after its listener succeeded, or in one
+//! transaction with its dead letter. So a process that is killed at any moment loses no delivery
+//! and runs unfinished deliveries again. Only the memory of the process ([`Occupancy`]) knows which
+//! deliveries run now: in a new process no delivery runs.
 //!
 //! # How consumers wake
-//! A consumer looks at its queue, then waits for whatever comes first: its bus's bell, a handler
-//! that ends, the time at which a postponed delivery is due, or a slow poll that repairs a missed
-//! bell.
+//! A consumer reads its queue, then waits for the first of these: the bell of its bus, the end of
+//! an execution, the time at which a postponed delivery is due, or a slow poll, which repairs a
+//! missed bell.
 
+mod consume;
 mod ending;
 mod every_node;
+mod queue;
 mod settle;
 mod waiting;
-mod work;
 
 use super::{
     Consumer, ConsumerState, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing,
-    Redelivery, Registration, Stop, TopologyChanged,
+    Redelivery, Registration, TopologyChanged,
     codec::{self, Encoded},
     event::Event,
-    registry::{Everywhere, Meter, Registry, Which},
+    registry::{Audience, InlineListeners, Meter, Registry},
 };
 use crate::{
+    background::spawn,
+    clock::Clock,
     domain::{
         bus::{BusDefinition, Codec},
         layout::Layout,
@@ -36,61 +39,65 @@ use crate::{
     store::embedded::{Embedded, LocalError, Occupancy},
 };
 use async_trait::async_trait;
+use ending::Ending;
 use parking_lot::Mutex;
+use queue::LocalQueue;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    sync::{broadcast, watch},
-    task::JoinHandle,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use waiting::{Places, Waiting};
+use tokio::sync::{broadcast, watch};
+use waiting::{LentPlaces, Waiting};
 
-/// How many events an every-node listener may be behind before the oldest are lost to it.
+/// Number of events that may wait for an asynchronous every-node listener. The oldest are lost to
+/// the listener when there are more.
 const BEHIND: usize = 1024;
+
+/// Parts that a [`LocalBus`] is made from.
+pub struct LocalBusConfig {
+    /// The embedded store, which holds the work queues.
+    pub store: Embedded,
+    /// The names of exchanges and queues.
+    pub layout: Layout,
+    /// The register of consumers and running deliveries, shared with the local broker.
+    pub occupancy: Occupancy,
+    /// Id of this node, for its dead letters.
+    pub node: String,
+    /// The counters of this process.
+    pub metrics: Arc<Metrics>,
+    /// The clock of this node.
+    pub clock: Clock,
+}
 
 /// The bus of a single node.
 pub struct LocalBus {
-    store: Embedded,
-    layout: Layout,
-    occupancy: Occupancy,
+    config: LocalBusConfig,
     node: Arc<str>,
     waiting: Waiting,
     hubs: Mutex<HashMap<BusName, Hub>>,
     changes: broadcast::Sender<TopologyChanged>,
-    metrics: Arc<Metrics>,
 }
 
-/// What the consumers of one bus hear.
+/// The channels through which the consumers of one bus hear of events.
 #[derive(Clone)]
 struct Hub {
-    /// Changes when an event was stored, or when waiting consumers should look again.
+    /// Rings when an event was stored, or when waiting consumers should read their queues again.
     bell: watch::Sender<()>,
-    /// For every-node listeners.
+    /// Events for asynchronous every-node listeners.
     events: broadcast::Sender<Arc<Event>>,
-    /// Those that a dispatch waits for.
-    everywhere: Everywhere,
-    /// Who follows which key.
+    /// Synchronous every-node listeners.
+    inline: InlineListeners,
+    /// Key listeners.
     registry: Registry,
 }
 
 impl LocalBus {
-    /// A bus over the embedded store. `occupancy` is shared with the local broker, which counts
-    /// consumers and events in hand with it; `node` is this node's id, for its dead letters.
+    /// A bus over the embedded store.
     #[must_use]
-    pub fn new(
-        store: Embedded,
-        layout: Layout,
-        occupancy: Occupancy,
-        node: &str,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(config: LocalBusConfig) -> Self {
         let (changes, _) = broadcast::channel(BEHIND);
-        let (node, waiting, hubs) = (node.into(), Waiting::default(), Mutex::default());
-        Self { store, layout, occupancy, node, waiting, hubs, changes, metrics }
+        let node = config.node.as_str().into();
+        Self { config, node, waiting: Waiting::default(), hubs: Mutex::default(), changes }
     }
 
     fn hub(&self, bus: &BusName) -> Hub {
@@ -98,13 +105,35 @@ impl LocalBus {
         let new = || Hub {
             bell: watch::Sender::new(()),
             events: broadcast::Sender::new(BEHIND),
-            everywhere: Everywhere::default(),
+            inline: InlineListeners::new(&self.config.clock),
             registry: Registry::immediate(Meter {
-                metrics: Arc::clone(&self.metrics),
+                metrics: Arc::clone(&self.config.metrics),
                 bus: bus.clone(),
             }),
         };
         hubs.entry(bus.clone()).or_insert_with(new).clone()
+    }
+
+    fn queue(
+        &self,
+        hub: &Hub,
+        consumption: Consumption,
+        listener: Arc<dyn Listener>,
+        ending: &Ending,
+    ) -> LocalQueue {
+        let config = &self.config;
+        LocalQueue {
+            store: config.store.clone(),
+            occupancy: config.occupancy.clone(),
+            consumption: Arc::new(consumption),
+            listener,
+            waiting: self.waiting.clone(),
+            places: LentPlaces::new(hub.bell.clone()),
+            abort: ending.abort.clone(),
+            node: Arc::clone(&self.node),
+            metrics: Arc::clone(&config.metrics),
+            clock: config.clock.clone(),
+        }
     }
 }
 
@@ -119,27 +148,26 @@ impl EventBus for LocalBus {
         let Encoded { content_type, body } = codec::encode(Codec::Json, event)?;
         if outgoing.kept_by.is_none() {
             let (hub, keys) = (&hub, &outgoing.keys);
-            tokio::join!(hub.everywhere.call(event), hub.registry.call_sync(event, keys));
+            tokio::join!(hub.inline.call(event), hub.registry.call_sync(event, keys));
         }
         let headers = serde_json::json!({});
-        let exchange = self.layout.main(bus);
-        let reached =
-            self.store.publish(&exchange, "", Some(content_type), &headers, &body).await.map_err(
-                |error| DispatchError::Unavailable {
-                    what: format!("storing event {} for bus {bus}", event.id),
-                    source: Some(Box::new(error)),
-                },
-            )?;
-        // Before anybody else hears of it, since it will be published again.
-        if reached.is_empty() && outgoing.must_route {
+        let exchange = self.config.layout.main(bus);
+        let stored =
+            self.config.store.publish(&exchange, "", Some(content_type), &headers, &body).await;
+        let deliveries = stored.map_err(|error| DispatchError::Unavailable {
+            what: format!("storing event {} for bus {bus}", event.id),
+            source: Some(Box::new(error)),
+        })?;
+        // Checked before other listeners hear of the event, because it will be published again.
+        if deliveries.is_empty() && outgoing.must_route {
             return Err(DispatchError::Unroutable(bus.clone()));
         }
         hub.bell.send_replace(());
         let event = Arc::new(event.clone());
-        // Fails when there is no every-node listener, which is nothing.
+        // Fails when there is no asynchronous every-node listener, so no listener misses the event.
         let _ = hub.events.send(Arc::clone(&event));
-        hub.registry.enqueue(&event, &outgoing.keys, Which::AsyncOnly);
-        self.waiting.all(&self.store, &reached).await;
+        hub.registry.enqueue(&event, &outgoing.keys, Audience::AsyncOnly);
+        self.waiting.wait_for(&self.config.store, &deliveries).await;
         Ok(())
     }
 
@@ -149,7 +177,7 @@ impl EventBus for LocalBus {
         redelivery: &Redelivery,
     ) -> Result<(), DispatchError> {
         let Redelivery { group, queue, content_type, body, previous } = redelivery;
-        match self.store.redeliver(queue, content_type.as_deref(), body, *previous).await {
+        match self.config.store.redeliver(queue, content_type.as_deref(), body, *previous).await {
             Ok(()) => self.hub(&bus.name).bell.send_replace(()),
             Err(LocalError::NoQueue(_)) => {
                 return Err(DispatchError::Unroutable(bus.name.clone()));
@@ -177,39 +205,25 @@ impl EventBus for LocalBus {
         Ok(())
     }
 
-    fn consume(&self, consumption: Consumption, handler: Arc<dyn Listener>) -> Consumer {
+    fn consume(&self, consumption: Consumption, listener: Arc<dyn Listener>) -> Consumer {
         let hub = self.hub(&consumption.listener.bus);
         let (state, watched) = watch::channel(ConsumerState::Waiting("it is starting".to_owned()));
-        let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
-        let ending = ending::Ending { finish: finish.clone(), abort: abort.clone() };
-        let sync = consumption.listener.mode == Mode::Sync;
-        let task = if consumption.every_node() && sync {
-            tokio::spawn(every_node::attend(
-                consumption.listener,
-                handler,
-                &hub.everywhere,
-                state,
-                ending,
-            ))
-        } else if consumption.every_node() {
-            let events = hub.events.subscribe();
-            tokio::spawn(every_node::consume(consumption, handler, events, state, ending))
+        let ending = Ending::default();
+        let task = if !consumption.every_node() {
+            let queue = self.queue(&hub, consumption, listener, &ending);
+            let running = consume::consume(queue, hub.bell.subscribe(), state, ending.clone());
+            spawn("local-consumer", running)
+        } else if consumption.listener.mode == Mode::Sync {
+            let spec = consumption.listener;
+            let running = every_node::attend(spec, listener, &hub.inline, state, ending.clone());
+            spawn("local-inline-listener", running)
         } else {
-            let queue = work::LocalQueue {
-                store: self.store.clone(),
-                occupancy: self.occupancy.clone(),
-                consumption: Arc::new(consumption),
-                handler,
-                waiting: self.waiting.clone(),
-                places: Places::new(hub.bell.clone()),
-                abort: abort.clone(),
-                node: Arc::clone(&self.node),
-                metrics: Arc::clone(&self.metrics),
-            };
-            tokio::spawn(work::consume(queue, hub.bell.subscribe(), state, ending))
+            let every_node =
+                every_node::EveryNode { consumption, listener, clock: self.config.clock.clone() };
+            let events = hub.events.subscribe();
+            spawn("local-every-node-listener", every_node.consume(events, state, ending.clone()))
         };
-        let stop = Stopper { task, finish: finish.drop_guard(), abort };
-        Consumer { state: watched, stop: Box::new(stop) }
+        Consumer { state: watched, stop: Box::new(ending.stopper(task)) }
     }
 
     fn wake(&self) {
@@ -220,7 +234,7 @@ impl EventBus for LocalBus {
     }
 
     async fn announce(&self, change: &TopologyChanged) {
-        // Fails when nobody listens, which is nothing.
+        // Fails when no receiver is left, so no receiver misses the broadcast.
         let _ = self.changes.send(change.clone());
     }
 
@@ -229,29 +243,10 @@ impl EventBus for LocalBus {
     }
 
     async fn health(&self) -> Result<(), String> {
-        self.store.ping().await.map_err(|error| format!("the embedded bus: {error}"))
+        self.config.store.ping().await.map_err(|error| format!("the embedded bus: {error}"))
     }
 
     async fn close(&self) {
-        // Connections are the store's, which others use still.
-    }
-}
-
-/// Ends a consumer's task. Dropped without [`Stop::stop`], it lets the task end by itself.
-struct Stopper {
-    task: JoinHandle<()>,
-    finish: DropGuard,
-    abort: CancellationToken,
-}
-
-#[async_trait]
-impl Stop for Stopper {
-    async fn stop(mut self: Box<Self>, patience: Duration) {
-        drop(self.finish);
-        if tokio::time::timeout(patience, &mut self.task).await.is_err() {
-            self.abort.cancel();
-            // A task that panicked has ended too.
-            let _ = self.task.await;
-        }
+        // The connections belong to the store, which other parts of the node still use.
     }
 }

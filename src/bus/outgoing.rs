@@ -1,4 +1,4 @@
-//! Events on their way to the bus, and why the bus does not take one.
+//! Events for the bus, and the reasons why the bus does not take an event.
 
 use super::{codec::EncodeError, event::Event};
 use crate::{
@@ -13,16 +13,17 @@ use uuid::Uuid;
 pub struct Outgoing {
     /// The event.
     pub event: Event,
-    /// The keys that are notified of the event. Each event of a batch has keys of its own.
+    /// The keys whose followers are notified of the event. Each event of a batch has its own keys.
     pub keys: BTreeSet<RegistrationKey>,
-    /// Whether reaching no work queue is a failure, because the roster has listeners on the bus.
+    /// Whether it is an error that the event reaches no work queue, because the roster has
+    /// listeners on the bus.
     pub must_route: bool,
-    /// The node that dispatched the event before and could not publish it. That node's synchronous
-    /// listeners have run: they run neither inline nor when the event comes back to the node.
+    /// The node that dispatched the event before and could not publish it. The synchronous
+    /// listeners of that node have run already, so they do not run again.
     pub kept_by: Option<String>,
 }
 
-/// A dead letter on its way back to its group.
+/// Redelivery of a dead letter to its group.
 #[derive(Debug, Clone)]
 pub struct Redelivery {
     /// The group.
@@ -31,36 +32,37 @@ pub struct Redelivery {
     pub queue: String,
     /// The content type of the body.
     pub content_type: Option<String>,
-    /// The event as it travelled.
+    /// The event, as it was stored.
     pub body: Vec<u8>,
-    /// Id of the dead letter. The next dead letter names it, if the event fails again.
+    /// Id of the dead letter. If the event fails again, its next dead letter names this id.
     pub previous: Uuid,
 }
 
-/// Why an event was not accepted. The caller keeps the event and may send it again.
+/// Reason why an event was not accepted. The caller keeps the event and may send it again.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
-    /// Neither the broker nor the store took the event, or it is not known whether the broker did.
+    /// Neither the broker nor the store took the event, or it is not known whether the broker took
+    /// it.
     #[error("the event was not accepted: {what}")]
     Unavailable {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// Why it failed.
+        /// Cause of the failure.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// The bus has listeners, and the broker has no queue for any of them yet.
+    /// The bus has listeners, and the broker does not have their queues yet.
     #[error(
         "bus {0} has listeners and the broker routes to none of them; the topology is not converged"
     )]
     Unroutable(BusName),
-    /// The bus can never carry the event: sending it again changes nothing.
+    /// The bus can never carry the event. Sending it again does not help.
     #[error("the event cannot be written in the form of the bus")]
     Unwritable(#[from] EncodeError),
 }
 
 impl DispatchError {
-    /// Whether the broker lacks something that a pass of the reconciler may bring.
+    /// Whether the broker lacks an object that a pass of the reconciler may declare.
     pub(crate) fn wants_topology(&self) -> bool {
         match self {
             Self::Unroutable(_) => true,

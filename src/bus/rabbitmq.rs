@@ -248,7 +248,7 @@ impl EventBus for RabbitMqBus {
         if outgoing.kept_by.is_none() {
             tokio::join!(
                 following.registry.call_sync(event, &outgoing.keys),
-                following.everywhere.call(event)
+                following.inline.call(event)
             );
         }
         let properties = shared.properties(bus, outgoing, content_type);

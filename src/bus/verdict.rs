@@ -1,4 +1,4 @@
-//! What becomes of an event after an execution that failed. Both buses ask here.
+//! Decision about an event after a failed execution. Both buses use it.
 //!
 //! [`Retry`] chooses the pause, and the wait level for a bus that can wait for fixed levels only.
 
@@ -7,28 +7,30 @@ use crate::domain::retry::Retry;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The longest pause that a failure can ask for: an event must end as a dead letter some day.
+/// Longest pause that a failure can ask for. The limit makes sure that a failing event ends as a
+/// dead letter.
 pub const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
-/// What becomes of an event.
+/// Decision about a failed event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It runs again.
+    /// The event runs again.
     Retry {
-        /// After this pause.
+        /// Pause before the next execution.
         pause: Duration,
-        /// Or, where only wait levels exist, after this one, in milliseconds.
+        /// Wait level to use instead of the pause on a bus that has only wait levels, in
+        /// milliseconds.
         level: u64,
-        /// The pause that the failure asks for, where that level is shorter: an event that comes
-        /// back before it is over waits again and does not run.
+        /// Pause that the failure asks for, if the wait level is shorter. An event that returns
+        /// before this pause is over waits again and does not run.
         not_before: Option<Duration>,
     },
-    /// It is kept as a dead letter.
+    /// The event is kept as a dead letter.
     DeadLetter,
 }
 
-/// Judges an execution that failed. `attempt` is its number, 0 for the first; `random` is between
-/// 0, which it may be, and 1, which it may not.
+/// Judges a failed execution. `attempt` is the number of the execution, 0 for the first. `random`
+/// is at least 0 and below 1.
 #[must_use]
 pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> Verdict {
     let asked = match failure {
@@ -47,7 +49,7 @@ pub fn verdict(retry: &Retry, attempt: u32, failure: &Failure, random: f64) -> V
 /// Random number for [`verdict`], at least 0 and below 1.
 #[must_use]
 pub fn random() -> f64 {
-    // The first 32 bits of such an identifier are random (RFC 9562, section 5.4).
+    // The first 32 bits of a version 4 UUID are random (RFC 9562, section 5.4).
     f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
 }
 

@@ -1,18 +1,21 @@
-//! Putting dead letters back, as a task (James WebAdmin, `event-dead-letters-redeliver-*`).
+//! Redelivery of many dead letters, as a task (James WebAdmin, `event-dead-letters-redeliver-*`).
 //!
-//! An entry is gone once the broker has the event, and kept when anything is in the way. What fails
-//! again while the task runs is a new entry, newer than everything the task looks at. One task of
-//! the cluster is at it at a time, as in James, so that two do not put the same entry back.
+//! An entry is removed once the bus has the event, and kept when the redelivery fails. An event
+//! that fails again while the task runs becomes a new entry, and the task skips entries that are
+//! newer than itself. One task of the cluster runs at a time, as in James, so that no two tasks
+//! redeliver the same entry.
 
 use super::Dispatcher;
 use crate::{
-    clock,
     domain::{
         dead_letter::{DISPATCH_FAILURE, is_reserved},
         name::GroupName,
     },
     error_chain::error_chain,
-    store::{HeldLock, Lock, Store, StoreError, dead_letters::DeadLetterFilter},
+    store::{
+        HeldLock, Lock, Store, StoreError,
+        dead_letters::{DeadLetterFilter, DeadLetterId},
+    },
     tasks::Progress,
 };
 use futures_util::future::join_all;
@@ -20,40 +23,41 @@ use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-/// How many entries are put back at a time.
+/// Number of entries that are redelivered at the same time.
 const WIDTH: usize = 16;
 
-/// Which entries.
+/// The entries that a run redelivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedeliveryScope {
-    /// Of every group: first those of listeners, then what was parked or never published.
+    /// The entries of every group: first the groups of listeners, then parked messages, then events
+    /// that were never published.
     All,
-    /// Of one group.
+    /// The entries of one group.
     Group(GroupName),
-    /// One entry of a group. An entry that does not exist does not count as a failure.
+    /// A single entry of a group. A missing entry is not an error.
     One(GroupName, Uuid),
 }
 
-/// What a redelivery is asked to do.
+/// A request to redeliver dead letters.
 #[derive(Debug, Clone)]
 pub struct RedeliveryRun {
-    /// Which entries.
+    /// The entries to redeliver.
     pub scope: RedeliveryScope,
-    /// Which of them. Its group is the scope's.
+    /// Filter for the entries of the scope. Its group is ignored.
     pub filter: DeadLetterFilter,
-    /// How many at most.
+    /// Largest number of entries to redeliver.
     pub limit: Option<usize>,
 }
 
-/// What came of it so far.
+/// Counts of a run.
 #[derive(Debug, Default)]
 struct Tally {
-    done: u64,
+    redelivered: u64,
     failed: u64,
     first_failure: Option<String>,
 }
 
-/// A redelivery at work.
+/// State of a run.
 struct RunState<'a> {
     asked: &'a RedeliveryRun,
     store: &'a Store,
@@ -63,14 +67,23 @@ struct RunState<'a> {
     tally: Tally,
 }
 
-/// The right to put entries back.
+/// Outcome of the redelivery of one entry.
+enum EntryOutcome {
+    Redelivered,
+    /// The entry does not exist any more.
+    Missing,
+    /// The entry is kept, for this cause.
+    Failed(String),
+}
+
+/// The right to redeliver entries, held by one task of the cluster.
 struct Turn<'a> {
     store: &'a Store,
     held: HeldLock,
 }
 
 impl Turn<'_> {
-    /// Makes sure that it is this task's turn still: the lock goes with its database session.
+    /// Makes sure that this task still holds the lock, which ends with its database session.
     async fn keep(&mut self) -> Result<(), StoreError> {
         if !self.held.still_held().await {
             self.held = self.store.lock(Lock::Redelivery).await?;
@@ -80,7 +93,7 @@ impl Turn<'_> {
 }
 
 impl RedeliveryRun {
-    /// The type of its task.
+    /// Type of the task.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.scope {
@@ -90,17 +103,17 @@ impl RedeliveryRun {
         }
     }
 
-    /// Puts the entries back, and returns the task's report.
+    /// Redelivers the entries, and returns the task's report.
     ///
     /// # Errors
-    /// The report as well, when some entry could not be put back: it is kept, and `error` says why.
+    /// The report with a member `error`, when an entry could not be redelivered. The entry is kept.
     pub async fn run(
         self,
         store: Store,
         dispatcher: Dispatcher,
         progress: Progress,
     ) -> Result<Value, Value> {
-        let mut work = RunState {
+        let mut state = RunState {
             asked: &self,
             store: &store,
             dispatcher: &dispatcher,
@@ -108,14 +121,14 @@ impl RedeliveryRun {
             left: self.limit.unwrap_or(usize::MAX),
             tally: Tally::default(),
         };
-        progress.say(self.report(&work.tally)).await;
-        let read = work.take_turn().await;
-        let tally = work.tally;
-        let mut report = self.report(&tally);
+        progress.say(state.report()).await;
+        let read = state.take_turn().await;
+        let mut report = state.report();
+        let tally = state.tally;
         let error = match (read, tally.first_failure) {
             (Ok(()), None) => return Ok(report),
             (Ok(()), Some(first)) => {
-                format!("{} entries could not be put back; the first: {first}", tally.failed)
+                format!("{} entries could not be redelivered; the first: {first}", tally.failed)
             }
             (Err(error), _) => format!("the entries cannot be read: {}", error_chain(&error)),
         };
@@ -123,8 +136,8 @@ impl RedeliveryRun {
         Err(report)
     }
 
-    /// The task's report, as James has it.
-    fn report(&self, tally: &Tally) -> Value {
+    /// The task's report, in the form of James.
+    fn report(&self, tally: &Tally, at: OffsetDateTime) -> Value {
         let mut options = Map::new();
         let mut option = |name: &str, value: Option<Value>| {
             options.extend(value.map(|value| (name.to_owned(), value)));
@@ -138,9 +151,9 @@ impl RedeliveryRun {
         option("before", self.filter.before.and_then(shown));
         let mut report = json!({
             "type": self.kind(),
-            "successfulRedeliveriesCount": tally.done,
+            "successfulRedeliveriesCount": tally.redelivered,
             "failedRedeliveriesCount": tally.failed,
-            "timestamp": shown(clock::now()),
+            "timestamp": shown(at),
             "runningOptions": options,
         });
         match &self.scope {
@@ -156,101 +169,108 @@ impl RedeliveryRun {
 }
 
 impl RunState<'_> {
-    /// Puts the entries back once it is this task's turn.
+    /// Redelivers the entries once no other task of the cluster does.
     async fn take_turn(&mut self) -> Result<(), StoreError> {
         let mut turn = Turn { store: self.store, held: self.store.lock(Lock::Redelivery).await? };
-        let outcome = self.all(&mut turn).await;
+        let outcome = self.redeliver_scope(&mut turn).await;
         turn.held.release().await;
         outcome
     }
 
-    async fn all(&mut self, turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    fn report(&self) -> Value {
+        self.asked.report(&self.tally, self.dispatcher.clock.now())
+    }
+
+    async fn redeliver_scope(&mut self, turn: &mut Turn<'_>) -> Result<(), StoreError> {
         let last = self.store.last_dead_letter().await?;
         match &self.asked.scope {
             RedeliveryScope::All => {
                 let mut groups: Vec<_> =
                     self.store.dead_letter_groups().await?.into_iter().collect();
-                // What was never published goes out last: it is new work for every group.
+                // Events that were never published come last: they are new work for every group.
                 groups
                     .sort_by_key(|group| (is_reserved(group), group.as_str() == DISPATCH_FAILURE));
                 for group in groups {
-                    self.group(group, last, turn).await?;
+                    self.redeliver_group(group, last, turn).await?;
                 }
                 Ok(())
             }
-            RedeliveryScope::Group(group) => self.group(group.clone(), last, turn).await,
+            RedeliveryScope::Group(group) => self.redeliver_group(group.clone(), last, turn).await,
             RedeliveryScope::One(group, id) => {
                 if self.left > 0 {
-                    self.some(group, &[*id]).await?;
+                    self.redeliver_entries(group, &[*id]).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// The entries of a group up to a place.
-    async fn group(
+    /// Redelivers the entries of a group up to the place `last`.
+    async fn redeliver_group(
         &mut self,
         group: GroupName,
         last: i64,
         turn: &mut Turn<'_>,
     ) -> Result<(), StoreError> {
         let filter = DeadLetterFilter { group: Some(group.clone()), ..self.asked.filter.clone() };
-        // What was never published goes out in the order in which it came.
+        // Events that were never published keep the order in which they were dispatched.
         let width = if group.as_str() == DISPATCH_FAILURE { 1 } else { WIDTH };
         let mut after = 0;
         while self.left > 0 && after < last {
             let wanted = width.min(self.left);
             let page = self.store.dead_letter_ids(&filter, after, wanted).await?;
-            let Some((place, _)) = page.last() else { return Ok(()) };
-            after = *place;
+            let Some(DeadLetterId { seq, .. }) = page.last() else { return Ok(()) };
+            after = *seq;
             let ids: Vec<_> =
-                page.iter().filter(|(place, _)| *place <= last).map(|(_, id)| *id).collect();
+                page.iter().filter(|entry| entry.seq <= last).map(|entry| entry.id).collect();
             turn.keep().await?;
-            self.some(&group, &ids).await?;
+            self.redeliver_entries(&group, &ids).await?;
         }
         Ok(())
     }
 
-    async fn some(&mut self, group: &GroupName, ids: &[Uuid]) -> Result<(), StoreError> {
-        // A node that publishes them by itself must not be at it too.
-        let alone = match group.as_str() {
+    async fn redeliver_entries(
+        &mut self,
+        group: &GroupName,
+        ids: &[Uuid],
+    ) -> Result<(), StoreError> {
+        // No node may publish these events by itself at the same time.
+        let lock = match group.as_str() {
             DISPATCH_FAILURE => Some(self.store.lock(Lock::Redispatch).await?),
             _ => None,
         };
         self.left = self.left.saturating_sub(ids.len());
-        for outcome in join_all(ids.iter().map(|id| self.one(group, *id))).await {
+        for outcome in join_all(ids.iter().map(|id| self.redeliver_entry(group, *id))).await {
             match outcome {
-                Ok(true) => self.tally.done += 1,
-                Ok(false) => {}
-                Err(cause) => {
+                EntryOutcome::Redelivered => self.tally.redelivered += 1,
+                EntryOutcome::Missing => {}
+                EntryOutcome::Failed(cause) => {
                     self.tally.failed += 1;
                     self.tally.first_failure.get_or_insert(cause);
                 }
             }
         }
-        if let Some(alone) = alone {
-            alone.release().await;
+        if let Some(lock) = lock {
+            lock.release().await;
         }
-        self.progress.say(self.asked.report(&self.tally)).await;
+        self.progress.say(self.report()).await;
         Ok(())
     }
 
-    /// Puts one entry back. `false` when it is not there any more.
-    async fn one(&self, group: &GroupName, id: Uuid) -> Result<bool, String> {
-        let named =
-            |error: &(dyn std::error::Error + 'static)| format!("{id}: {}", error_chain(error));
-        let found = self.store.dead_letter(id).await.map_err(|error| named(&error))?;
-        match found.filter(|(letter, _)| letter.group == *group) {
-            None => Ok(false),
-            Some((letter, body)) => {
-                let put = self.dispatcher.redeliver(&letter, body).await;
-                put.map(|()| true).map_err(|error| {
-                    let cause = named(&error);
-                    tracing::warn!(%id, %group, cause, "a dead letter could not be put back, and is kept: {cause}");
-                    cause
-                })
-            }
-        }
+    async fn redeliver_entry(&self, group: &GroupName, id: Uuid) -> EntryOutcome {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            EntryOutcome::Failed(format!("{id}: {}", error_chain(error)))
+        };
+        let (letter, body) = match self.store.dead_letter(id).await {
+            Ok(Some((letter, body))) if letter.group == *group => (letter, body),
+            Ok(_) => return EntryOutcome::Missing,
+            Err(error) => return failed(&error),
+        };
+        let Err(error) = self.dispatcher.redeliver(&letter, body).await else {
+            return EntryOutcome::Redelivered;
+        };
+        let cause = error_chain(&error);
+        tracing::warn!(%id, %group, cause, "dead letter {id} could not be redelivered, and is kept: {cause}");
+        failed(&error)
     }
 }

@@ -1,197 +1,213 @@
-//! Publishing again what could not be published.
+//! Redispatch: publishing the kept events that could not be published at first.
 //!
-//! One node at a time does it, bus by bus, in the order in which the events were kept. An event
-//! leaves the database only after the bus took it, so a crash in between publishes it twice and
-//! loses it never.
+//! One node of the cluster redispatches at a time, bus by bus, in the order in which the events
+//! were kept. An event leaves the database only after the bus took it. So a crash in between may
+//! publish an event twice, and never loses an event.
 
-use super::{
-    Dispatcher, RedeliverError,
-    keep::{Outages, may_pass},
-};
+use super::{Dispatcher, RedeliverError, keep::is_worth_retrying, publishing::Publishing};
 use crate::{
     bus::{Outgoing, codec::decode},
     domain::{bus::BusDefinition, name::BusName, report::TopologyState},
     error_chain::error_chain,
+    outage::{Outage, pauses},
     store::{DispatchFailure, HeldLock, Lock, Store, StoreError},
 };
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::future::join_all;
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often the database is looked into although this node kept nothing: another may have, and
-/// have died.
+/// Pause between two looks into the database while this node has kept no event. Another node may
+/// have kept events and died.
 const IDLE: Duration = Duration::from_secs(30);
-/// The first pause after events could not be published again; each next one is twice as long.
+/// First pause after events could not be redispatched. The pauses grow from here.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
+/// Longest pause after events could not be redispatched.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// How many events are published at once.
+/// Number of events that are published at the same time.
 const WINDOW: usize = 100;
 
-/// What is left after a turn.
+/// The kept events that are left after a turn. A later variant includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Left {
-    /// Nothing that trying again soon could help.
+enum Remaining {
+    /// No event that could be published soon.
     Nothing,
-    /// Events that are worth another try, or it is not known.
+    /// Events that are worth another try. Also when it is not known whether events are left.
     Events,
-    /// The same, of a bus that had no queue for them: a pass may bring it.
+    /// Events whose bus had no queue for them. A pass of the reconciler may declare the queue.
     Unrouted,
 }
 
 /// The loop's memory.
 struct Redispatch {
     dispatcher: Dispatcher,
-    /// Entries that were said to stay, each once.
-    entries_told: HashSet<Uuid>,
-    /// Buses that were said to be gone, each once.
-    buses_told: HashSet<BusName>,
+    /// Entries that can never be published, each of which was reported once.
+    reported: HashSet<Uuid>,
+    /// Buses that have kept events and that the cluster does not have.
+    missing: BTreeMap<BusName, Outage>,
 }
 
 impl Dispatcher {
-    /// Publishes what could not be published until it is, with growing pauses, until told to
-    /// stop. The pause ends early when the bus takes an event, and, where there was no queue for
-    /// it, when the topology was seen to be as it should.
+    /// Redispatches kept events, with growing pauses, until it is told to stop. A pause ends early
+    /// when the bus takes an event. After an event found no queue, a pause also ends early when a
+    /// pass finds the topology converged.
     pub async fn run(self, stop: CancellationToken) {
-        let working = Redispatch {
-            dispatcher: self,
-            entries_told: HashSet::new(),
-            buses_told: HashSet::new(),
-        };
-        stop.run_until_cancelled(working.run()).await;
+        let redispatch =
+            Redispatch { dispatcher: self, reported: HashSet::new(), missing: BTreeMap::new() };
+        stop.run_until_cancelled(redispatch.run()).await;
     }
 }
 
 impl Redispatch {
     async fn run(mut self) {
         let mut doorbell = self.dispatcher.store.doorbell();
-        let mut pauses = fresh();
+        let mut growing = pauses(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             doorbell.mark_unchanged();
-            let left = self.turn().await;
-            let Dispatcher { outages, store, .. } = &self.dispatcher;
-            if left == Left::Nothing {
-                pauses = fresh();
+            let remaining = self.turn().await;
+            let Dispatcher { publishing, store, .. } = &self.dispatcher;
+            if remaining == Remaining::Nothing {
+                growing = pauses(FIRST_PAUSE, LONGEST_PAUSE);
                 tokio::select! {
                     () = sleep(IDLE) => continue,
-                    // It failed just now, so it is not tried again at once.
-                    () = outages.kept.notified() => {}
+                    // The event failed just now, so it is not published again at once.
+                    () = publishing.kept.notified() => {}
                 }
             }
-            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-            if recovered(outages, store, &mut doorbell, pause, left).await {
-                pauses = fresh();
+            let pause = growing.next().unwrap_or(LONGEST_PAUSE);
+            if recovered(publishing, store, &mut doorbell, pause, remaining).await {
+                growing = pauses(FIRST_PAUSE, LONGEST_PAUSE);
             }
         }
     }
 
-    /// Publishes what there is, as far as that works.
-    async fn turn(&mut self) -> Left {
+    /// Redispatches the kept events of every bus.
+    async fn turn(&mut self) -> Remaining {
         match self.try_turn().await {
-            Ok(left) => left,
+            Ok(remaining) => remaining,
             Err(error) => {
                 let cause = error_chain(&error);
-                tracing::debug!(cause, "events that could not be published wait: {cause}");
-                Left::Events
+                tracing::debug!(
+                    cause,
+                    "kept events wait, because the database cannot be used: {cause}"
+                );
+                Remaining::Events
             }
         }
     }
 
-    async fn try_turn(&mut self) -> Result<Left, StoreError> {
+    async fn try_turn(&mut self) -> Result<Remaining, StoreError> {
         let store = self.dispatcher.store.clone();
         let buses = store.dispatch_failure_buses().await?;
         if buses.is_empty() {
-            self.entries_told.clear();
-            return Ok(Left::Nothing);
+            self.reported.clear();
+            self.missing.clear();
+            return Ok(Remaining::Nothing);
         }
-        // Another node is at it. Whether it succeeds is not known here.
+        // Another node redispatches. This node does not know whether that node succeeds.
         let Some(mut lock) = store.try_lock(Lock::Redispatch).await? else {
-            return Ok(Left::Events);
+            return Ok(Remaining::Events);
         };
-        let mut left = Left::Nothing;
+        let mut remaining = Remaining::Nothing;
         for bus in buses {
-            left = left.max(self.drain(&bus, &mut lock).await?);
+            remaining = remaining.max(self.drain(&bus, &mut lock).await?);
         }
         lock.release().await;
-        Ok(left)
+        Ok(remaining)
     }
 
-    /// Publishes a bus's events until there are none, or one fails.
-    async fn drain(&mut self, name: &BusName, lock: &mut HeldLock) -> Result<Left, StoreError> {
+    /// Redispatches the kept events of a bus until no event is left, or an event fails.
+    async fn drain(
+        &mut self,
+        name: &BusName,
+        lock: &mut HeldLock,
+    ) -> Result<Remaining, StoreError> {
         let bus = match self.dispatcher.bus_of(name).await {
             Ok(bus) => bus,
             Err(RedeliverError::Store(error)) => return Err(error),
-            Err(gone) => {
-                if self.buses_told.insert(name.clone()) {
-                    tracing::warn!(bus = %name, "events that could not be published stay in the database: {gone}");
-                }
-                return Ok(Left::Nothing);
+            Err(missing) => {
+                self.note_missing(name, &missing);
+                return Ok(Remaining::Nothing);
             }
         };
+        if let Some(mut outage) = self.missing.remove(name) {
+            outage.over();
+        }
         let (mut published, mut stuck, mut after) = (0, 0, 0);
         loop {
             if !lock.still_held().await {
-                return Ok(Left::Events);
+                return Ok(Remaining::Events);
             }
-            // The first goes alone: while the bus is away, it keeps its place.
+            // The first event goes alone: while the bus is away, this keeps the order.
             let limit = if published == 0 { 1 } else { WINDOW };
             let window = self.dispatcher.store.dispatch_failures(name, after, limit).await?;
             let Some(last) = window.last() else { break };
             after = last.seq;
-            let publishing = window.iter().map(|failure| self.dispatcher.again(&bus, failure));
+            let publishing = window.iter().map(|failure| self.dispatcher.redispatch(&bus, failure));
             for (outcome, failure) in join_all(publishing).await.into_iter().zip(&window) {
                 match outcome? {
-                    Again::Published => published += 1,
-                    Again::Stuck(cause) => {
+                    Redispatched::Published => published += 1,
+                    Redispatched::Never(cause) => {
                         stuck += 1;
-                        self.tell(name, failure, &cause);
+                        self.report(name, failure, &cause);
                     }
-                    Again::Failed(left, cause) => {
-                        tracing::debug!(bus = %name, cause, "bus {name} takes no events still: {cause}");
-                        return Ok(left);
+                    Redispatched::NotYet(remaining, cause) => {
+                        tracing::debug!(bus = %name, cause, "bus {name} still takes no events: {cause}");
+                        return Ok(remaining);
                     }
                 }
             }
         }
         if published > 0 {
-            tracing::info!(bus = %name, published, stuck, "bus {name} takes events again; {published} that were kept have been published, {stuck} are left");
+            tracing::info!(bus = %name, published, stuck, "{published} kept events have been published to bus {name}, {stuck} are left that can never be published");
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
-    fn tell(&mut self, bus: &BusName, failure: &DispatchFailure, cause: &str) {
+    fn note_missing(&mut self, bus: &BusName, error: &RedeliverError) {
+        let outage = self.missing.entry(bus.clone()).or_insert_with(|| {
+            let failing = format!(
+                "kept events of bus {bus} stay in the database until the cluster has the bus"
+            );
+            Outage::new(&self.dispatcher.clock, failing, format!("the cluster has bus {bus} again"))
+        });
+        outage.failed(&error_chain(error));
+    }
+
+    fn report(&mut self, bus: &BusName, failure: &DispatchFailure, cause: &str) {
         let id = failure.id;
-        if self.entries_told.insert(id) {
-            tracing::error!(%bus, %id, cause, "an event that could not be published to bus {bus} never can be, and stays as dead letter {id}: {cause}");
+        if self.reported.insert(id) {
+            tracing::error!(%bus, %id, cause, "a kept event can never be published to bus {bus}, and stays as dead letter {id}: {cause}");
         }
     }
 }
 
-/// What became of an event.
-enum Again {
-    /// It is safe, and its entry is gone.
+/// Outcome of the redispatch of one event.
+enum Redispatched {
+    /// The event is safe, and its entry is removed.
     Published,
-    /// It never can be published.
-    Stuck(String),
-    /// Not this time.
-    Failed(Left, String),
+    /// The event can never be published, for this cause.
+    Never(String),
+    /// The event was not published this time, for this cause.
+    NotYet(Remaining, String),
 }
 
 impl Dispatcher {
-    /// Publishes an event and removes its entry.
-    async fn again(
+    /// Publishes a kept event and removes its entry.
+    async fn redispatch(
         &self,
         bus: &BusDefinition,
         failure: &DispatchFailure,
-    ) -> Result<Again, StoreError> {
+    ) -> Result<Redispatched, StoreError> {
         let event = match decode(failure.content_type.as_deref(), &failure.body) {
             Ok(event) => event,
-            Err(error) => return Ok(Again::Stuck(error_chain(&error))),
+            Err(error) => return Ok(Redispatched::Never(error_chain(&error))),
         };
-        if !self.outages.is_sent(failure.id) {
+        if !self.publishing.was_published(failure.id) {
             let must_route = self.has_listeners(&bus.name);
             let keys = failure.keys.clone();
             let kept_by = Some(failure.node.clone());
@@ -199,41 +215,42 @@ impl Dispatcher {
             match self.bus.publish(bus, &outgoing).await {
                 Ok(()) => {}
                 Err(error) if error.wants_topology() => {
-                    return Ok(Again::Failed(Left::Unrouted, error_chain(&error)));
+                    return Ok(Redispatched::NotYet(Remaining::Unrouted, error_chain(&error)));
                 }
-                Err(error) if may_pass(&error) => {
-                    return Ok(Again::Failed(Left::Events, error_chain(&error)));
+                Err(error) if is_worth_retrying(&error) => {
+                    return Ok(Redispatched::NotYet(Remaining::Events, error_chain(&error)));
                 }
-                Err(error) => return Ok(Again::Stuck(error_chain(&error))),
+                Err(error) => return Ok(Redispatched::Never(error_chain(&error))),
             }
-            self.outages.sent(failure.id);
-            self.outages.over(&bus.name);
+            self.publishing.note_published(failure.id);
+            self.publishing.succeeded(&bus.name);
             self.metrics.redispatched(&bus.name);
         }
         self.store.remove_dead_letter(failure.id).await?;
-        self.outages.forget(failure.id);
-        Ok(Again::Published)
+        self.publishing.forget(failure.id);
+        Ok(Redispatched::Published)
     }
 }
 
-/// Waits for a sign that publishing works, for at most `pause`. Returns whether there was one.
+/// Waits for at most `pause` for a sign that publishing works again. Returns whether there was a
+/// sign.
 async fn recovered(
-    outages: &Outages,
+    publishing: &Publishing,
     store: &Store,
     doorbell: &mut watch::Receiver<u64>,
     pause: Duration,
-    left: Left,
+    remaining: Remaining,
 ) -> bool {
     tokio::select! {
         () = sleep(pause) => false,
-        () = outages.recovered.notified() => true,
-        () = converged(store, doorbell), if left == Left::Unrouted => true,
+        () = publishing.recovered.notified() => true,
+        () = converged(store, doorbell), if remaining == Remaining::Unrouted => true,
     }
 }
 
-/// Waits until a pass, of whichever node, has found the topology as it should be.
+/// Waits until a pass of any node has found the topology converged.
 async fn converged(store: &Store, doorbell: &mut watch::Receiver<u64>) {
-    // The sender lives in the store, which is held.
+    // Never fails: the sender lives in the store.
     while doorbell.changed().await.is_ok() {
         let status = store.topology_status().await;
         if status.is_ok_and(|status| status.state == TopologyState::Converged) {
@@ -243,52 +260,35 @@ async fn converged(store: &Store, doorbell: &mut watch::Receiver<u64>) {
     std::future::pending::<()>().await;
 }
 
-/// Growing pauses. The jitter adds up to the pause itself, so half of each is given.
-fn fresh() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE / 2)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::report::TopologyStatus;
+    use crate::{clock::Clock, domain::report::TopologyStatus};
 
     const LONG: Duration = Duration::from_hours(1);
 
     #[tokio::test]
-    async fn a_pause_ends_early_when_a_bus_takes_events_or_has_a_queue_that_it_lacked() {
+    async fn a_pause_ends_early_when_a_bus_takes_events_or_gets_its_missing_queue() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::sqlite(folder.path()).await.unwrap();
-        let (outages, mut doorbell) = (Outages::default(), store.doorbell());
-        let mut ended =
-            async |pause, left| recovered(&outages, &store, &mut doorbell, pause, left).await;
-        assert!(!ended(Duration::ZERO, Left::Unrouted).await);
-        outages.recovered.notify_one();
-        assert!(ended(LONG, Left::Events).await);
+        let (publishing, mut doorbell) = (Publishing::new(&Clock::system()), store.doorbell());
+        let mut ended = async |pause, remaining| {
+            recovered(&publishing, &store, &mut doorbell, pause, remaining).await
+        };
+        assert!(!ended(Duration::ZERO, Remaining::Unrouted).await);
+        publishing.recovered.notify_one();
+        assert!(ended(LONG, Remaining::Events).await);
         let saved = async |state| {
             let status = TopologyStatus { state, ..TopologyStatus::default() };
             store.save_topology_status(&status).await.unwrap();
         };
         saved(TopologyState::Unknown).await;
         let soon = Duration::from_millis(200);
-        assert!(!ended(soon, Left::Unrouted).await);
+        assert!(!ended(soon, Remaining::Unrouted).await);
         saved(TopologyState::Converged).await;
-        assert!(ended(LONG, Left::Unrouted).await);
+        assert!(ended(LONG, Remaining::Unrouted).await);
         // A pass finds nothing wrong every half minute while a queue has no leader.
         saved(TopologyState::Converged).await;
-        assert!(!ended(soon, Left::Events).await);
-    }
-
-    #[test]
-    fn pauses_grow_from_one_second_to_one_minute() {
-        let pauses: Vec<_> = fresh().take(20).collect();
-        assert!(pauses[0] >= FIRST_PAUSE && pauses[0] <= FIRST_PAUSE * 2, "{pauses:?}");
-        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE), "{pauses:?}");
-        assert!(pauses[19] >= LONGEST_PAUSE / 2, "{pauses:?}");
+        assert!(!ended(soon, Remaining::Events).await);
     }
 }

@@ -144,13 +144,13 @@ pub(crate) async fn ids(
     let mut ids = app.store.dead_letter_ids(&filter, filter::place(after), wanted).await?;
     let more = ids.len() > limit;
     ids.truncate(limit);
-    let next = ids.last().filter(|_| more).map(|(place, _)| {
+    let next = ids.last().filter(|_| more).map(|last| {
         let mut rest = form_urlencoded::Serializer::new(String::new());
-        rest.extend_pairs(query.without("after")).append_pair("after", &place.to_string());
+        rest.extend_pairs(query.without("after")).append_pair("after", &last.seq.to_string());
         let target = format!("/events/deadLetter/groups/{group}?{}", rest.finish());
         AppendHeaders([(header::LINK, format!("<{target}>; rel=\"next\""))])
     });
-    let ids: Vec<Uuid> = ids.into_iter().map(|(_, id)| id).collect();
+    let ids: Vec<Uuid> = ids.into_iter().map(|entry| entry.id).collect();
     let ids = Json(ids);
     Ok(match next {
         Some(link) => (link, ids).into_response(),

@@ -1,9 +1,6 @@
-//! Class `log`: writes a line per event.
+//! Class `log`: writes a line to the node's log for each event.
 
-use super::{
-    Class, Listener, ListenerSetup,
-    settings::{Reader, sentence},
-};
+use super::{Class, Listener, ListenerSetup, MakeError, settings::Reader};
 use crate::{
     bus::{
         Execution, Failure,
@@ -15,10 +12,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// How much of an event's data a line holds, in bytes.
+/// Largest part of an event's data in a line, in bytes.
 const MAX_DATA: usize = 1024;
 
-/// The class.
+/// The class `log`.
 pub struct Log;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +64,7 @@ impl Class for Log {
                 "data": {
                     "type": "boolean",
                     "default": false,
-                    "description": "Whether the line has what the event carries, shortened."
+                    "description": "Whether the line has the data of the event, shortened."
                 }
             }
         })
@@ -77,8 +74,8 @@ impl Class for Log {
         settings(configuration).map(|_| ())
     }
 
-    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
-        let settings = settings(&making.configuration).map_err(|errors| sentence(&errors))?;
+    fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
+        let settings = settings(&setup.configuration)?;
         Ok(Arc::new(Logging(settings)))
     }
 }
@@ -135,6 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         bus::codec::decode,
+        clock::Clock,
         domain::name::{BusName, GroupName},
     };
     use parking_lot::Mutex;
@@ -158,12 +156,15 @@ mod tests {
 
     async fn logged(options: Value, body: &str) -> String {
         let group = GroupName::parse("audit").unwrap();
-        let making = ListenerSetup { group: group.clone(), configuration: configuration(options) };
-        let listener = Log.make(making).unwrap();
+        let setup = ListenerSetup { group: group.clone(), configuration: configuration(options) };
+        let listener = Log.make(setup).unwrap();
         let bus = BusName::parse("mailboxEvent").unwrap();
         let configured = crate::fixtures::listener("audit");
-        let execution =
-            Execution { group, bus, ..Execution::begin(&configured, 2, std::time::Instant::now()) };
+        let execution = Execution {
+            group,
+            bus,
+            ..Execution::begin(&configured, 2, Clock::system().monotonic())
+        };
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_configuration_is_refused_with_all_that_is_wrong() {
+    fn a_wrong_configuration_is_refused_with_every_mistake() {
         let wrong = configuration(json!({"level": "loud", "data": 1, "a/b": 1}));
         let errors = Log.validate(&wrong).unwrap_err();
         let pointers: Vec<_> = errors.iter().map(|e| e.pointer.as_str()).collect();
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_allows_is_what_is_accepted() {
+    fn the_schema_allows_exactly_the_accepted_configurations() {
         let schema = jsonschema::validator_for(&Log.schema()).unwrap();
         for (value, good) in [
             (json!({}), true),

@@ -1,40 +1,46 @@
-//! Values that a configuration only names: `{"env": "NAME"}` and `{"file": "path"}`.
+//! References in a configuration to values on the node: `{"env": "NAME"}` and `{"file": "path"}`.
 //!
-//! The roster stores the name; the node that runs the listener looks the value up when it makes
-//! the listener. No message in here carries a value.
+//! The roster stores the reference. The node that runs the listener looks the value up when it
+//! makes the listener. No error message contains a value.
 
 use crate::domain::listener::Configuration;
 use serde_json::Value;
 use std::{fs::File, io::Read};
 
-/// The largest file that a value is read from, in bytes.
+/// Largest file that a value is read from, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// What a reference names.
+/// A reference to a value.
 enum Reference<'a> {
     Env(&'a str),
     File(&'a str),
 }
 
-/// Whether a value stands for another: an object with exactly the key `env` or `file`, and a text
-/// under it.
+/// References that cannot be resolved, each with its place in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct SecretErrors(Vec<String>);
+
+/// Whether a value is a reference: an object with exactly one member, `env` or `file`, whose value
+/// is a text.
 #[must_use]
 pub fn is_reference(value: &Value) -> bool {
     reference(value).is_some()
 }
 
-/// Replaces every reference, at any depth, with the text it names. One newline at the end of a
-/// file is left out, since editors write one.
+/// Replaces every reference, at any depth, with the text that it refers to. One newline at the end
+/// of a file is left out, because editors add it.
 ///
 /// # Errors
-/// Names every variable and file that is missing or cannot be used, and where it is referred to.
-pub fn resolve(configuration: &Configuration) -> Result<Configuration, String> {
+/// [`SecretErrors`] names every variable and file that is missing or cannot be used, with the place
+/// of the reference.
+pub fn resolve(configuration: &Configuration) -> Result<Configuration, SecretErrors> {
     let mut resolved = configuration.clone();
     let mut problems = Vec::new();
     for (key, value) in &mut resolved {
         replace(value, key, &mut problems);
     }
-    if problems.is_empty() { Ok(resolved) } else { Err(problems.join("; ")) }
+    if problems.is_empty() { Ok(resolved) } else { Err(SecretErrors(problems)) }
 }
 
 fn reference(value: &Value) -> Option<Reference<'_>> {
@@ -71,7 +77,7 @@ fn replace(value: &mut Value, place: &str, problems: &mut Vec<String>) {
 
 fn look_up(reference: &Reference<'_>) -> Result<String, String> {
     match reference {
-        // The standard library panics on such a name.
+        // The standard library panics on these names.
         Reference::Env(name) if name.is_empty() || name.contains(['=', '\0']) => {
             Err(format!("{name:?} is not the name of an environment variable"))
         }
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_replaced_at_any_depth_and_anything_else_stays() {
+    fn a_reference_is_replaced_at_any_depth_and_other_values_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "s3cret\n\n").unwrap();
@@ -130,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_missing_is_named_with_its_place() {
+    fn every_missing_value_is_named_with_its_place() {
         let given = configuration(json!({
             "a": {"env": "HEARKEN_NOT_SET_ANYWHERE"},
             "b": {"c": [{"file": "/nowhere/at/all"}]},
             "d": {"env": "A=B"},
         }));
-        let problem = resolve(&given).unwrap_err();
+        let problem = resolve(&given).unwrap_err().to_string();
         assert!(problem.contains(
             "a: the environment variable HEARKEN_NOT_SET_ANYWHERE is not set on this node"
         ));
@@ -145,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_is_not_read_whole() {
+    fn an_endless_file_is_not_read_to_its_end() {
         let problem = resolve(&configuration(json!({"a": {"file": "/dev/zero"}}))).unwrap_err();
-        assert_eq!(problem, "a: the file /dev/zero is larger than 65536 bytes");
+        assert_eq!(problem.to_string(), "a: the file /dev/zero is larger than 65536 bytes");
     }
 }

@@ -1,13 +1,13 @@
-//! Reading a class's configuration so that everything wrong with it is said at once.
+//! Reader of a class's configuration, which reports all mistakes at once.
 
 use super::secrets::is_reference;
 use crate::domain::{admission::ConfigurationError, listener::Configuration};
 use serde_json::Value;
 
-/// Reads the fields of a configuration one after the other and collects what is wrong.
+/// Reads the fields of a configuration one after the other and collects the mistakes.
 ///
-/// A field whose value is a reference counts as absent: what it stands for is known only on the
-/// node that makes the listener, where it has been resolved.
+/// A field whose value is a reference counts as absent. Its value is known only on the node that
+/// makes the listener, where the reference has been resolved.
 pub struct Reader<'a> {
     configuration: &'a Configuration,
     known: Vec<&'static str>,
@@ -15,13 +15,14 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read.
+    /// Reader of a configuration.
     #[must_use]
     pub fn new(configuration: &'a Configuration) -> Self {
         Self { configuration, known: Vec::new(), errors: Vec::new() }
     }
 
-    /// Reads a field. `Err` of `parse` becomes an error at the field.
+    /// Reads a field. An `Err` of `parse` says what is wrong with the value and what would be
+    /// right; it becomes a mistake at the field.
     pub fn field<T>(
         &mut self,
         name: &'static str,
@@ -32,24 +33,24 @@ impl<'a> Reader<'a> {
         parse(value).map_err(|problem| self.refuse(&[name], problem)).ok()
     }
 
-    /// Demands a field, with any value.
+    /// Requires a field, with any value. `problem` is the mistake when the field is absent.
     pub fn require(&mut self, name: &'static str, problem: &str) {
         if !self.configuration.contains_key(name) {
             self.refuse(&[name], problem.to_owned());
         }
     }
 
-    /// Notes an error at a path of keys.
+    /// Notes a mistake at a path of keys.
     pub fn refuse(&mut self, path: &[&str], problem: String) {
         let key = |key: &&str| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
         let pointer = path.iter().map(key).collect();
         self.errors.push(ConfigurationError { pointer, problem });
     }
 
-    /// Ends reading: fields that were not asked for are errors too.
+    /// Ends reading. Fields that were not read are mistakes too.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// Every mistake.
     pub fn finish(mut self) -> Result<(), Vec<ConfigurationError>> {
         let configuration = self.configuration;
         for key in configuration.keys() {
@@ -62,8 +63,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Errors of a configuration as one sentence, for an operator.
+/// Mistakes of a configuration as one sentence, for an operator.
 pub(super) fn sentence(errors: &[ConfigurationError]) -> String {
-    let one = |e: &ConfigurationError| format!("{}: {}", e.pointer, e.problem);
-    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+    let clause = |e: &ConfigurationError| format!("{}: {}", e.pointer, e.problem);
+    errors.iter().map(clause).collect::<Vec<_>>().join("; ")
 }

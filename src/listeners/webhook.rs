@@ -1,25 +1,28 @@
-//! Class `webhook`: posts each event to a URL, signed as Standard Webhooks 1.0 says.
+//! Class `webhook`: posts each event to a URL, signed by Standard Webhooks 1.0.
 //!
-//! The body is the event as a `CloudEvent` in structured JSON. `webhook-id` is the event's id and
-//! is the same each time the event is tried, so a receiver can tell a repetition. A status of 200
-//! to 299 is success and everything else is tried again; redirects are not followed, because a
-//! receiver could use them to send a node to any address. `hearken-attempt` is the number of the
-//! retry, 0 for the first time, and `hearken-group` the group. A receiver that answers 429 or 503
-//! with `Retry-After` is not called with the event before that pause is over.
+//! The body is the event as a `CloudEvent` in structured JSON. The request has these headers:
+//! - `webhook-id` is the event's id. It is the same in every attempt, so that a receiver can detect
+//!   a repetition.
+//! - `hearken-attempt` is the number of the retry, 0 for the first attempt.
+//! - `hearken-group` is the listener's group.
+//!
+//! A status of 200 to 299 is a success. After any other answer the event runs again. Redirects are
+//! not followed, because a receiver could use them to send a node to any address. A receiver that
+//! answers 429 or 503 with `Retry-After` does not get the event again before that pause is over.
 
 mod answer;
 pub mod policy;
 mod settings;
 mod signature;
 
-use super::{Class, Listener, ListenerSetup, settings::sentence};
+use super::{Class, Listener, ListenerSetup, MakeError};
 use crate::{
     bus::{
         Execution, Failure,
         codec::{CLOUDEVENTS_JSON, encode_cloudevent},
         event::Event,
     },
-    clock,
+    clock::Clock,
     domain::{admission::ConfigurationError, listener::Configuration},
     error_chain::error_chain,
     tls,
@@ -36,24 +39,26 @@ use settings::{Settings, read};
 use std::{sync::Arc, time::Duration};
 use url::Url;
 
-/// How long opening a connection may take.
+/// Longest time to open a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The class. All its listeners share one HTTP client, and with it open connections.
+/// The class `webhook`. All its listeners share one HTTP client and its open connections.
 pub struct Webhook {
     policy: Arc<WebhookPolicy>,
+    /// The cause is kept as text, because each listener of the class reports it.
     client: Result<Client, String>,
+    clock: Clock,
 }
 
 impl Webhook {
-    /// The class under a policy. When no HTTP client can be made, such as on a machine without
-    /// usable certificates, every listener of the class says so.
+    /// The class with a policy. When no HTTP client can be made, such as on a machine without
+    /// usable certificates, no listener of the class can be made, and each reports the cause.
     #[must_use]
-    pub fn new(policy: WebhookPolicy) -> Self {
+    pub fn new(policy: WebhookPolicy, clock: Clock) -> Self {
         tls::init();
         let policy = Arc::new(policy);
-        // No proxy: the policy looks at the address that is connected to, which would be the
-        // proxy's.
+        // No proxy, because the policy checks the address of the connection, which would be the
+        // address of the proxy.
         let client = Client::builder()
             .user_agent(concat!("hearken/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
@@ -63,7 +68,7 @@ impl Webhook {
             .dns_resolver(Resolver(Arc::clone(&policy)))
             .build()
             .map_err(|error| format!("no HTTP client can be made: {}", error_chain(&error)));
-        Self { policy, client }
+        Self { policy, client, clock }
     }
 
     fn read(&self, configuration: &Configuration) -> Result<Settings, Vec<ConfigurationError>> {
@@ -89,21 +94,26 @@ impl Class for Webhook {
         }
     }
 
-    fn make(&self, making: ListenerSetup) -> Result<Arc<dyn Listener>, String> {
-        let settings = self.read(&making.configuration).map_err(|errors| sentence(&errors))?;
-        let url = settings.url.ok_or("/url: is still a reference; it must be a URL here")?;
+    fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
+        let settings = self.read(&setup.configuration)?;
+        let unresolved = || {
+            let problem = "is still a reference; it must be a URL here".to_owned();
+            vec![ConfigurationError { pointer: "/url".to_owned(), problem }]
+        };
+        let url = settings.url.ok_or_else(unresolved)?;
         Ok(Arc::new(Posting {
-            client: self.client.clone()?,
+            client: self.client.clone().map_err(MakeError::Failed)?,
             shown: shown(&url),
             url,
             key: settings.key,
             headers: settings.headers,
             timeout: settings.timeout.duration(),
+            clock: self.clock.clone(),
         }))
     }
 }
 
-/// A URL as it may be logged: a query often has a token.
+/// A URL for the log. The query is left out, because it often has a token.
 fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -118,6 +128,7 @@ struct Posting {
     key: Option<ring::hmac::Key>,
     headers: HeaderMap,
     timeout: Duration,
+    clock: Clock,
 }
 
 #[async_trait]
@@ -125,7 +136,7 @@ impl Listener for Posting {
     async fn on_event(&self, event: &Event, execution: &Execution) -> Result<(), Failure> {
         let body = encode_cloudevent(event);
         let id = signature::header_id(&event.id);
-        let timestamp = clock::now().unix_timestamp();
+        let timestamp = self.clock.now().unix_timestamp();
         let mut request = self
             .client
             .post(self.url.clone())
@@ -141,7 +152,7 @@ impl Listener for Posting {
             request = request.header("webhook-signature", signature);
         }
         match request.body(body).send().await {
-            Ok(response) => answer::judge(&self.shown, response).await,
+            Ok(response) => answer::judge(&self.shown, response, &self.clock).await,
             Err(error) => Err(self.unanswered(error)),
         }
     }
@@ -153,7 +164,7 @@ impl Posting {
         if error.is_timeout() && !error.is_connect() {
             return Failure::new(format!("{to} did not answer within {:?}", self.timeout));
         }
-        // The URL may have a token in its query.
+        // The URL is left out, because its query may have a token.
         Failure::new(format!("no answer from {to}: {}", error_chain(&error.without_url())))
     }
 }

@@ -1,64 +1,63 @@
-//! Telling the cluster that this node lives, and how it is.
+//! Heartbeats: they tell the cluster that this node lives, and its state.
 
 use super::ThisNode;
 use crate::{
-    clock,
+    clock::Clock,
     domain::report::{NodeState, NodeStatus},
     roster::RosterService,
     store::Store,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The time between two heartbeats. A node that misses four is gone for the others.
+/// Pause between two heartbeats. Other nodes take a node that misses four heartbeats as gone.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Writes a heartbeat now and then, and whenever something changed, until told to stop; then once
-/// more, as gone.
+/// Writes a heartbeat after each pause and after each change of the node's state, until it is told
+/// to stop. Then it writes a last heartbeat, with state `gone`.
 pub async fn beat(
     node: ThisNode,
     roster: Arc<RosterService>,
     store: Store,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let instance = Uuid::new_v4();
     let mut listeners = node.listeners.subscribe();
     let mut phase = node.phase.subscribe();
     let mut versions = roster.subscribe();
-    let mut reported = false;
-    let mut beating_since = Instant::now();
+    let mut twin_reported = false;
+    let mut beating_since = clock.monotonic();
     loop {
         let last = stop.is_cancelled();
-        let mut status = status(&node, &roster);
+        let mut status = status(&node, &roster, &clock);
         if last {
             status.state = NodeState::Gone;
         }
         match store.heartbeat(&status, instance).await {
             Ok(beat) => {
-                if let Some(host) = beat.twin.filter(|_| !reported) {
+                if let Some(host) = beat.twin.filter(|_| !twin_reported) {
                     let id = &status.id;
-                    tracing::warn!(node = %id, %host, "another process, on {host}, was heard of under the node id {id} just now: unless it was this node's predecessor, give each its own --node-id");
-                    reported = true;
+                    tracing::warn!(node = %id, %host, "another process, on {host}, just sent a heartbeat with the node id {id}; unless it was the predecessor of this process, give each node its own --node-id");
+                    twin_reported = true;
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "could not write a heartbeat");
-                beating_since = Instant::now();
+                tracing::debug!(%error, "the heartbeat could not be written");
+                beating_since = clock.monotonic();
             }
         }
-        // While one node could not beat, the others could not either, and are not gone.
-        if beating_since.elapsed() > 6 * BEAT
+        // While this node could not write heartbeats, other nodes could not either. So they count
+        // as gone only after they had time to write heartbeats again.
+        if clock.elapsed(beating_since) > 6 * BEAT
             && let Ok(orphans) = store.fail_tasks_of_gone_nodes().await
             && !orphans.is_empty()
         {
             let count = orphans.len();
             tracing::warn!(
                 count,
-                "{count} tasks are failed, because the node that ran them is gone"
+                "{count} tasks have failed, because the node that ran them is gone"
             );
         }
         if last {
@@ -74,14 +73,14 @@ pub async fn beat(
     }
 }
 
-fn status(node: &ThisNode, roster: &RosterService) -> NodeStatus {
-    let now = clock::now();
+fn status(node: &ThisNode, roster: &RosterService, clock: &Clock) -> NodeStatus {
+    let now = clock.now();
     NodeStatus {
         id: node.node.id.clone(),
         host: node.node.host.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         state: node.state(),
-        // The store records the database's clock in their place.
+        // The store writes the time of the database's clock instead.
         started_at: now,
         last_seen: now,
         roster_version: roster.known().version(),

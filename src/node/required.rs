@@ -1,4 +1,4 @@
-//! Adding the listeners that this node's configuration demands (James ADR 35, "on start").
+//! Adding the listeners that this node's configuration requires (James ADR 35, "on start").
 
 use crate::{
     domain::{command::Command, listener::ListenerSpec, roster::Refusal},
@@ -6,8 +6,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Adds each required listener that is missing. Losing the race to a twin is success. One that is
-/// refused is an error in the log and leaves the others to be added.
+/// Adds each required listener that is missing. A listener that another node adds at the same time
+/// is a success. A refused listener is an ERROR in the log, and the other listeners are added.
 ///
 /// # Errors
 /// When the log cannot be read or written.
@@ -20,7 +20,7 @@ pub async fn add_required(
         let roster = service.current().await?;
         if let Ok(present) = roster.configured(group) {
             if present.listener != *listener {
-                tracing::warn!(%group, "the roster has another definition of required listener {group} than this node's configuration; the roster's holds: remove it by REST after taking it out of [[required]] to change it");
+                tracing::warn!(%group, "the roster defines required listener {group} differently from this node's configuration, and the roster's definition holds; to change it, take it out of [[required]], remove the listener by REST, and add it again");
             }
             continue;
         }

@@ -1,15 +1,16 @@
 //! Making the running listeners equal to the roster.
 //!
-//! Each turn compares the whole roster with what runs. A turn is woken by a change of the roster,
-//! by a broadcast that the topology changed, and by a timer; what woke it is not looked at.
+//! Each turn compares the whole roster with the running listeners. A change of the roster, a
+//! broadcast that the topology changed, and a timer wake a turn. A turn does not depend on what
+//! woke it.
 
 use super::{
     ThisNode,
-    worker::{Counted, Worker},
+    worker::{Assignment, Counted, Worker},
 };
 use crate::{
     bus::{Consumption, EventBus},
-    clock,
+    clock::Clock,
     domain::{
         command::Pending,
         listener::{Delivery, ListenerSpec},
@@ -23,39 +24,37 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{Notify, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// The pause before a listener that could not be made is made again. A secret file may appear, a
-/// name may resolve.
-const MAKE_AGAIN: Duration = Duration::from_secs(15);
-
-/// How often the states of the consumers are taken over although nothing woke the supervisor.
+/// Longest pause between two turns. Each turn takes over the states of the consumers.
 const TURN: Duration = Duration::from_millis(500);
 
 /// Runs the listeners of this node.
 pub struct Supervisor {
-    /// The roster.
+    /// The roster to match.
     pub roster: Arc<RosterService>,
-    /// Which drained queues are gone.
+    /// The store, which knows the drained queues that were deleted.
     pub store: Store,
-    /// Where listeners consume.
+    /// The bus that the listeners consume from.
     pub bus: Arc<dyn EventBus>,
-    /// Counters.
+    /// The counters of this process.
     pub metrics: Arc<Metrics>,
-    /// Where the states are published.
+    /// The state of this node, which gets the states of the listeners.
     pub handle: ThisNode,
     /// Wakes the reconciler when a consumer lost its queue.
     pub nudge: Arc<Notify>,
-    /// How long a handler may take to finish when its listener goes.
+    /// Longest time that running executions get to finish when their listener stops.
     pub patience: Duration,
+    /// The clock of this node.
+    pub clock: Clock,
 }
 
 impl Supervisor {
-    /// Runs until told to stop; then stops every consumer and returns when their handlers have
-    /// finished, or their patience is over.
+    /// Runs until it is told to stop. Then it stops every consumer, and returns when their
+    /// executions have finished or their time is over.
     pub async fn run(self, stop: CancellationToken) {
         let mut roster = self.roster.subscribe();
         let mut changes = self.bus.changes();
@@ -67,11 +66,12 @@ impl Supervisor {
             let buses = self.roster.buses();
             let known = |listener: &ListenerSpec| buses.contains_key(&listener.bus);
             if !current.listeners().values().all(|configured| known(&configured.listener)) {
-                // Another node brought it. Said by the listener until it is read.
+                // Another node added the bus. Until it is read, the listener's state says so.
                 let _ = self.roster.read_buses().await;
             }
             if has_draining(&current) {
-                // Unknown is as good as before: a drained queue that is gone only waits.
+                // When this cannot be read, the old list is good enough: the consumer of a deleted
+                // queue only waits.
                 retired = self.store.retired().await.unwrap_or(retired);
             }
             self.turn(&current, &retired, &mut workers, &stopping);
@@ -111,12 +111,9 @@ impl Supervisor {
         workers: &mut BTreeMap<QueueId, Worker>,
         stopping: &TaskTracker,
     ) {
-        let now = clock::now();
-        let wanted = wanted(roster, retired);
+        let wanted = assignments(roster, retired);
         let gone: Vec<_> = (workers.iter())
-            .filter(|(id, worker)| {
-                wanted.get(*id) != Some(&(worker.listener.clone(), worker.draining))
-            })
+            .filter(|(id, worker)| wanted.get(*id) != Some(&worker.assignment))
             .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
@@ -124,18 +121,18 @@ impl Supervisor {
                 self.stop(worker, stopping);
             }
         }
-        for (id, (listener, draining)) in wanted {
+        for (id, assignment) in wanted {
             let worker =
-                workers.entry(id.clone()).or_insert_with(|| Worker::new(listener, draining, now));
-            if worker.consumer.is_none() && worker.retry_at <= Instant::now() {
+                workers.entry(id.clone()).or_insert_with(|| Worker::new(assignment, &self.clock));
+            if worker.is_due(&self.clock) {
                 self.start(&id, worker);
             }
-            if worker.refresh(now) {
+            if worker.refresh(self.clock.now()) {
                 self.nudge.notify_one();
             }
         }
         let mut statuses: Vec<_> = (workers.values())
-            .filter(|worker| !worker.draining)
+            .filter(|worker| !worker.assignment.draining)
             .map(|worker| worker.status.clone())
             .collect();
         statuses.sort_by(|a, b| a.group.cmp(&b.group));
@@ -147,10 +144,11 @@ impl Supervisor {
     }
 
     fn start(&self, id: &QueueId, worker: &mut Worker) {
-        let ListenerSpec { bus, group, class, .. } = &worker.listener;
+        let Assignment { listener: spec, draining } = worker.assignment.clone();
+        let ListenerSpec { bus, group, class, .. } = &spec;
         let Some(definition) = self.roster.buses().get(bus).cloned() else {
-            let cause = format!("this node has not read what bus {bus} is yet");
-            return worker.enter(ListenerState::Starting, Some(cause), clock::now());
+            let cause = format!("this node has not read the definition of bus {bus} yet");
+            return worker.enter(ListenerState::Starting, Some(cause), self.clock.now());
         };
         match worker.make(self.roster.catalog()) {
             Ok(listener) => {
@@ -158,28 +156,16 @@ impl Supervisor {
                 let queue = self.roster.layout().work(bus, group, id.generation);
                 let metrics = Arc::clone(&self.metrics);
                 let counted = Arc::new(Counted { listener, metrics });
-                let consumption = Consumption {
-                    listener: worker.listener.clone(),
-                    bus: definition,
-                    queue,
-                    draining: worker.draining,
-                };
-                tracing::info!(%group, %class, draining = worker.draining, "listener {group} of class {class} starts");
+                tracing::info!(%group, %class, draining, "listener {group} of class {class} starts");
+                let consumption = Consumption { listener: spec, bus: definition, queue, draining };
                 worker.consumer = Some(self.bus.consume(consumption, counted));
             }
-            Err((state, cause)) => {
-                // Said once per listener and cause, however often it is tried.
-                if worker.status.state != state || worker.status.cause.as_ref() != Some(&cause) {
-                    tracing::error!(%group, %class, %cause, "listener {group} of class {class} cannot run on this node: {cause}; its events wait");
-                }
-                worker.enter(state, Some(cause), clock::now());
-                worker.retry_at = Instant::now() + MAKE_AGAIN;
-            }
+            Err(error) => worker.note_failure(&error, &self.clock),
         }
     }
 
     fn stop(&self, worker: Worker, stopping: &TaskTracker) {
-        let ListenerSpec { group, class, .. } = &worker.listener;
+        let ListenerSpec { group, class, .. } = &worker.assignment.listener;
         tracing::info!(%group, %class, "listener {group} of class {class} stops");
         if let Some(consumer) = worker.consumer {
             stopping.spawn(consumer.stop.stop(self.patience));
@@ -191,16 +177,20 @@ fn has_draining(roster: &Roster) -> bool {
     roster.tombstones().values().any(|tombstone| tombstone.pending == Pending::Drain)
 }
 
-/// The queues to consume, each with its listener and whether it is on its way out.
-fn wanted(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, (ListenerSpec, bool)> {
+/// The queues that this node consumes, with their listeners.
+fn assignments(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, Assignment> {
     let configured = roster.listeners().iter().map(|(group, configured)| {
-        (QueueId::new(group.clone(), configured.generation), (configured.listener.clone(), false))
+        let listener = configured.listener.clone();
+        let id = QueueId::new(group.clone(), configured.generation);
+        (id, Assignment { listener, draining: false })
     });
     let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
         tombstone.pending == Pending::Drain
             && tombstone.listener.delivery == Delivery::Once
             && !retired.contains(*id)
     });
-    let draining = draining.map(|(id, tombstone)| (id.clone(), (tombstone.listener.clone(), true)));
+    let draining = draining.map(|(id, tombstone)| {
+        (id.clone(), Assignment { listener: tombstone.listener.clone(), draining: true })
+    });
     configured.chain(draining).collect()
 }

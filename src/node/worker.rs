@@ -2,40 +2,85 @@
 
 use crate::{
     bus::{Consumer, ConsumerState, Execution, Failure, Listener, event::Event},
+    clock::Clock,
     domain::{
         listener::ListenerSpec,
+        name::ClassName,
         report::{ListenerState, ListenerStatus},
     },
-    listeners::{Catalog, ListenerSetup, secrets},
+    error_chain::error_chain,
+    listeners::{Catalog, ListenerSetup, MakeError, secrets},
     metrics::Metrics,
+    outage::{Outage, Reporting},
 };
 use async_trait::async_trait;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use time::OffsetDateTime;
 
-/// What a supervisor holds of a listener.
-pub(super) struct Worker {
+/// First pause before the node tries again to make a listener. Meanwhile a missing file may appear,
+/// or a name may resolve.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest pause before the node tries again to make a listener.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A listener that this node must run on one queue.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Assignment {
     pub(super) listener: ListenerSpec,
+    /// Whether the listener was removed and its queue is consumed until it is empty.
     pub(super) draining: bool,
+}
+
+/// Reason why a listener cannot run on this node.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CannotRun {
+    /// The catalog does not have the class.
+    #[error("this node knows no class {0}")]
+    UnknownClass(ClassName),
+    /// The class could not make the listener.
+    #[error(transparent)]
+    NotMade(#[from] MakeError),
+}
+
+/// The supervisor's record of one assignment.
+pub(super) struct Worker {
+    pub(super) assignment: Assignment,
     pub(super) consumer: Option<Consumer>,
     pub(super) status: ListenerStatus,
-    /// When to try again to make it.
-    pub(super) retry_at: Instant,
+    /// Time of the next try to make the listener.
+    retry_at: Instant,
+    outage: Outage,
 }
 
 impl Worker {
-    pub(super) fn new(listener: ListenerSpec, draining: bool, now: OffsetDateTime) -> Self {
+    pub(super) fn new(assignment: Assignment, clock: &Clock) -> Self {
+        let ListenerSpec { group, class, .. } = &assignment.listener;
         let status = ListenerStatus {
-            group: listener.group.clone(),
-            class: listener.class.clone(),
+            group: group.clone(),
+            class: class.clone(),
             state: ListenerState::Starting,
             cause: None,
-            since: now,
+            since: clock.now(),
         };
-        Self { listener, draining, consumer: None, status, retry_at: Instant::now() }
+        let failing = format!(
+            "listener {group} of class {class} cannot run on this node, and its events wait; hearken tries again"
+        );
+        let recovered = format!("listener {group} of class {class} can run on this node again");
+        let outage = Outage::new(clock, failing, recovered)
+            .reporting(Reporting::EachCause)
+            .with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
+        Self { assignment, consumer: None, status, retry_at: clock.monotonic(), outage }
     }
 
-    /// Takes over how its consumer is doing. Returns whether it stopped running just now.
+    /// Whether the listener has no consumer and it is time to make the listener.
+    pub(super) fn is_due(&self, clock: &Clock) -> bool {
+        self.consumer.is_none() && self.retry_at <= clock.monotonic()
+    }
+
+    /// Takes over the state of the consumer. Returns whether the consumer just stopped running.
     pub(super) fn refresh(&mut self, now: OffsetDateTime) -> bool {
         let Some(consumer) = &self.consumer else { return false };
         let before = self.status.state;
@@ -47,7 +92,7 @@ impl Worker {
         before == ListenerState::Running && self.status.state != ListenerState::Running
     }
 
-    /// Enters a state. `since` changes with the state, not with the cause.
+    /// Enters a state. `since` changes with the state, and not with the cause.
     pub(super) fn enter(
         &mut self,
         state: ListenerState,
@@ -61,19 +106,25 @@ impl Worker {
         self.status.cause = cause;
     }
 
-    /// Makes the listener, or says why not.
-    pub(super) fn make(
-        &self,
-        catalog: &Catalog,
-    ) -> Result<Arc<dyn Listener>, (ListenerState, String)> {
-        let ListenerSpec { class, group, configuration, .. } = &self.listener;
-        let Some(class) = catalog.get(class) else {
-            let cause = format!("this node knows no class {class}");
-            return Err((ListenerState::UnknownClass, cause));
+    /// Makes the listener.
+    pub(super) fn make(&mut self, catalog: &Catalog) -> Result<Arc<dyn Listener>, CannotRun> {
+        let ListenerSpec { class, group, configuration, .. } = &self.assignment.listener;
+        let known = catalog.get(class).ok_or_else(|| CannotRun::UnknownClass(class.clone()))?;
+        let configuration = secrets::resolve(configuration).map_err(MakeError::from)?;
+        let listener = known.make(ListenerSetup { group: group.clone(), configuration })?;
+        self.outage.over();
+        Ok(listener)
+    }
+
+    /// Notes that the listener could not be made.
+    pub(super) fn note_failure(&mut self, error: &CannotRun, clock: &Clock) {
+        let state = match error {
+            CannotRun::UnknownClass(_) => ListenerState::UnknownClass,
+            CannotRun::NotMade(_) => ListenerState::Failed,
         };
-        let failed = |cause| (ListenerState::Failed, cause);
-        let configuration = secrets::resolve(configuration).map_err(failed)?;
-        class.make(ListenerSetup { group: group.clone(), configuration }).map_err(failed)
+        let cause = error_chain(error);
+        self.retry_at = clock.monotonic() + self.outage.failed(&cause);
+        self.enter(state, Some(cause), clock.now());
     }
 }
 

@@ -1,4 +1,4 @@
-//! One command, from the request to the log.
+//! The way of a command from the request to the log.
 
 use super::{RosterService, fold};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
         admission::{self, NotAdmitted},
         command::Command,
         event::{Audit, RecordedEvent, Version},
-        roster::{Refusal, decide},
+        roster::{Refusal, Roster, decide},
     },
     store::{AppendError, RecordedCommand, StoreError},
 };
@@ -14,79 +14,80 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
-/// How often a command is decided again after another node was first. With two administrators
-/// per second this is never reached; it is there so that a command always ends.
+/// Number of times that a command is decided before it is given up because other commands were
+/// recorded first. Two commands a second never reach it; it makes sure that every command ends.
 const ATTEMPTS: usize = 10;
 
-/// Names a command, so that sending it twice does it once.
+/// Identity of a command, so that a command that is sent twice takes effect once.
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotency {
-    /// The command's id, derived from the `Idempotency-Key`.
+    /// Id of the command, derived from the `Idempotency-Key`.
     pub id: Uuid,
-    /// A digest of what was asked. The same key with another body is a mistake of the caller's.
+    /// Digest of the request. The same key with another request is a mistake of the caller.
     pub fingerprint: [u8; 32],
 }
 
-/// Who asks, why, and under which conditions.
+/// Facts about a request for a command: who asks, why, and under which conditions.
 #[derive(Debug, Clone)]
 pub struct Audited {
     /// The authenticated subject, or `node:<id>`.
     pub actor: String,
-    /// Free text.
+    /// Reason, in the administrator's own words.
     pub reason: Option<String>,
-    /// The HTTP request's id.
+    /// Id of the HTTP request.
     pub request_id: Option<String>,
-    /// The roster must have exactly this version.
+    /// Version that the roster must have.
     pub if_match: Option<Version>,
-    /// The command's name, where the caller gave one.
+    /// Identity of the command, if the caller gave an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
 }
 
-/// What a command led to.
+/// Outcome of a command.
 #[derive(Debug, Clone)]
 pub struct CommandOutcome {
-    /// The events, as they were recorded.
+    /// The recorded events.
     pub events: Vec<RecordedEvent>,
-    /// Whether they had been recorded before, under the same `Idempotency-Key`.
+    /// Whether the events were recorded earlier, under the same `Idempotency-Key`.
     pub replayed: bool,
 }
 
-/// Why a command changed nothing.
+/// Reason why a command changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    /// The roster refuses it.
+    /// The roster refuses the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// This node refuses it.
+    /// This node refuses the command.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
-    /// The roster has another version than the caller named.
+    /// The roster does not have the version that the caller named.
     #[error("the roster has version {found}, not {expected}")]
     StaleVersion {
-        /// The version the caller named.
+        /// The version that the caller named.
         expected: Version,
-        /// The version it has.
+        /// The roster's version.
         found: Version,
     },
-    /// The `Idempotency-Key` named another command before.
+    /// The `Idempotency-Key` was used for another command.
     #[error("the idempotency key was used for another request")]
     CommandReused,
-    /// Other commands were first, every time.
-    #[error("other commands were first, {ATTEMPTS} times in a row")]
+    /// Other commands were recorded first, every time.
+    #[error("other commands were recorded first, {ATTEMPTS} times in a row")]
     Contention,
-    /// The log cannot be read or written. Nothing is known to have changed.
+    /// The log cannot be read or written. It is not known whether the roster changed.
     #[error("the log is out of reach")]
     Store(#[from] StoreError),
 }
 
 impl RosterService {
-    /// Decides a command and records what it leads to.
+    /// Decides a command and records its events.
     ///
-    /// Another node's command in between is no reason to refuse: the command is decided again on
-    /// the newer roster. A connection lost while committing is resolved by the command's id.
+    /// A command that another node recorded in between does not make this command fail: it is
+    /// decided again on the newer roster. When the connection is lost during the commit, the
+    /// command's id shows whether the command was recorded.
     ///
     /// # Errors
-    /// [`ExecuteError`] says why nothing changed.
+    /// [`ExecuteError`]: the reason why nothing changed.
     pub async fn execute(
         &self,
         command: Command,
@@ -163,27 +164,23 @@ impl RosterService {
 
     fn admit(&self, command: &Command) -> Result<(), NotAdmitted> {
         let (config, buses) = (&self.config, self.buses());
-        let node = admission::AdmissionFacts {
+        let facts = admission::AdmissionFacts {
             required: &config.required,
             buses: &buses,
             layout: &config.layout,
         };
-        admission::check(&node, command, |listener| config.catalog.verdict(listener))
+        admission::check(&facts, command, |listener| config.catalog.verdict(listener))
     }
 
-    /// Folds what this node just appended, without reading it back.
-    async fn advance(
-        &self,
-        decided_on: &Arc<crate::domain::roster::Roster>,
-        events: &[RecordedEvent],
-    ) {
+    /// Folds events that this node just appended, without reading them back.
+    async fn advance(&self, decided_on: &Arc<Roster>, events: &[RecordedEvent]) {
         let _folding = self.folding.lock().await;
         if self.known().last_event() == decided_on.last_event() {
             self.publish(&Arc::new(fold(decided_on, events)));
         }
     }
 
-    /// Finds out whether a command whose answer was lost was recorded.
+    /// Finds out whether a command was recorded when the answer to its commit was lost.
     async fn resolve(&self, id: Uuid, error: StoreError) -> Result<CommandOutcome, ExecuteError> {
         match self.store.command(id).await {
             Ok(Some(recorded)) => Ok(CommandOutcome { events: recorded.events, replayed: false }),
@@ -200,7 +197,7 @@ fn replay(recorded: RecordedCommand, named: &Idempotency) -> Result<CommandOutco
 }
 
 impl CommandOutcome {
-    /// The version after the command.
+    /// Version after the command.
     #[must_use]
     pub fn version(&self) -> Version {
         self.events.last().map_or(0, |event| event.version)

@@ -1,36 +1,37 @@
 //! Tailing the log.
 
 use super::RosterService;
+use crate::{
+    error_chain::error_chain,
+    outage::{Outage, Reporting},
+};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// How often the log is read although nothing rang. The doorbell may be lost (a reconnect, a
-/// pooler between); this is the guarantee.
+/// Longest pause between two reads of the log. A ring of the doorbell may be lost (a reconnect, a
+/// pooler in between), so this poll is the guarantee.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Keeps the roster up to date until told to stop.
+/// Tails the log, which keeps the roster up to date, until it is told to stop.
 ///
-/// A log that cannot be read is tried again. One that holds what this program cannot read (a hole,
-/// an event from a newer version) halts the tail at the last version it understands, and says so
-/// once and in the health check, rather than skip what it does not know.
+/// A log that is out of reach is read again after a pause. A log with a hole, or with an event that
+/// this program does not know, halts the tail at the last version that it understands: the tail
+/// never skips an event. Each cause is logged once, and the health check shows it.
 pub async fn tail_log(roster: Arc<RosterService>, stop: CancellationToken) {
     let mut doorbell = roster.store.doorbell();
+    let clock = &roster.config.clock;
+    let mut outage = Outage::new(clock, "the roster does not advance", "the roster advances again")
+        .reporting(Reporting::EachCause);
     loop {
         // Marked before reading, so that a ring while reading is not lost.
         doorbell.mark_unchanged();
         match roster.current().await {
-            Ok(current) => {
-                if roster.halt.send_replace(None).is_some() {
-                    let version = current.version();
-                    tracing::info!(version, "the roster is up to date again, at version {version}");
-                }
+            Ok(_) => {
+                outage.over();
+                roster.halt.send_replace(None);
             }
             Err(error) => {
-                let news = roster.halt().is_none_or(|last| last.to_string() != error.to_string());
-                if news {
-                    let source = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(source, "the roster does not advance: {error}");
-                }
+                outage.failed(&error_chain(&error));
                 roster.halt.send_replace(Some(Arc::new(error)));
             }
         }

@@ -1,7 +1,9 @@
-//! Roster events as they are stored: a stable name, the version of its schema, a JSON payload.
+//! Stored form of roster events: a stable name, the version of the payload's schema, and a JSON
+//! payload.
 //!
-//! What was ever written is read for ever: a file in `golden/` pins each name and version. When
-//! a payload's schema changes, its version grows here and [`decode`] learns to read both.
+//! Every event that was ever written can be read: a file in `golden/` pins each name and version.
+//! When the schema of a payload changes, its version grows here, and [`decode`] reads both
+//! versions.
 
 use crate::domain::{
     command::Pending,
@@ -12,19 +14,19 @@ use crate::domain::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An event, ready to be stored.
+/// Stored form of an event.
 pub(super) struct Stored {
     pub(super) event_type: &'static str,
     pub(super) schema_version: i64,
     pub(super) payload: Value,
 }
 
-/// Why a stored event cannot be read.
+/// Reason why a stored event cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PayloadError {
-    /// A newer hearken wrote it.
+    /// A newer version of hearken wrote the event.
     Unknown,
-    /// Its payload is not what its name and version promise.
+    /// The payload does not have the schema of its name and version.
     Malformed(String),
 }
 
@@ -40,7 +42,7 @@ struct RemovedV1 {
     pending: Pending,
 }
 
-/// The event in its newest schema.
+/// Writes an event in its newest schema.
 pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
         RosterEvent::ListenerAdded { listener, generation } => {
@@ -64,14 +66,15 @@ fn json(payload: &impl Serialize) -> Value {
     serde_json::to_value(payload).expect("an event's payload is plain JSON")
 }
 
-/// Reads an event of any schema ever written, and brings it up to date.
+/// Reads an event of any schema that was ever written.
 pub(super) fn decode(
     event_type: &str,
     schema_version: i64,
     payload: Value,
 ) -> Result<RosterEvent, PayloadError> {
     match (event_type, schema_version) {
-        // Version 2 has a retry's jitter; one of version 1 is read with the default.
+        // Version 2 has the jitter of a retry. An event of version 1 is read with the default
+        // jitter.
         ("ListenerAdded", 1 | 2) => read(payload).map(|Added { listener, generation }| {
             RosterEvent::ListenerAdded { listener, generation }
         }),

@@ -1,4 +1,4 @@
-//! Events that somebody gave up on.
+//! Dead letters.
 
 use super::{
     Store,
@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What a filter lets through: `$1` bus, `$2` group, `$3` type, `$4` user, `$5` and `$6` limits of
-/// the last failure.
+/// Adds the condition of a filter to a statement: `$1` bus, `$2` group, `$3` type, `$4` user, `$5`
+/// and `$6` limits of the last failure.
 macro_rules! filtered {
     ($before:literal, $after:literal) => {
         concat!(
@@ -51,33 +51,42 @@ statements! {
         GROUP BY bus, group_name ORDER BY group_name, bus";
 }
 
-/// Which entries. What is not said lets everything through.
+/// Filter for entries. An absent field does not limit the entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeadLetterFilter {
-    /// Of this bus.
+    /// Bus of the event.
     pub bus: Option<BusName>,
-    /// Of this group.
+    /// Group of the entry.
     pub group: Option<GroupName>,
-    /// Of events of this type.
+    /// Type of the event.
     pub event_type: Option<String>,
-    /// Of events about this user.
+    /// User that the event is about.
     pub user: Option<String>,
-    /// That failed for the last time before.
+    /// Latest time of the last failure; an entry at this time is left out.
     pub before: Option<OffsetDateTime>,
-    /// That failed for the last time then or after.
+    /// Earliest time of the last failure.
     pub since: Option<OffsetDateTime>,
 }
 
-/// How many entries a group has on a bus.
+/// An entry's place and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetterId {
+    /// Place of the entry. Newer entries have higher places.
+    pub seq: i64,
+    /// Id of the entry.
+    pub id: Uuid,
+}
+
+/// Number of entries of a group on a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterCount {
     /// The bus.
     pub bus: BusName,
     /// The group.
     pub group: GroupName,
-    /// How many.
+    /// Number of entries.
     pub count: u64,
-    /// When the one that has failed for the longest time failed first.
+    /// First failure of the oldest entry.
     pub oldest: OffsetDateTime,
 }
 
@@ -97,11 +106,11 @@ impl DeadLetterFilter {
 }
 
 impl Store {
-    /// Keeps an event. `false` when an entry of this id is kept already. The character NUL in its
-    /// texts is replaced: an event must not be lost for it.
+    /// Keeps an entry. `false` when an entry of this id exists already. The character NUL in texts
+    /// is replaced, so that no event is lost because of it.
     ///
     /// # Errors
-    /// When the database cannot be used: it may be kept or not.
+    /// When the database cannot be used. It is not known whether the entry is kept.
     pub async fn keep_dead_letter(
         &self,
         letter: &DeadLetter,
@@ -128,7 +137,7 @@ impl Store {
         rows.iter().map(|row| Ok((row.int("seq")?, read(row)?))).collect()
     }
 
-    /// The ids of the entries that [`Store::dead_letters_from`] would return, each with its place.
+    /// Places and ids of the entries that [`Store::dead_letters_from`] would return.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -137,15 +146,17 @@ impl Store {
         filter: &DeadLetterFilter,
         seq: i64,
         limit: usize,
-    ) -> Result<Vec<(i64, Uuid)>, StoreError> {
+    ) -> Result<Vec<DeadLetterId>, StoreError> {
         let mut values = filter.values();
         values.extend([Arg::from(seq), Arg::from(limit)]);
         let rows = self.inner.engine.read(IDS, &values).await?;
-        rows.iter().map(|row| Ok((row.int("seq")?, row.uuid("id")?))).collect()
+        rows.iter()
+            .map(|row| Ok(DeadLetterId { seq: row.int("seq")?, id: row.uuid("id")? }))
+            .collect()
     }
 
-    /// The place of the newest entry; 0 when there is none. Whatever is kept after this call has a
-    /// higher place.
+    /// Place of the newest entry; 0 when there is no entry. Entries that are kept after this call
+    /// have higher places.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -163,7 +174,7 @@ impl Store {
         rows.iter().map(|row| row.word("group_name")).collect()
     }
 
-    /// How many entries a filter lets through.
+    /// Number of entries that a filter lets through.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -181,23 +192,23 @@ impl Store {
         rows.first().map(|row| Ok((read(row)?, row.bytes("body")?))).transpose()
     }
 
-    /// Removes an entry. `false` when there is none of that id.
+    /// Removes an entry. `false` when no entry has this id.
     ///
     /// # Errors
-    /// When the database cannot be used: it may be removed or not.
+    /// When the database cannot be used. It is not known whether the entry is removed.
     pub async fn remove_dead_letter(&self, id: Uuid) -> Result<bool, StoreError> {
         Ok(self.inner.engine.write(REMOVE, args![id]).await? == 1)
     }
 
-    /// Removes the entries that a filter lets through. Returns how many there were.
+    /// Removes the entries that a filter lets through. Returns their number.
     ///
     /// # Errors
-    /// When the database cannot be used: they may be removed or not.
+    /// When the database cannot be used. It is not known whether the entries are removed.
     pub async fn purge_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
         Ok(self.inner.engine.write(PURGE, &filter.values()).await?)
     }
 
-    /// The groups with entries, by bus.
+    /// Number of entries of each group on each bus.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -215,13 +226,12 @@ impl Store {
     }
 }
 
-/// A text that both databases take. PostgreSQL knows no NUL in texts, and an event must not be lost
-/// for one.
+/// Replaces the character NUL, which PostgreSQL cannot store in a text.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// The statement that keeps an entry, unless one of its id is kept, and its values.
+/// Statement that keeps an entry, unless an entry of its id exists, with its values.
 pub(super) fn insertion(letter: &DeadLetter, body: &[u8]) -> (Sql, Vec<Arg>) {
     let opt = |value: &Option<String>| value.as_deref().map(storable);
     let values: &[Arg] = args![

@@ -13,7 +13,7 @@ use crate::domain::{
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How many bytes one window holds, unless its first event alone is larger.
+/// Largest number of bytes in one window. A larger first event is a window of its own.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 
 statements! {
@@ -28,22 +28,22 @@ statements! {
 /// An event that could not be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatchFailure {
-    /// Its place.
+    /// Place of the entry.
     pub seq: i64,
-    /// The entry's id.
+    /// Id of the entry.
     pub id: Uuid,
-    /// The node that dispatched it.
+    /// Node that dispatched the event.
     pub node: String,
-    /// The form of the body.
+    /// Content type of the body.
     pub content_type: Option<String>,
-    /// Whom to notify.
+    /// Keys whose followers are notified of the event.
     pub keys: BTreeSet<RegistrationKey>,
-    /// The event.
+    /// Encoded event.
     pub body: Vec<u8>,
 }
 
 impl Store {
-    /// The buses that have events which could not be published.
+    /// The buses with events that could not be published.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -52,8 +52,8 @@ impl Store {
         rows.iter().map(|row| row.word("bus")).collect()
     }
 
-    /// The next events of a bus that could not be published, after a place, the oldest entry
-    /// first: at most `limit`, and fewer where they are large.
+    /// The next events of a bus that could not be published, after a place, the oldest entry first.
+    /// Returns at most `limit` events, and fewer when the events are large.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -1,7 +1,7 @@
-//! Hearing the doorbells that other processes ring.
+//! Listening for the doorbell of other processes.
 
 use super::{engine::CHANNEL, postgres::Sessions};
-use backon::BackoffBuilder as _;
+use crate::{background, clock::Clock, error_chain::error_chain, outage::Outage};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
 use tokio::{
@@ -10,41 +10,41 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// After so long without a ring, the connection is asked whether it is still there.
+/// Time without a ring after which the connection is checked.
 const QUIET: Duration = Duration::from_secs(20);
+/// Longest time for an answer of the database.
 const ANSWER: Duration = Duration::from_secs(5);
+/// First pause after the connection was lost. The pauses grow from here.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause after the connection was lost.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Listens until the task is aborted, on a connection of its own, which comes back with growing,
-/// jittered pauses. Whatever rang while there was none was missed, so each connection rings.
+/// Listens on a connection of its own until the task is aborted. A lost connection is opened again
+/// after growing pauses. Rings are missed meanwhile, so the doorbell rings after each connect.
 pub(super) fn listen(sessions: Sessions, bell: watch::Sender<u64>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let pauses = backon::ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(10))
-            .without_max_times()
-            .with_jitter();
-        let mut pause = pauses.build();
+    background::spawn("doorbell", async move {
+        // The clock measures only the length of an outage, for the log.
+        let mut outage = Outage::new(
+            &Clock::system(),
+            "the database's notifications do not arrive; polling goes on, and hearken connects again",
+            "the database's notifications arrive again",
+        )
+        .with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let mut heard = false;
-            let error = hear(&sessions, &bell, &mut heard).await;
-            if heard {
-                pause = pauses.build();
-            }
-            let next = pause.next().unwrap_or(Duration::from_secs(10));
-            tracing::warn!(%error, again_in = ?next, "the database's notifications are not heard; polling goes on, and listening starts again in {next:?}");
-            sleep(next).await;
+            let error = hear(&sessions, &bell, &mut outage).await;
+            sleep(outage.failed(&error_chain(&error))).await;
         }
     })
 }
 
-/// Listens on one connection until it is lost. Says why.
-async fn hear(sessions: &Sessions, bell: &watch::Sender<u64>, heard: &mut bool) -> sqlx::Error {
+/// Listens on one connection until it is lost. Returns the cause of the loss.
+async fn hear(sessions: &Sessions, bell: &watch::Sender<u64>, outage: &mut Outage) -> sqlx::Error {
     let ring = || bell.send_modify(|rings| *rings = rings.wrapping_add(1));
-    let mut listener = match bounded(open(sessions)).await {
+    let mut listener = match bounded(open_listener(sessions)).await {
         Ok(listener) => listener,
         Err(error) => return error,
     };
-    *heard = true;
+    outage.over();
     ring();
     loop {
         match timeout(QUIET, listener.try_recv()).await {
@@ -60,7 +60,7 @@ async fn hear(sessions: &Sessions, bell: &watch::Sender<u64>, heard: &mut bool) 
     }
 }
 
-async fn open(sessions: &Sessions) -> Result<PgListener, sqlx::Error> {
+async fn open_listener(sessions: &Sessions) -> Result<PgListener, sqlx::Error> {
     let mut listener = PgListener::connect_with(&sessions.single()).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;

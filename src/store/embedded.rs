@@ -7,8 +7,8 @@ mod deliveries;
 mod occupancy;
 mod topology;
 
-pub use deliveries::LocalDelivery;
-pub use occupancy::{Attendance, Claim, Occupancy};
+pub use deliveries::{DeliveryId, LocalDelivery};
+pub use occupancy::{Attendance, Claim, Occupancy, QueueUse};
 
 use super::{
     Inner, Store,
@@ -36,8 +36,8 @@ impl Store {
     }
 }
 
-/// Why the embedded broker did not do what was asked. Trying the same call again helps only
-/// after [`LocalError::Store`].
+/// Reason why a call to the embedded broker failed. A repeated call can succeed only after
+/// [`LocalError::Store`].
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// The exchange does not exist.
@@ -51,7 +51,7 @@ pub enum LocalError {
     Differs {
         /// `exchange` or `queue`.
         kind: &'static str,
-        /// Its name.
+        /// Name of the object.
         name: String,
     },
     /// The embedded broker cannot do this.

@@ -1,4 +1,4 @@
-//! The two databases behind one face: the same text and the same values for either.
+//! One interface to both databases, with the same statements and values.
 
 use super::{error::StoreError, failure::DriverFailure, row::Row};
 use serde_json::Value;
@@ -7,15 +7,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How long a statement may take, all told. The server gives up on its own after ten seconds; the
-/// rest is for a connection that died without a word.
+/// Longest time of a statement. The server gives up by itself after ten seconds; the rest is for a
+/// connection that is lost without an error.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A statement. Made by [`statements!`] alone, so that each one is checked against both schemas.
+/// A statement. Only [`statements!`] makes statements, so that each is checked against both
+/// schemas.
 #[derive(Clone, Copy)]
 pub(super) struct Sql(pub(super) &'static str);
 
-/// Defines statements, and `STATEMENTS` with all of them and their names.
+/// Defines statements, and the list `STATEMENTS` of all statements with their names.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         $($(#[$doc])* const $name: $crate::store::engine::Sql = $crate::store::engine::Sql($sql);)+
@@ -26,7 +27,7 @@ macro_rules! statements {
 pub(super) use statements;
 
 statements! {
-    /// Wakes every process that listens, when the transaction commits.
+    /// Wakes every listening process when the transaction commits.
     RING = "SELECT pg_notify('hearken', '')";
 }
 
@@ -99,14 +100,14 @@ macro_rules! query {
 /// A database and its connections.
 pub(super) enum Engine {
     Postgres(PgPool),
-    /// One writer, since SQLite has one; readers never wait for it.
+    /// SQLite allows one writer. Readers never wait for it.
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
     },
 }
 
-/// A transaction. Dropped, it rolls back.
+/// A transaction. It is rolled back when it is dropped.
 pub(super) struct Tx {
     open: Open,
     bell: watch::Sender<u64>,
@@ -143,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// Runs one statement as a transaction of its own. Returns how many rows it touched.
+    /// Runs one statement as a transaction of its own. Returns the number of changed rows.
     pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match self {
@@ -156,8 +157,9 @@ impl Engine {
         }
     }
 
-    /// Begins a transaction that writes. On SQLite it has the one writer from here on: a deferred
-    /// transaction that turns into a writer later fails at once, whatever the busy timeout.
+    /// Begins a transaction that writes. On SQLite it takes the writer at once: a deferred
+    /// transaction that begins to write later fails immediately, without waiting for the busy
+    /// timeout.
     pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, DriverFailure> {
         let open = match self {
             Self::Postgres(pool) => Open::Postgres(
@@ -170,7 +172,7 @@ impl Engine {
         Ok(Tx { open, bell: bell.clone(), rings: false })
     }
 
-    /// Asks the database to understand a statement, and does not run it.
+    /// Prepares a statement, and does not run it.
     pub(super) async fn prepare(&self, name: &str, sql: Sql) -> Result<(), StoreError> {
         use sqlx::{Executor as _, SqlSafeStr as _};
         let text = sql.0.into_sql_str();
@@ -181,7 +183,7 @@ impl Engine {
         prepared.map_err(|failure| failure.during(name))
     }
 
-    /// Closes every connection, and waits for that as long as for a statement.
+    /// Closes every connection. Waits at most as long as for a statement.
     pub(super) async fn close(&self) {
         let closed = async {
             match self {
@@ -194,7 +196,7 @@ impl Engine {
         };
         if tokio::time::timeout(PATIENCE, closed).await.is_err() {
             tracing::warn!(
-                "some of the database's connections did not close in time; they are abandoned"
+                "some connections to the database did not close in time; hearken abandons them"
             );
         }
     }
@@ -220,7 +222,7 @@ impl Tx {
         }
     }
 
-    /// Runs a statement and returns how many rows it touched.
+    /// Runs a statement and returns the number of changed rows.
     pub(super) async fn execute(&mut self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match &mut self.open {
@@ -233,7 +235,7 @@ impl Tx {
         }
     }
 
-    /// Rings the doorbell when, and only when, the transaction commits.
+    /// Rings the doorbell if the transaction commits.
     pub(super) async fn ring(&mut self) -> Result<(), DriverFailure> {
         if matches!(self.open, Open::Postgres(_)) {
             self.fetch(RING, &[]).await?;
@@ -242,21 +244,22 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes it last. A failure that is not the database's own answer leaves the outcome unknown.
+    /// Commits the transaction. After a failure that is not an answer of the database, the outcome
+    /// is unknown.
     pub(super) async fn commit(self) -> Result<(), DriverFailure> {
         match self.open {
             Open::Postgres(tx) => bounded(tx.commit()).await?,
             Open::Sqlite(tx) => bounded(tx.commit()).await?,
         }
         if self.rings {
-            // On PostgreSQL, too: this process need not wait for its own notification, which may
-            // not be heard just now.
+            // Also on PostgreSQL: the process's own notification may not arrive while its
+            // connection is lost.
             self.bell.send_modify(|rings| *rings = rings.wrapping_add(1));
         }
         Ok(())
     }
 
-    /// Undoes it, and waits until it is undone.
+    /// Rolls the transaction back, and waits until it is rolled back.
     pub(super) async fn rollback(self) -> Result<(), DriverFailure> {
         match self.open {
             Open::Postgres(tx) => bounded(tx.rollback()).await,
@@ -265,8 +268,8 @@ impl Tx {
     }
 }
 
-/// PostgreSQL cannot keep the character NUL; neither database is handed one, so that both accept
-/// the same.
+/// Refuses values with the character NUL, which PostgreSQL cannot store. SQLite refuses them too,
+/// so that both databases accept the same values.
 fn check(args: &[Arg]) -> Result<(), DriverFailure> {
     let unfit = args.iter().any(|arg| match arg {
         Arg::Text(text) | Arg::OptText(Some(text)) => text.contains('\0'),
@@ -285,8 +288,9 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// A record as JSON for a column. Texts in it come from brokers and operating systems too, so a
-/// NUL is replaced instead of refused: a node must be able to say how it is.
+/// Writes a record as JSON for a column. Some texts in records come from brokers and operating
+/// systems, so a NUL is replaced instead of refused: a node must always be able to report its
+/// state.
 pub(super) fn json(record: &impl serde::Serialize) -> Value {
     fn scrub(value: &mut Value) {
         match value {

@@ -1,88 +1,88 @@
-//! What can go wrong with a database, in words for whoever can mend it.
+//! Errors of the databases, in words for the operator who can repair the cause.
 
 use crate::domain::event::Version;
 use std::{error::Error, io, path::PathBuf};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why the store could not do what was asked.
+/// Reason why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database could not be reached, was too busy, or its connection went away. Whether a
-    /// change took effect is unknown.
+    /// The database could not be reached, was too busy, or its connection was lost. It is not known
+    /// whether a change took effect.
     #[error("the database is out of reach")]
     Unavailable {
-        /// Why.
+        /// Cause.
         #[source]
         source: Source,
     },
     /// The database holds something that hearken did not write.
     #[error("the database holds something that hearken did not write: {what}")]
     Corrupt {
-        /// What, and where.
+        /// The unexpected content, and its place.
         what: String,
     },
     /// The database refused a statement: its schema was changed, or this is a defect of hearken.
     #[error("the database refused a statement{}", .statement.as_deref().map(|name| format!(" ({name})")).unwrap_or_default())]
     Refused {
-        /// Its name, where it is known.
+        /// Name of the statement, if it is known.
         statement: Option<String>,
-        /// The database's own words.
+        /// Error of the database.
         #[source]
         source: Source,
     },
-    /// A text holds the character NUL, which PostgreSQL cannot keep.
-    #[error("a text holds the character NUL (\\u0000), which cannot be stored; leave it out")]
+    /// A text contains the character NUL, which PostgreSQL cannot store.
+    #[error("a text contains the character NUL (\\u0000), which cannot be stored; leave it out")]
     Unstorable,
-    /// Versions of the roster are dense, and one is not there.
+    /// A version is missing in the roster's history.
     #[error(
-        "the roster's history has a hole: version {expected} should follow and version {found} does; somebody changed the database by hand or restored a part of it"
+        "the roster's history has a hole: version {expected} is missing before version {found}; the database was changed by hand, or only a part of it was restored"
     )]
     Hole {
-        /// What should come next.
+        /// The missing version.
         expected: Version,
-        /// What does.
+        /// The version that was found instead.
         found: Version,
     },
-    /// The database's history is not the one that was followed up to this version.
+    /// The database holds another history than the history that this node read.
     #[error(
-        "the database holds another history than the one followed up to version {version}: it was restored or replaced"
+        "the database holds another history than the history that this node read up to version {version}: the database was restored or replaced"
     )]
     Diverged {
-        /// The version up to which the other history was followed.
+        /// Version up to which this node read the other history.
         version: Version,
     },
-    /// An event that a newer hearken wrote.
+    /// The roster has an event that a newer version of hearken wrote.
     #[error(
-        "version {version} of the roster is an event {event_type} of schema {schema_version}, which this hearken does not know; upgrade it"
+        "version {version} of the roster is an event {event_type} of schema {schema_version}, which this version of hearken does not know; upgrade hearken"
     )]
     UnknownEvent {
-        /// Its position.
+        /// Version of the event.
         version: Version,
-        /// Its stable name.
+        /// Stable name of the event's type.
         event_type: String,
-        /// Its schema's version.
+        /// Version of the payload's schema.
         schema_version: i64,
     },
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later by itself.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 }
 
-/// Why a store could not be opened.
+/// Reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is not one.
+    /// The URL is not a database URL.
     #[error(
         "the database URL is not valid; it looks like postgres://user:password@host:5432/database"
     )]
     InvalidUrl {
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         #[source]
         source: Source,
     },
@@ -95,27 +95,27 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// Nothing that speaks PostgreSQL answers there.
+    /// No PostgreSQL server answers at the address.
     #[error(
         "no database answers at {address}; check that PostgreSQL runs, and the host and port in the database URL"
     )]
     Unreachable {
-        /// The address tried.
+        /// The address of the server.
         address: String,
         /// Why.
         #[source]
         source: Source,
     },
-    /// The server does not let this user in.
+    /// The server does not accept the user.
     #[error(
         "the database at {address} does not accept user {user:?} with this password; check both in the database URL"
     )]
     Credentials {
-        /// The address.
+        /// The address of the server.
         address: String,
         /// The user.
         user: String,
-        /// The server's words.
+        /// Error of the server.
         #[source]
         source: Source,
     },
@@ -129,38 +129,38 @@ pub enum OpenError {
         /// The database.
         database: String,
     },
-    /// The server is older than what hearken is tested with.
+    /// The server is older than the oldest version that hearken is tested with.
     #[error("the server runs PostgreSQL {found}; hearken needs PostgreSQL 15 or newer")]
     OldServer {
-        /// Its version.
+        /// Version of the server.
         found: String,
     },
-    /// The schema is older than this hearken.
+    /// The schema is older than this version of hearken.
     #[error(
         "the database lacks {} of hearken's migrations ({}); run `hearken migrate --database-url …` first", .pending.len(), .pending.join(", ")
     )]
     PendingMigrations {
-        /// Their names.
+        /// Names of the missing migrations.
         pending: Vec<String>,
     },
-    /// The schema is newer than this hearken.
+    /// The schema is newer than this version of hearken.
     #[error(
-        "the database was migrated by a newer hearken (it has {name}, version {found}; this one knows {known}); upgrade hearken"
+        "a newer version of hearken migrated the database (it has {name}, version {found}; this version knows {known}); upgrade hearken"
     )]
     NewerSchema {
-        /// The newest migration's name.
+        /// Name of the newest migration.
         name: String,
-        /// Its version.
+        /// Version of the newest migration.
         found: i64,
-        /// The newest version that this hearken knows.
+        /// Newest version that this version of hearken knows.
         known: i64,
     },
-    /// A migration failed. Nothing of it was kept.
+    /// A migration failed. Nothing was changed.
     #[error("migration {name} failed, and nothing was changed")]
     Migration {
-        /// Its name.
+        /// Name of the migration.
         name: String,
-        /// The database's words.
+        /// Error of the database.
         #[source]
         source: Source,
     },
@@ -173,25 +173,25 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// Another process has the data directory.
+    /// Another process uses the data directory.
     #[error(
         "the data directory {} is in use by {holder}; stop that process, or choose another directory", .directory.display()
     )]
     DirectoryInUse {
         /// The directory.
         directory: PathBuf,
-        /// The process, as it signed the lock.
+        /// The process that holds the lock.
         holder: String,
     },
-    /// The file in the data directory is somebody else's.
+    /// The file in the data directory belongs to another program.
     #[error(
-        "{} is not a database of hearken's; move it away, or choose another data directory", .file.display()
+        "{} is not a database of hearken; move it away, or choose another data directory", .file.display()
     )]
     NotOurs {
         /// The file.
         file: PathBuf,
     },
-    /// The database answered, and then failed.
+    /// The database answered first, and then failed.
     #[error("the database could not be read")]
     Store(#[from] StoreError),
 }

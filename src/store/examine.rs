@@ -1,4 +1,4 @@
-//! Looking at a cluster's database without changing anything.
+//! Examining a cluster's database without changing it.
 
 use super::{
     Store,
@@ -11,35 +11,35 @@ use sqlx::{Connection as _, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How far a database's schema is.
+/// State of a database's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
-    /// There is no table; the first node that starts lays it out.
+    /// The database has no table. The first node that starts creates the schema.
     Empty,
     /// These migrations are missing.
     Pending(Vec<String>),
-    /// It is what this program knows.
+    /// The schema is the newest that this program knows.
     Current,
 }
 
-/// What a database is like.
+/// Facts about a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
-    /// The server's version.
+    /// Version of the server.
     pub server: String,
-    /// How far its schema is.
+    /// State of the schema.
     pub schema: Schema,
-    /// The cluster whose database it is, once its schema is laid out.
+    /// Identity of the cluster, once the schema exists.
     pub cluster: Option<Uuid>,
-    /// The server's clock.
+    /// Time by the server's clock.
     pub clock: OffsetDateTime,
 }
 
 impl Store {
-    /// Looks at a cluster's database and changes nothing.
+    /// Examines a cluster's database. Changes nothing.
     ///
     /// # Errors
-    /// As [`Store::postgres`]; a schema that is old is no error here.
+    /// As [`Store::postgres`], except that an old schema is not an error.
     pub async fn examine_postgres(url: &str) -> Result<Examined, OpenError> {
         crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;

@@ -1,15 +1,15 @@
-//! Drivers' errors, classified here and nowhere else.
+//! Classification of the drivers' errors. No other module classifies them.
 
 use super::error::StoreError;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use std::{fmt, io, time::Duration};
 
-/// What kind of failure a driver reported.
+/// Kind of a failure that a driver reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// A key is taken.
+    /// A key exists already.
     Duplicate,
-    /// Another transaction was in the way, and this one was undone.
+    /// Another transaction conflicted with this transaction, which was rolled back.
     Contention,
     Unavailable,
     Unstorable,
@@ -17,7 +17,7 @@ pub(super) enum FailureKind {
     Refused,
 }
 
-/// A driver's error, classified.
+/// A driver's error with its kind.
 #[derive(Debug)]
 pub(super) struct DriverFailure {
     pub(super) kind: FailureKind,
@@ -82,7 +82,7 @@ fn kind(error: &sqlx::Error) -> FailureKind {
     use sqlx::Error as E;
     match error {
         E::Database(error) => database_kind(error.as_ref()),
-        // A connection that is cut in the middle of an answer shows as a protocol error.
+        // A connection that is cut in the middle of an answer causes a protocol error.
         E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed => {
             FailureKind::Unavailable
         }
@@ -108,12 +108,13 @@ fn database_kind(error: &dyn DatabaseError) -> FailureKind {
     FailureKind::Refused
 }
 
-/// By SQLSTATE (PostgreSQL, appendix A).
+/// Kind by SQLSTATE (PostgreSQL, appendix A).
 fn postgres_kind(code: &str) -> FailureKind {
     match code {
         "40001" | "40P01" => FailureKind::Contention,
         "22021" | "22P05" => FailureKind::Unstorable,
-        // Time-outs of ours, of an idle transaction, and a server that fell back to standby.
+        // Timeouts that hearken set, the timeout of an idle transaction, and a server that is now a
+        // standby.
         "55P03" | "57014" | "25P03" | "25P04" | "25006" => FailureKind::Unavailable,
         // Connection, credentials, resources, operator intervention, system error.
         _ if ["08", "28", "3D", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
@@ -123,11 +124,11 @@ fn postgres_kind(code: &str) -> FailureKind {
     }
 }
 
-/// By primary result code (sqlite.org/rescode.html), the low byte of the extended one.
+/// Kind by primary result code (sqlite.org/rescode.html), the low byte of the extended result code.
 fn sqlite_kind(code: u32) -> FailureKind {
     match code & 0xff {
-        // BUSY, LOCKED, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN. Busy is out of reach, not a
-        // conflict: some other program holds the file.
+        // BUSY, LOCKED, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN. BUSY is not a conflict, because
+        // another program holds the file.
         5 | 6 | 8 | 9 | 10 | 13 | 14 => FailureKind::Unavailable,
         // CORRUPT, NOTADB.
         11 | 26 => FailureKind::Corrupt,
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sqlstates_that_pass_by_themselves_are_told_from_defects() {
+    fn sqlstates_of_passing_failures_differ_from_those_of_defects() {
         assert_eq!(postgres_kind("40001"), FailureKind::Contention);
         assert_eq!(postgres_kind("57P01"), FailureKind::Unavailable);
         assert_eq!(postgres_kind("53300"), FailureKind::Unavailable);
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extended_result_code_counts_as_its_primary_one() {
+    fn an_extended_result_code_counts_as_its_primary_code() {
         assert_eq!(sqlite_kind(517), FailureKind::Unavailable);
         assert_eq!(sqlite_kind(13), FailureKind::Unavailable);
         assert_eq!(sqlite_kind(267), FailureKind::Corrupt);

@@ -1,4 +1,4 @@
-//! One at a time in the cluster.
+//! Locks of the cluster.
 
 use super::{
     Store,
@@ -14,27 +14,27 @@ use tokio::{
 };
 
 statements! {
-    /// Held by the session, so it goes with it.
+    /// The session holds the lock, so the lock ends with the session.
     TRY = "SELECT pg_try_advisory_lock($1) AS taken";
     UNLOCK = "SELECT pg_advisory_unlock($1)";
 }
 
-/// What one node at a time does.
+/// Work that only one node of the cluster may do at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     /// Making the broker match the roster.
     Passes,
-    /// Publishing again what could not be published.
+    /// Redispatch: publishing events that could not be published at first.
     Redispatch,
-    /// Putting dead letters back because somebody asked for it.
+    /// Redelivering dead letters because an administrator asked for it.
     Redelivery,
 }
 
-/// How often a lock is tried for that somebody else has.
+/// Pause between two attempts to take a lock that another node holds.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Lock {
-    /// Its number among the database's advisory locks.
+    /// Number of the lock among the database's advisory locks.
     fn key(self) -> i64 {
         match self {
             Self::Passes => i64::from_be_bytes(*b"\0\0passes"),
@@ -44,7 +44,7 @@ impl Lock {
     }
 }
 
-/// The locks of an embedded store, which one process has to itself.
+/// The locks of an embedded store, which no other process uses.
 #[derive(Default)]
 pub(super) struct Locks {
     passes: Arc<Mutex<()>>,
@@ -52,7 +52,7 @@ pub(super) struct Locks {
     redelivery: Arc<Mutex<()>>,
 }
 
-/// A lock that is held. Dropped, or with its process, it is given back.
+/// Guard of a lock. The lock is released when the guard is dropped or the process ends.
 pub struct HeldLock(Held);
 
 enum Held {
@@ -65,7 +65,7 @@ enum Held {
 }
 
 impl Store {
-    /// Takes a lock, or says that somebody has it.
+    /// Takes a lock. `None` when another node or task holds it.
     ///
     /// # Errors
     /// When the database cannot be asked.
@@ -81,7 +81,7 @@ impl Store {
             return Ok(guard.ok().map(|guard| HeldLock(Held::Sqlite(guard))));
         };
         let attempt = async {
-            let mut session = sessions.one().await?;
+            let mut session = sessions.open().await?;
             let row = sqlx::query(TRY.0).bind(lock.key()).fetch_one(&mut session).await?;
             if row.try_get("taken")? {
                 let session = Box::new(session);
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// Takes a lock, after whoever has it, however long that takes.
+    /// Takes a lock. Waits until the current holder releases it.
     ///
     /// # Errors
     /// When the database cannot be asked.
@@ -111,8 +111,8 @@ impl Store {
 }
 
 impl HeldLock {
-    /// Whether the lock is still held, by a round trip to whoever holds it. To be asked before
-    /// anything that two nodes must not do both.
+    /// Whether the lock is still held, by a round trip to the database. Callers ask this before
+    /// each action that two nodes must not do at the same time.
     pub async fn still_held(&mut self) -> bool {
         match &mut self.0 {
             Held::Sqlite(_) => true,
@@ -122,11 +122,11 @@ impl HeldLock {
         }
     }
 
-    /// Gives the lock back, and returns when another can take it. Dropping does the same, a
-    /// little later.
+    /// Releases the lock, and returns when another holder can take it. Dropping the guard does the
+    /// same a little later.
     pub async fn release(self) {
         if let Held::Postgres { mut session, lock } = self.0 {
-            // Where this fails, the server frees the lock when it sees the session's end.
+            // When this fails, the server releases the lock once it notices the end of the session.
             let _ = timeout(PATIENCE / 3, async {
                 sqlx::query(UNLOCK.0).bind(lock.key()).execute(&mut *session).await?;
                 session.close().await

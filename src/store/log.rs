@@ -16,33 +16,33 @@ statements! {
     CLAIM = "INSERT INTO roster_command (command_id, fingerprint) VALUES ($1, $2) ON CONFLICT (command_id) DO NOTHING";
     FINGERPRINT = "SELECT fingerprint FROM roster_command WHERE command_id = $1";
     OF_COMMAND = "SELECT * FROM roster_event WHERE command_id = $1 ORDER BY version";
-    /// Inserts nothing when the version before is not there.
+    /// Inserts nothing when the previous version does not exist.
     INSERT = "INSERT INTO roster_event (version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id) \
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
               WHERE CAST($1 AS BIGINT) = 1 OR EXISTS (SELECT 1 FROM roster_event WHERE version = CAST($1 AS BIGINT) - 1) RETURNING recorded_at";
     AFTER = "SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
-    /// One statement, so that the check and the events come from one snapshot.
+    /// One statement, so that the check and the events are read from one snapshot.
     CATCH_UP = "SELECT e.*, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine \
                 FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
                 ORDER BY e.version";
     HEAD = "SELECT COALESCE(MAX(version), 0) AS head FROM roster_event";
 }
 
-/// Why events were not appended, or not by this call.
+/// Reason why this call did not append events.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The history is not at the expected version: somebody else was faster. Nothing was written;
-    /// catch up, decide again.
+    /// The history does not have the expected version, because another command was recorded first.
+    /// Nothing was written. The caller catches up and decides again.
     #[error("the roster changed in the meantime")]
     Conflict,
-    /// The command took effect before. These are its events; nothing was written by this call.
+    /// The command took effect before, with these events. This call wrote nothing.
     #[error("the command took effect before")]
     Replayed(Vec<RecordedEvent>),
-    /// The command's id was used for something else. Nothing was written.
+    /// The command's id was used for another command. Nothing was written.
     #[error("the idempotency key was used for another command")]
     CommandReused,
-    /// The database. When it is unavailable the outcome is unknown: ask
-    /// [`Store::command`].
+    /// The database failed. When it is unavailable, the outcome is unknown; [`Store::command`]
+    /// tells.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -59,21 +59,22 @@ impl From<DriverFailure> for AppendError {
 /// A command that took effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedCommand {
-    /// What it asked for, when its sender may repeat it.
+    /// Digest of the request, if the sender gave an `Idempotency-Key`.
     pub fingerprint: Option<Vec<u8>>,
-    /// What it led to.
+    /// Events of the command.
     pub events: Vec<RecordedEvent>,
 }
 
 impl Store {
-    /// Appends events after `expected`, all or none, and rings the doorbell. No events, no effect.
+    /// Appends events after version `expected`, all or none, and rings the doorbell. Without
+    /// events, nothing happens.
     ///
-    /// With a fingerprint, the command's id is claimed in the same transaction: however often the
-    /// command is delivered, and at the same time, it takes effect once. Each event's id follows
-    /// from the command's, so a command takes effect once without a fingerprint, too.
+    /// With a fingerprint, the command's id is claimed in the same transaction. So a command that
+    /// is sent several times, even at the same time, takes effect once. The ids of the events are
+    /// derived from the command's id, so a command without a fingerprint takes effect once, too.
     ///
     /// # Errors
-    /// See [`AppendError`].
+    /// [`AppendError`]: this call wrote nothing, or the outcome is unknown.
     pub async fn append(
         &self,
         expected: Version,
@@ -106,7 +107,7 @@ impl Store {
         }
     }
 
-    /// What a command led to, or nothing when it never took effect.
+    /// A recorded command; `None` when it never took effect.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -116,7 +117,7 @@ impl Store {
         if events.is_empty() {
             return Ok(None);
         }
-        // Written by the same transaction as the events, so it is there by now or never.
+        // Written by the same transaction as the events, so it exists now or never.
         let claims = engine.read(FINGERPRINT, args![id]).await?;
         let fingerprint = claims.first().map(|row| row.bytes("fingerprint")).transpose()?;
         Ok(Some(RecordedCommand { fingerprint, events }))
@@ -125,8 +126,8 @@ impl Store {
     /// The next events after a version, at most `limit`, in order.
     ///
     /// # Errors
-    /// [`StoreError::Hole`] when one is missing, [`StoreError::UnknownEvent`] when one cannot be
-    /// understood; never a part of the page.
+    /// [`StoreError::Hole`] when a version is missing, and [`StoreError::UnknownEvent`] when an
+    /// event cannot be read. Then no event of the page is returned.
     pub async fn events_after(
         &self,
         version: Version,
@@ -136,11 +137,12 @@ impl Store {
         read_dense(version, &rows)
     }
 
-    /// As [`Store::events_after`], for one who followed the history up to `mine`, where it saw
-    /// `last_event`: the same snapshot shows that this is still that history.
+    /// The events after version `mine`, for a caller that read the history up to `mine` with event
+    /// `last_event`. Checks in the same snapshot that the database still holds that history.
     ///
     /// # Errors
-    /// [`StoreError::Diverged`] when it is not, and those of [`Store::events_after`].
+    /// [`StoreError::Diverged`] when the database holds another history, and the errors of
+    /// [`Store::events_after`].
     pub async fn catch_up(
         &self,
         mine: Version,
@@ -164,7 +166,7 @@ impl Store {
         read_dense(mine, &rows)
     }
 
-    /// The newest version; 0 before any event.
+    /// Newest version; 0 before any event.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -174,7 +176,7 @@ impl Store {
     }
 }
 
-/// Claims a command's id. Concurrent deliveries of one command wait here for each other.
+/// Claims a command's id. Concurrent calls for one command wait here for each other.
 async fn claim(tx: &mut Tx, id: Uuid, fingerprint: &[u8; 32]) -> Result<(), AppendError> {
     if tx.execute(CLAIM, args![id, fingerprint.as_slice()]).await? == 1 {
         return Ok(());
@@ -233,7 +235,7 @@ async fn insert(
     Ok(rows.first().ok_or(AppendError::Conflict)?.time("recorded_at")?)
 }
 
-/// Reads events that must follow each other without a gap.
+/// Reads events whose versions must follow each other without a hole.
 fn read_dense(after: Version, rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreError> {
     for (expected, row) in (after + 1..).zip(rows) {
         let found = row.count("version")?;

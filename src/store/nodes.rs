@@ -1,4 +1,4 @@
-//! The nodes of the cluster, as they report themselves.
+//! The nodes of the cluster, as they report their own state.
 
 use super::{
     Store,
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 statements! {
-    /// The instance that had the id and is not known to be gone, when it is another.
+    /// Another instance with the same id that is not known to be gone.
     TWIN = "SELECT host FROM node WHERE id = $1 AND instance <> $2 AND state <> 'gone' AND state <> 'stopping' \
             AND last_seen >= (SELECT now FROM clock) - 20000000";
     BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners) \
@@ -26,24 +26,25 @@ statements! {
     ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
 }
 
-/// After so many microseconds without a report a node is taken for gone.
+/// Time without a heartbeat after which a node counts as gone, in microseconds.
 const SILENCE: i64 = 20_000_000;
 
-/// What the database says to a node that reports itself.
+/// The database's answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The host of another process that lives under the same id. Two nodes of one id overwrite
-    /// each other's reports: one must be given another id.
+    /// Host of another process with the same node id. Two nodes with one id overwrite each other's
+    /// reports, so one of them needs another id.
     pub twin: Option<String>,
-    /// When this instance was first heard of, by the database's clock.
+    /// Time of the first heartbeat of this instance, by the database's clock.
     pub started_at: OffsetDateTime,
-    /// Now, by the database's clock.
+    /// Time of this heartbeat, by the database's clock.
     pub last_seen: OffsetDateTime,
 }
 
 impl Store {
-    /// Reports a node. `instance` tells this process from the one before it: at a new one the node
-    /// started now. The status's own times are ignored. Nodes not heard of for a day are dropped.
+    /// Writes a heartbeat of a node. `instance` identifies the process: for a new instance, the
+    /// node has started now. The times in `status` are ignored. Nodes without a heartbeat for a day
+    /// are removed.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -77,7 +78,7 @@ impl Store {
         Ok(Heartbeat { twin, started_at, last_seen })
     }
 
-    /// Every node, by id. One not heard of for 20 seconds is gone.
+    /// Every node, by id. A node without a heartbeat for 20 seconds is gone.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -85,7 +86,7 @@ impl Store {
         self.inner.engine.read(ALL, &[]).await?.iter().map(read).collect()
     }
 
-    /// Marks a node that stopped in good order as gone, so that nobody waits for it.
+    /// Marks a node that stopped normally as gone, so that no other node waits for it.
     ///
     /// # Errors
     /// When the database cannot be used.

@@ -4,9 +4,9 @@ use super::{
     Inner, Store, doorbell,
     engine::Engine,
     error::OpenError,
-    migrations::{self, IDENTITY, When},
+    migrations::{self, IDENTITY, MigrationScope},
     postgres::{Sessions, failed},
-    sqlite,
+    sqlite::{self, SqlitePools},
 };
 use parking_lot::Mutex;
 use sqlx::{Connection as _, Row as _};
@@ -15,22 +15,23 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 impl Store {
-    /// Opens a cluster's database. An empty one gets its schema; one whose schema is old is left
-    /// alone, since other nodes may work on it.
+    /// Opens a cluster's database. An empty database gets its schema. A database with an old schema
+    /// is not changed, because other nodes may use it.
     ///
     /// # Errors
-    /// [`OpenError`] says what to check: the URL, the host, the credentials, the database, the
-    /// server's or the schema's version. It never holds the password.
+    /// [`OpenError`] says what to check: the URL, the host, the credentials, the database, or the
+    /// version of the server or the schema. It never contains the password.
     pub async fn postgres(url: &str) -> Result<Self, OpenError> {
         crate::tls::init();
         let sessions = Sessions::parse(url)?;
         let mut first = sessions.first().await?;
-        for name in migrations::postgres(&mut first, When::Empty).await? {
+        for name in migrations::postgres(&mut first, MigrationScope::EmptyOnly).await? {
             tracing::info!(migration = name, "the database was empty; applied migration {name}");
         }
         let identity = sqlx::query(IDENTITY).fetch_one(&mut first).await.map_err(failed)?;
-        let identity = (identity.get("cluster_id"), identity.get("log_id"));
-        // A courtesy to the server's log; the session ends either way.
+        let identity =
+            Identity { cluster: identity.get("cluster_id"), log: identity.get("log_id") };
+        // Closed properly for the sake of the server's log. The session ends in any case.
         let _ = first.close().await;
         let bell = watch::Sender::new(0);
         let listening = doorbell::listen(sessions.clone(), bell.clone());
@@ -38,7 +39,7 @@ impl Store {
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
             sessions: Some(sessions),
-            ..Inner::of(engine, identity, bell)
+            ..Inner::new(engine, identity, bell)
         }))
     }
 
@@ -49,25 +50,26 @@ impl Store {
     pub async fn migrate_postgres(url: &str) -> Result<Vec<String>, OpenError> {
         crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;
-        let applied = migrations::postgres(&mut session, When::Asked).await?;
+        let applied = migrations::postgres(&mut session, MigrationScope::Any).await?;
         let _ = session.close().await;
         Ok(applied)
     }
 
-    /// Opens the embedded store in a data directory, which it makes where there is none, and
-    /// brings it up to date. The directory is this store's until it is closed.
+    /// Opens the embedded store in a data directory and brings it up to date. Creates the directory
+    /// if it does not exist. No other process can use the directory until the store is closed.
     ///
     /// # Errors
-    /// [`OpenError`] names the directory or file, and the process that has it.
+    /// [`OpenError`] names the directory or file, and the process that uses it.
     pub async fn sqlite(data_dir: &Path) -> Result<Self, OpenError> {
         let directory = sqlite::lock(data_dir)?;
-        let (writer, readers) = sqlite::open(data_dir).await?;
+        let SqlitePools { writer, readers } = sqlite::open(data_dir).await?;
         let identity = sqlx::query(IDENTITY).fetch_one(&readers).await.map_err(failed)?;
-        let identity = (identity.get("cluster_id"), identity.get("log_id"));
+        let identity =
+            Identity { cluster: identity.get("cluster_id"), log: identity.get("log_id") };
         let engine = Engine::Sqlite { writer, readers };
         Ok(Self::new(Inner {
             directory: Mutex::new(Some(directory)),
-            ..Inner::of(engine, identity, watch::Sender::new(0))
+            ..Inner::new(engine, identity, watch::Sender::new(0))
         }))
     }
 
@@ -76,12 +78,19 @@ impl Store {
     }
 }
 
+/// Identity of a database.
+#[derive(Clone, Copy)]
+struct Identity {
+    cluster: Uuid,
+    log: Uuid,
+}
+
 impl Inner {
-    fn of(engine: Engine, (cluster_id, log_id): (Uuid, Uuid), bell: watch::Sender<u64>) -> Self {
+    fn new(engine: Engine, identity: Identity, bell: watch::Sender<u64>) -> Self {
         Self {
             engine,
-            cluster_id,
-            log_id,
+            cluster_id: identity.cluster,
+            log_id: identity.log,
             bell,
             listening: None,
             locks: super::lock::Locks::default(),

@@ -8,22 +8,24 @@ use sqlx::{
 use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 
-/// The oldest server that is tested, as `server_version_num` has it.
+/// Oldest version of PostgreSQL that hearken is tested with, as a `server_version_num`.
 const OLDEST: i64 = 150_000;
 const CONNECTIONS: u32 = 10;
 const ACQUIRE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What every session promises. A statement gives up before the caller does, a lock sooner, and a
-/// transaction whose program went away is undone. The keep-alives free what a dead host holds,
-/// such as the lock on passes, within half a minute. Read committed, since an append relies on
-/// seeing what was committed before its statement, not before its transaction.
+/// Settings of every session.
+///
+/// A statement ends before its caller gives up, and a wait for a lock ends sooner. A transaction
+/// whose program is gone is undone. The keep-alives free locks of a dead host, such as the lock on
+/// passes, within half a minute. The isolation is read committed, because an append relies on
+/// seeing all events that were committed before its statement, and not only before its transaction.
 const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
      SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s'; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
-/// How sessions are opened.
+/// Opens sessions of one database.
 #[derive(Clone)]
 pub(super) struct Sessions {
     options: PgConnectOptions,
@@ -46,24 +48,24 @@ impl Sessions {
         Ok(Self { options, address })
     }
 
-    /// A session of its own.
-    pub(super) async fn one(&self) -> Result<PgConnection, sqlx::Error> {
+    /// Opens a single session.
+    pub(super) async fn open(&self) -> Result<PgConnection, sqlx::Error> {
         let mut session = PgConnection::connect_with(&self.options).await?;
         sqlx::raw_sql(SESSION).execute(&mut session).await?;
         Ok(session)
     }
 
-    /// Sessions to share. Nothing is connected yet.
+    /// A pool of sessions. No session is open yet.
     pub(super) fn pool(&self) -> PgPool {
         pool_options(CONNECTIONS).connect_lazy_with(self.options.clone())
     }
 
-    /// A pool of one, for what keeps its session.
+    /// A pool of one session, for a listener on notifications, which keeps its session.
     pub(super) fn single(&self) -> PgPool {
         pool_options(1).connect_lazy_with(self.options.clone())
     }
 
-    /// A first session, with a diagnosis when there is none.
+    /// Opens the first session. An error says what to check.
     pub(super) async fn first(&self) -> Result<PgConnection, OpenError> {
         let host = self.options.get_host();
         if self.options.get_socket().is_none() && !host.starts_with('/') {
@@ -72,7 +74,7 @@ impl Sessions {
                 return Err(OpenError::UnknownHost { host: host.to_owned(), source });
             }
         }
-        let mut session = match timeout(CONNECT, self.one()).await {
+        let mut session = match timeout(CONNECT, self.open()).await {
             Ok(Ok(session)) => session,
             Ok(Err(error)) => return Err(self.diagnose(error)),
             Err(_) => {
@@ -116,8 +118,8 @@ fn pool_options(connections: u32) -> PgPoolOptions {
         .after_connect(|session, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION).execute(session).await.map(drop) })
         })
-        // The pool asks a returned session whether it still works, and would wait for the answer
-        // for as long as TCP does: every session would be taken when a network goes silent.
+        // The pool checks each returned session, and would wait for the answer as long as TCP does.
+        // Without this limit, a silent network would take every session.
         .after_release(|session, _| {
             Box::pin(async move {
                 match timeout(ACQUIRE, session.ping()).await {
@@ -132,7 +134,7 @@ fn check_version(number: i64, found: String) -> Result<(), OpenError> {
     if number < OLDEST { Err(OpenError::OldServer { found }) } else { Ok(()) }
 }
 
-/// A driver's error while opening.
+/// Classifies a driver's error while a store is opened.
 pub(super) fn failed(error: sqlx::Error) -> OpenError {
     OpenError::Store(StoreError::from(super::failure::DriverFailure::from(error)))
 }

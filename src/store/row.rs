@@ -1,5 +1,4 @@
-//! Reading what the database answers. A column that does not hold what it should is reported, and
-//! nothing is made up.
+//! Reading rows. A column with an unexpected value is an error, and is never replaced by a default.
 
 use super::error::StoreError;
 use crate::clock::from_micros;
@@ -40,13 +39,13 @@ impl Row {
         self.get(column)
     }
 
-    /// A count, which is never negative.
+    /// Reads a count, which is never negative.
     pub(super) fn count(&self, column: &str) -> Result<u64, StoreError> {
         let value = self.int(column)?;
         value.try_into().map_err(|_| corrupt(column, format_args!("{value} is negative")))
     }
 
-    /// A small count.
+    /// Reads a count that fits 32 bits.
     pub(super) fn small(&self, column: &str) -> Result<u32, StoreError> {
         let value = self.int(column)?;
         value.try_into().map_err(|_| corrupt(column, format_args!("{value} is out of range")))
@@ -80,12 +79,12 @@ impl Row {
         Ok(self.get::<Json<Value>>(column)?.0)
     }
 
-    /// A record that was stored as JSON.
+    /// Reads a record that was stored as JSON.
     pub(super) fn record<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
         serde_json::from_value(self.json(column)?).map_err(|error| corrupt(column, error))
     }
 
-    /// A value that was stored as the text of its JSON form, such as a state.
+    /// Reads a value that was stored as the text of its JSON form, such as a state.
     pub(super) fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
         serde_json::from_value(Value::String(self.text(column)?))
             .map_err(|error| corrupt(column, error))
@@ -100,7 +99,7 @@ impl Row {
     }
 }
 
-/// A state as the text of its JSON form.
+/// Writes a state as the text of its JSON form.
 pub(super) fn word(state: &impl serde::Serialize) -> String {
     match serde_json::to_value(state) {
         Ok(Value::String(word)) => word,

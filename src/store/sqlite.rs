@@ -1,4 +1,4 @@
-//! Opening SQLite in a data directory that this process has to itself.
+//! Opening SQLite in a data directory that no other process uses.
 
 use super::{error::OpenError, postgres::failed};
 use sqlx::{
@@ -16,11 +16,11 @@ const FILE: &str = "hearken.db";
 const LOCK: &str = "hearken.lock";
 const READERS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
-/// What the first migration writes as the file's `application_id`: "hrkn".
+/// `application_id` that the first migration writes into the file: "hrkn".
 const APPLICATION: i64 = 0x6872_6b6e;
 
-/// Makes the directory where there is none, readable by nobody else, and locks it. The lock goes
-/// with the returned file, so also with a killed process.
+/// Creates the directory if it does not exist, readable only by its owner, and locks it. The lock
+/// ends with the returned file, and so also with a killed process.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let unusable = |source| OpenError::Directory { directory: directory.to_owned(), source };
     let mut builder = DirBuilder::new();
@@ -63,10 +63,20 @@ fn options(directory: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(directory.join(FILE)).busy_timeout(BUSY)
 }
 
-/// Opens the database file, migrated. Refuses a file that is not hearken's without changing it.
-pub(super) async fn open(directory: &Path) -> Result<(SqlitePool, SqlitePool), OpenError> {
+/// The connections to the database file.
+pub(super) struct SqlitePools {
+    /// The only connection that writes.
+    pub(super) writer: SqlitePool,
+    /// Connections that only read.
+    pub(super) readers: SqlitePool,
+}
+
+/// Opens and migrates the database file. Refuses a file that is not a database of hearken, without
+/// changing it.
+pub(super) async fn open(directory: &Path) -> Result<SqlitePools, OpenError> {
     refuse_foreign(directory).await?;
-    // Full: the history and accepted events are the only copy, and survive a power cut.
+    // Full, because the file holds the only copy of the history and of accepted events, which must
+    // survive a power cut.
     let options = options(directory)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
@@ -84,7 +94,7 @@ pub(super) async fn open(directory: &Path) -> Result<(SqlitePool, SqlitePool), O
     };
     let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
-    Ok((writer, readers))
+    Ok(SqlitePools { writer, readers })
 }
 
 async fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
@@ -101,10 +111,10 @@ async fn refuse_foreign(directory: &Path) -> Result<(), OpenError> {
         Ok::<_, sqlx::Error>(answer)
     };
     match answer.await {
-        // A process that died before its first migration leaves an empty database.
+        // A process that died before its first migration left an empty database.
         Ok((APPLICATION, _) | (0, 0)) => Ok(()),
         Ok(_) => Err(OpenError::NotOurs { file }),
-        // NOTADB: the file is something else altogether.
+        // NOTADB: the file is not a database.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
             Err(OpenError::NotOurs { file })
         }

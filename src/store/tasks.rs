@@ -1,4 +1,4 @@
-//! Longer pieces of work that somebody asked for.
+//! Tasks: longer pieces of work that a caller asked for.
 
 use super::{
     Store,
@@ -20,24 +20,25 @@ statements! {
     PROGRESS = "UPDATE task SET information = $2 WHERE id = $1 AND ended_at IS NULL";
     FINISH = "UPDATE task SET state = $2, information = $3, ended_at = (SELECT now FROM clock) WHERE id = $1 AND ended_at IS NULL";
     CANCEL = "UPDATE task SET state = 'canceledRequested', cancelled_from = $2 WHERE id = $1 AND state IN ('waiting', 'inProgress')";
-    ONE = "SELECT * FROM task WHERE id = $1";
+    BY_ID = "SELECT * FROM task WHERE id = $1";
     FILTERED = "SELECT * FROM task WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR kind = $2) \
         AND (CAST($3 AS BIGINT) IS NULL OR submitted_at < $3) AND (CAST($4 AS BIGINT) IS NULL OR submitted_at > $4) \
         AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS BIGINT) IS NULL OR started_at > $6) \
         AND (CAST($7 AS BIGINT) IS NULL OR (state = 'completed' AND ended_at < $7)) AND (CAST($8 AS BIGINT) IS NULL OR (state = 'completed' AND ended_at > $8)) \
         AND (CAST($9 AS BIGINT) IS NULL OR (state = 'failed' AND ended_at < $9)) AND (CAST($10 AS BIGINT) IS NULL OR (state = 'failed' AND ended_at > $10)) \
         ORDER BY seq DESC LIMIT $11 OFFSET $12";
-    /// Unfinished tasks whose node is gone, or is a later instance than the one that took them.
+    /// Unfinished tasks whose node is gone, or was started again after it took them.
     ORPHANED = "SELECT * FROM task WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM node n CROSS JOIN clock \
         WHERE n.id = task.node AND n.state <> 'gone' AND n.last_seen >= now - 20000000 AND n.started_at <= task.submitted_at)";
 }
 
-/// Which tasks to list. A limit of time leaves out tasks that have not come that far.
+/// Filter for tasks. An absent field does not limit the tasks. A limit on the time of a state
+/// leaves out tasks that have not reached the state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskFilter {
-    /// How far they are.
+    /// State of the tasks.
     pub state: Option<TaskState>,
-    /// Their type.
+    /// Type of the tasks.
     pub kind: Option<String>,
     /// Submitted before.
     pub submitted_before: Option<OffsetDateTime>,
@@ -55,18 +56,18 @@ pub struct TaskFilter {
     pub failed_before: Option<OffsetDateTime>,
     /// Failed after.
     pub failed_after: Option<OffsetDateTime>,
-    /// How many to leave out at the front.
+    /// Number of tasks to leave out at the beginning.
     pub offset: u64,
-    /// How many to list at most; all where nothing is said.
+    /// Largest number of tasks to list; absent for all.
     pub limit: Option<u64>,
 }
 
 impl Store {
-    /// Records a task that waits. Its state and times are ignored: it is submitted now, by the
-    /// database's clock. The node that runs it must have reported itself before.
+    /// Records a waiting task. Its state and times are ignored: it is submitted now, by the
+    /// database's clock. The node that runs the task must have written a heartbeat before.
     ///
     /// # Errors
-    /// When the database cannot be used, or the id is taken.
+    /// When the database cannot be used, or a task with this id exists.
     pub async fn insert_task(&self, task: &Task) -> Result<(), StoreError> {
         let values = args![
             task.id,
@@ -80,7 +81,7 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a task. `false` when it does not wait any more, because somebody cancelled it.
+    /// Begins a task. `false` when the task no longer waits, because a caller cancelled it.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -88,7 +89,7 @@ impl Store {
         Ok(self.inner.engine.write(START, args![id]).await? == 1)
     }
 
-    /// What an unfinished task says of its work. `false` when it has ended.
+    /// Records the progress of an unfinished task. `false` when the task has ended.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -96,7 +97,8 @@ impl Store {
         Ok(self.inner.engine.write(PROGRESS, args![id, json(information)]).await? == 1)
     }
 
-    /// Ends a task. `false` when it has ended before, or is not known; what was recorded stays.
+    /// Ends a task. `false` when the task has ended before or is not known; its record does not
+    /// change then.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -110,7 +112,7 @@ impl Store {
         Ok(self.inner.engine.write(FINISH, values).await? == 1)
     }
 
-    /// Asks a task to end. `false` when it is not known, has ended, or was asked before.
+    /// Asks a task to end. `false` when the task is not known, has ended, or was asked before.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -123,7 +125,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn task(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
-        self.inner.engine.read(ONE, args![id]).await?.first().map(read).transpose()
+        self.inner.engine.read(BY_ID, args![id]).await?.first().map(read).transpose()
     }
 
     /// The tasks that a filter lets through, newest submitted first.

@@ -1,4 +1,4 @@
-//! What passes saw and did.
+//! Results and history of the passes.
 
 use super::{
     Store,
@@ -16,7 +16,7 @@ statements! {
     STATUS = "SELECT status FROM topology_status";
     SAVE_STATUS = "INSERT INTO topology_status (id, status) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status";
     RECORD_PASS = "INSERT INTO pass (record) VALUES ($1) RETURNING id";
-    /// Keeps the newest 10,000.
+    /// Keeps the newest 10,000 passes.
     DROP_PASSES = "DELETE FROM pass WHERE id <= (SELECT id FROM pass ORDER BY id DESC LIMIT 1 OFFSET 10000)";
     PASSES = "SELECT id, record FROM pass WHERE id > $1 ORDER BY id LIMIT $2";
     RETIRED = "SELECT group_name, generation FROM retired_queue";
@@ -26,7 +26,7 @@ statements! {
 }
 
 impl Store {
-    /// What the last pass saw; the default before any.
+    /// Result of the last pass; the default before any pass.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -35,7 +35,7 @@ impl Store {
         rows.first().map_or_else(|| Ok(TopologyStatus::default()), |row| row.record("status"))
     }
 
-    /// Saves what a pass saw, and rings the doorbell.
+    /// Saves the result of a pass, and rings the doorbell.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -46,7 +46,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Records what a pass did, and returns its number. The newest 10,000 are kept.
+    /// Records the steps of a pass, and returns its number. The newest 10,000 passes are kept.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -71,7 +71,7 @@ impl Store {
             .collect()
     }
 
-    /// The queues whose tombstone is done.
+    /// The queues of removed listeners that were deleted.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -85,7 +85,8 @@ impl Store {
         rows.iter().map(id).collect()
     }
 
-    /// Notes that a removed listener's queue is gone for good, and how many events went with it.
+    /// Notes that a removed listener's queue was deleted, and the number of events that were
+    /// destroyed.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -95,7 +96,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the broker's marker was ever made for this cluster.
+    /// Whether the broker's marker was ever declared for this cluster.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -104,7 +105,7 @@ impl Store {
         rows.first().map_or(Ok(false), |row| Ok(row.int("marker_made")? == 1))
     }
 
-    /// Remembers that the broker's marker was made.
+    /// Notes that the broker's marker was declared.
     ///
     /// # Errors
     /// When the database cannot be used.

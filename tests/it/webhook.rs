@@ -17,6 +17,7 @@ use hearken::{
         codec::{CLOUDEVENTS_JSON, decode},
         event::Event,
     },
+    clock::Clock,
     domain::name::{BusName, GroupName},
     listeners::{
         Class, Listener, ListenerSetup,
@@ -94,17 +95,17 @@ fn execution(attempt: u32) -> Execution {
     let bus = BusName::parse("mailboxEvent").unwrap();
     let listener =
         serde_json::from_value(json!({"group": "index", "class": "webhook", "bus": bus}));
-    Execution::begin(&listener.unwrap(), attempt, std::time::Instant::now())
+    Execution::begin(&listener.unwrap(), attempt, Clock::system().monotonic())
 }
 
 fn class() -> Webhook {
-    Webhook::new(WebhookPolicy { loopback: true, ..WebhookPolicy::default() })
+    Webhook::new(WebhookPolicy { loopback: true, ..WebhookPolicy::default() }, Clock::system())
 }
 
 fn make(class: &Webhook, configuration: Value) -> Arc<dyn Listener> {
     let configuration = serde_json::from_value(configuration).unwrap();
-    let making = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
-    class.make(making).unwrap()
+    let setup = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
+    class.make(setup).unwrap()
 }
 
 async fn post(configuration: Value) -> Result<(), Failure> {
@@ -268,24 +269,24 @@ async fn a_name_that_leads_into_the_machine_is_refused_unless_it_is_allowed() {
     let receiver = Receiver::default();
     let address = receiver.start().await;
     let url = json!({"url": format!("http://localhost:{}/?token=t", address.port())});
-    let closed = Webhook::new(WebhookPolicy::default());
+    let closed = Webhook::new(WebhookPolicy::default(), Clock::system());
     let failure = make(&closed, url.clone()).on_event(&event(), &execution(0)).await.unwrap_err();
     assert!(failure.to_string().contains("--webhook-allow localhost"), "{failure}");
     assert!(!failure.to_string().contains("token"), "{failure}");
     assert!(receiver.seen.lock().unwrap().is_empty());
     let allow = hearken::listeners::webhook::policy::parse_allow("localhost").unwrap();
-    let open = Webhook::new(WebhookPolicy { allow, ..WebhookPolicy::default() });
+    let open = Webhook::new(WebhookPolicy { allow, ..WebhookPolicy::default() }, Clock::system());
     make(&open, url).on_event(&event(), &execution(0)).await.unwrap();
     assert_eq!(receiver.seen.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn an_address_that_is_not_allowed_does_not_even_make_a_listener() {
-    let class = Webhook::new(WebhookPolicy::default());
+    let class = Webhook::new(WebhookPolicy::default(), Clock::system());
     let configuration = json!({"url": "http://127.0.0.1:1/"});
     let configuration = serde_json::from_value(configuration).unwrap();
-    let making = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
-    let problem = class.make(making).err().unwrap();
+    let setup = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
+    let problem = class.make(setup).err().unwrap().to_string();
     assert!(problem.contains("--webhook-allow 127.0.0.1"), "{problem}");
 }
 

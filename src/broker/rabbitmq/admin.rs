@@ -1,4 +1,4 @@
-//! Changes to RabbitMQ's topology, over a connection of their own.
+//! Changes to RabbitMQ's topology, over their own connection.
 
 use super::BrokerError;
 use crate::{
@@ -20,15 +20,15 @@ use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::{sync::Semaphore, time::timeout};
 
-/// Operations at the same time, each on a channel of its own, since RabbitMQ works through one
-/// channel serially. Eight declare four times as fast as one; more gains nothing. Because the next
-/// operation waits for an answer, a slow broker is asked less by itself.
+/// Largest number of operations at the same time. Each has its own channel, because RabbitMQ
+/// processes a channel serially. Eight channels declare four times as fast as one; more channels
+/// gain nothing. Each operation waits for its answer, so a slow broker gets fewer operations.
 const CHANNELS: usize = 8;
 
-/// How long one operation may take. Declaring a replicated queue waits for a majority.
+/// Longest time of one operation. Declaring a replicated queue waits for a majority.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The connection that changes things.
+/// The connection over which the topology is changed.
 pub(super) struct Admin {
     amqp: Amqp,
     permits: Semaphore,
@@ -40,7 +40,7 @@ impl Admin {
         Self { amqp, permits: Semaphore::new(CHANNELS), idle: Mutex::default() }
     }
 
-    /// Makes an action true. Returns how many events it destroyed.
+    /// Applies an action. Returns the number of destroyed events.
     pub(super) async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
         let what = format!("{} {} {}", action.verb(), object(action), action.name());
         let outcome = match action {
@@ -62,13 +62,13 @@ impl Admin {
             }
         };
         match (action, outcome) {
-            // What is to be gone is gone.
+            // The object to remove does not exist.
             (Action::Unbind(_) | Action::DeleteQueue(_), Err(BrokerError::Missing(_))) => Ok(0),
             (_, outcome) => outcome,
         }
     }
 
-    /// Whether a queue exists, by the broker's own word.
+    /// Asks the broker over AMQP whether a queue exists.
     pub(super) async fn exists(&self, queue: &str) -> Result<bool, BrokerError> {
         let what = format!("look for queue {queue}");
         let name = amqp::name(queue).map_err(|e| BrokerError::of_amqp(&what, e))?;
@@ -95,8 +95,8 @@ impl Admin {
                 self.idle.lock().push(channel);
                 Ok(count)
             }
-            // An error closes the channel, and after a timeout a late answer may still come:
-            // either way it is not used again.
+            // The channel is not used again: an error closes it, and after a timeout a late answer
+            // may still arrive.
             Ok(Err(OperationError::Amqp(error))) => {
                 Err(BrokerError::of_amqp(what, AmqpError::of(error, self.amqp.address())))
             }
@@ -119,9 +119,9 @@ impl Admin {
 
 #[derive(Debug, thiserror::Error)]
 enum OperationError {
-    #[error("RabbitMQ did not do it")]
+    #[error("RabbitMQ refused the operation")]
     Amqp(#[from] lapin::Error),
-    #[error("a name does not fit")]
+    #[error("a name is too long for AMQP")]
     Name(#[from] AmqpError),
 }
 
@@ -192,8 +192,8 @@ async fn unbind(channel: &Channel, binding: &Binding) -> Result<u64, OperationEr
 }
 
 async fn delete_queue(channel: &Channel, name: &str) -> Result<u64, OperationError> {
-    // Never `if_empty` or `if_unused`: on a quorum queue they are answered with 540, which closes
-    // the connection and every channel on it.
+    // `if_empty` and `if_unused` are never set: for a quorum queue RabbitMQ answers them with 540,
+    // which closes the connection and every channel on it.
     let count = channel.queue_delete(amqp::name(name)?, QueueDeleteOptions::default()).await?;
     Ok(u64::from(count))
 }

@@ -1,27 +1,28 @@
-//! How long events wait, from what the management API remembers of a queue.
+//! Waiting time of events, from the samples that the management API keeps of a queue.
 //!
-//! A quorum queue does not say how old its first event is, and taking it out to look would count as
-//! one of the few deliveries that the queue allows it. But a queue is first in, first out: of the
-//! events that waited at some time one still waits unless as many were taken since.
+//! A quorum queue does not tell the age of its first event, and taking the event out would count as
+//! one of the few deliveries that the queue allows. But a queue is first in, first out. So of the
+//! events that waited at some time, one still waits unless that many events were taken since.
 
 use serde::Deserialize;
 use std::time::Duration;
 
-/// A part of the past that the broker remembers at a resolution: RabbitMQ keeps samples of queues
-/// for ten minutes by five seconds and for an hour by the minute (`sample_retention_policies`).
+/// A part of the past with samples at one resolution. RabbitMQ keeps samples of a queue every five
+/// seconds for ten minutes, and every minute for an hour (`sample_retention_policies`).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SampleWindow {
     pub(super) reach: Duration,
     pub(super) step: Duration,
 }
 
-/// The parts, the nearest first.
+/// The parts, the latest first.
 pub(super) const WINDOWS: [SampleWindow; 2] = [
     SampleWindow { reach: Duration::from_mins(10), step: Duration::from_secs(5) },
     SampleWindow { reach: Duration::from_hours(1), step: Duration::from_mins(1) },
 ];
 
-/// A queue's samples. Some are absent until RabbitMQ has counted, and all where it is told not to.
+/// Samples of a queue. Some are absent until RabbitMQ has counted, and all when statistics are
+/// disabled.
 #[derive(Deserialize)]
 pub(super) struct HistoryRow {
     #[serde(default)]
@@ -32,14 +33,14 @@ pub(super) struct HistoryRow {
 
 #[derive(Deserialize, Default)]
 struct Stats {
-    /// How often an event was taken, in all.
+    /// Total number of events that were taken.
     #[serde(default)]
     deliver_get_details: Series,
 }
 
 #[derive(Deserialize, Default)]
 struct Series {
-    /// The newest first.
+    /// Samples, the newest first.
     #[serde(default)]
     samples: Vec<Sample>,
 }
@@ -52,7 +53,7 @@ struct Sample {
 }
 
 impl HistoryRow {
-    /// For how long the oldest waiting event has waited at least.
+    /// Shortest time that the oldest waiting event can have waited.
     pub(super) fn oldest(&self) -> Option<Duration> {
         let taken = &self.message_stats.deliver_get_details.samples;
         let waited = &self.messages_ready_details.samples;
@@ -93,25 +94,25 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_taken_the_first_has_waited_since_there_was_one() {
+    fn without_deliveries_the_first_event_has_waited_since_the_queue_had_events() {
         assert_eq!(oldest(&[7, 7, 3, 1, 0, 0], &[]), Some(15));
         assert_eq!(oldest(&[7, 7, 3, 1, 0, 0], &[9, 9, 9, 9, 9, 9]), Some(15));
         assert_eq!(oldest(&[4, 4, 4], &[]), Some(10));
     }
 
     #[test]
-    fn what_was_taken_since_does_not_wait_any_more() {
+    fn events_that_were_taken_since_do_not_wait_any_more() {
         assert_eq!(oldest(&[5, 5, 5, 5], &[6, 4, 2, 0]), Some(10));
         assert_eq!(oldest(&[5, 5, 5, 5], &[60, 40, 20, 0]), Some(0));
     }
 
     #[test]
-    fn nothing_is_said_of_the_time_before_the_broker_counted_anew() {
+    fn samples_from_before_a_reset_of_the_counters_are_ignored() {
         assert_eq!(oldest(&[5, 5, 5, 5], &[1, 0, 90, 80]), Some(5));
     }
 
     #[test]
-    fn a_queue_that_is_empty_or_that_nothing_is_remembered_of_says_nothing() {
+    fn an_empty_queue_and_a_queue_without_samples_have_no_waiting_time() {
         assert_eq!(oldest(&[0, 4, 4], &[]), None);
         assert_eq!(oldest(&[], &[]), None);
         let bare: HistoryRow = serde_json::from_value(json!({ "name": "q" })).unwrap();

@@ -1,4 +1,4 @@
-//! The part of RabbitMQ's management API that is read.
+//! The part of RabbitMQ's management API that hearken reads.
 
 use super::{
     history::{HistoryRow, SampleWindow},
@@ -26,7 +26,8 @@ impl Management {
     pub(super) fn new(amqp: &AmqpUrl, url: Option<&str>) -> Result<Self, AmqpUrlError> {
         crate::tls::init();
         let wrong = |problem: String| AmqpUrlError { setting: "--management-url", problem };
-        let form = "write http://host:15672, with user:password@ where they differ from AMQP's";
+        let form =
+            "write http://host:15672, with user:password@ if they differ from those of --amqp-url";
         let text = url.map_or_else(|| amqp.management(), str::to_owned);
         let mut base =
             Url::parse(&text).map_err(|e| wrong(format!("it is not a URL ({e}); {form}")))?;
@@ -52,7 +53,7 @@ impl Management {
         Ok(Self { client, base, user, password, virtual_host })
     }
 
-    /// Everything of one kind in the virtual host.
+    /// Lists all objects of one kind in the virtual host.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
         kind: &str,
@@ -67,19 +68,19 @@ impl Management {
         })
     }
 
-    /// What one queue holds; nothing when there is no such queue or virtual host.
+    /// Counts of one queue; `None` when the queue or the virtual host does not exist.
     pub(super) async fn queue(&self, name: &str) -> Result<Option<CountRow>, BrokerError> {
-        let what = format!("count what queue {name} holds");
+        let what = format!("count the events of queue {name}");
         self.get(&what, &["queues", &self.virtual_host, name], "").await
     }
 
-    /// What one queue held; nothing when there is no such queue or virtual host.
+    /// Samples of one queue; `None` when the queue or the virtual host does not exist.
     pub(super) async fn history(
         &self,
         name: &str,
         SampleWindow { reach, step }: SampleWindow,
     ) -> Result<Option<HistoryRow>, BrokerError> {
-        let what = format!("read what queue {name} held");
+        let what = format!("read the history of queue {name}");
         let (age, step) = (reach.as_secs(), step.as_secs());
         let query = format!(
             "lengths_age={age}&lengths_incr={step}&msg_rates_age={age}&msg_rates_incr={step}"
@@ -87,7 +88,7 @@ impl Management {
         self.get(&what, &["queues", &self.virtual_host, name], &query).await
     }
 
-    /// How the broker introduces itself.
+    /// Product and version of the broker.
     pub(super) async fn overview(&self) -> Result<Overview, BrokerError> {
         let answer = self.get("read the broker's version", &["overview"], "disable_stats=true");
         answer
@@ -103,7 +104,7 @@ impl Management {
     ) -> Result<Option<T>, BrokerError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            // Each part is percent-encoded, a slash too: the default virtual host is `%2F`.
+            // Each part is percent-encoded, including slashes: the default virtual host is `%2F`.
             segments.pop_if_empty().push("api").extend(path);
         }
         url.set_query(Some(query).filter(|query| !query.is_empty()));
@@ -136,7 +137,7 @@ impl Management {
         let reason = || serde_json::from_slice::<Reason>(body).ok();
         match status {
             StatusCode::OK => serde_json::from_slice(body).map(Some).map_err(|error| {
-                nonsense(url, status, body, &format!("it cannot be read ({error})"))
+                unreadable(url, status, body, &format!("it cannot be read ({error})"))
             }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let reason = reason().map(|reason| reason.to_string()).unwrap_or_default();
@@ -148,7 +149,8 @@ impl Management {
                     self.virtual_host,
                 )))
             }
-            // Only RabbitMQ's own 404 says that something does not exist; a proxy's says nothing.
+            // Only a 404 of RabbitMQ shows that an object does not exist. A 404 of a proxy does
+            // not.
             StatusCode::NOT_FOUND if reason().is_some() => Ok(None),
             _ if status.is_server_error() => {
                 let text = excerpt(body);
@@ -157,14 +159,14 @@ impl Management {
                     source: None,
                 })
             }
-            _ => Err(nonsense(url, status, body, "that is not RabbitMQ's management API")),
+            _ => Err(unreadable(url, status, body, "that is not RabbitMQ's management API")),
         }
     }
 }
 
 fn credentials(url: &Url) -> Option<(String, String)> {
     let decode = |text: &str| {
-        // A form decoder turns `+` into a space; in user information it is itself.
+        // A form decoder turns `+` into a space, but in user information `+` stands for itself.
         let text = text.replace('+', "%2B");
         let text = format!("v={text}");
         url::form_urlencoded::parse(text.as_bytes()).next().map(|(_, value)| value.into_owned())
@@ -172,7 +174,7 @@ fn credentials(url: &Url) -> Option<(String, String)> {
     Some((decode(url.username())?, decode(url.password().unwrap_or_default())?))
 }
 
-/// RabbitMQ's own way to say no.
+/// Body of an error answer of RabbitMQ.
 #[derive(serde::Deserialize)]
 struct Reason {
     error: String,
@@ -189,14 +191,14 @@ impl std::fmt::Display for Reason {
     }
 }
 
-fn nonsense(url: &Url, status: StatusCode, body: &[u8], why: &str) -> BrokerError {
+fn unreadable(url: &Url, status: StatusCode, body: &[u8], why: &str) -> BrokerError {
     BrokerError::Protocol(format!(
         "{url} answered {status} with {:?}: {why}; check --management-url",
         excerpt(body)
     ))
 }
 
-/// The beginning of a body, as far as a log line can hold it.
+/// The beginning of a body, at most 100 characters for a log line.
 fn excerpt(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(400)]).chars().take(100).collect()
 }

@@ -1,7 +1,7 @@
-//! What the management API lists, as values of the domain.
+//! Lists of the management API, read as values of the domain.
 //!
-//! The structs name what is used and tolerate everything else: fields come, go and change their
-//! type between versions.
+//! The structs have only the fields that hearken uses, and ignore all other fields, which differ
+//! between versions of RabbitMQ.
 
 use crate::domain::{
     layout::Layout,
@@ -13,7 +13,7 @@ use crate::domain::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Policy keys that decide which events are kept, for how long, and where the others go.
+/// Policy keys that decide which events are kept, for how long, and where other events go.
 const KEEPING: [&str; 9] = [
     "message-ttl",
     "expires",
@@ -50,7 +50,7 @@ pub(super) struct QueueRow {
     arguments: Value,
     #[serde(default)]
     policy: Option<String>,
-    /// From RabbitMQ 4.2.5 on: of policy and operator policy together.
+    /// Set from RabbitMQ 4.2.5 on. Combines the policy and the operator policy.
     #[serde(default)]
     operator_policy: Option<String>,
     #[serde(default)]
@@ -82,7 +82,7 @@ pub(super) struct CountRow {
     pub(super) consumers: Option<u64>,
 }
 
-/// How the broker introduces itself.
+/// Product and version of the broker.
 #[derive(Deserialize)]
 pub(super) struct Overview {
     pub(super) product_name: Option<String>,
@@ -116,8 +116,8 @@ impl QueueRow {
         }
     }
 
-    /// The policy in force, where it has a say in what is kept. Before RabbitMQ 4.2.5 the list
-    /// names the policy only, and operator policies are not seen.
+    /// The applied policy, if it changes which events are kept. Before RabbitMQ 4.2.5 the list has
+    /// only the name of the policy, and operator policies cannot be seen.
     fn applied(&self, policies: &[PolicyRow]) -> Option<AppliedPolicy> {
         let name = self.policy.as_ref().filter(|name| !name.is_empty());
         let named = name.and_then(|name| policies.iter().find(|policy| policy.name == *name));
@@ -133,7 +133,7 @@ impl QueueRow {
     }
 }
 
-/// What of a virtual host concerns us.
+/// Topology of a virtual host, without the objects that do not concern hearken.
 pub(super) fn topology(
     layout: &Layout,
     queues: Vec<QueueRow>,
@@ -167,7 +167,8 @@ pub(super) fn topology(
     topology
 }
 
-/// Arguments are an object, and an empty list where some versions have none.
+/// Reads arguments. They are an object; some versions of RabbitMQ write an empty list when there
+/// are no arguments.
 fn arguments(value: &Value) -> Arguments {
     let Value::Object(map) = value else { return Arguments::new() };
     map.iter()
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_counts_when_it_decides_what_is_kept() {
+    fn a_policy_counts_when_it_decides_which_events_are_kept() {
         let policies = json!([
             {"name": "short", "definition": {"max-length": 1, "queue-leader-locator": "x"}},
             {"name": "tidy", "definition": {"queue-leader-locator": "x"}},
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_is_seen_when_an_end_is_ours_and_the_default_exchange_is_not() {
+    fn a_binding_with_one_end_of_ours_is_seen_and_the_default_exchange_is_not() {
         let binding = |source: &str, destination: &str| {
             json!({"source": source, "destination": destination, "destination_type": "queue",
                 "routing_key": "k", "arguments": {}, "properties_key": "k"})

@@ -1,46 +1,47 @@
-//! What becomes of a delivery after its execution.
+//! Settling a delivery after its execution.
 
-use super::work::LocalQueue;
+use super::queue::LocalQueue;
 use crate::{
     bus::{
         Failure,
         event::Event,
         verdict::{Verdict, random, verdict},
     },
-    clock,
     domain::{
         dead_letter::{DeadLetter, PARKED},
         name::GroupName,
     },
+    error_chain::error_chain,
+    outage::Outage,
     store::{StoreError, embedded::LocalDelivery},
 };
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
-/// The first pause after the store did not take an outcome; each next one is twice as long.
+/// First pause after the store did not take an outcome. The pauses grow from here.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest such pause.
+/// Longest pause after the store did not take an outcome.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest cause that is kept, in bytes.
 const MAX_CAUSE: usize = 4096;
 
-/// What becomes of a delivery.
+/// Outcome of a delivery.
 pub(super) enum ExecutionOutcome {
-    /// It is done.
+    /// The delivery ends.
     Done,
-    /// It runs again after this pause.
-    Again(Duration),
-    /// It is given up, and its event kept.
+    /// The delivery runs again after this pause.
+    Retry(Duration),
+    /// The delivery ends, and its event is kept as this dead letter.
     GivenUp(Box<DeadLetter>),
 }
 
 impl ExecutionOutcome {
-    /// Of an execution.
-    pub(super) fn of(
+    /// Outcome of an execution that ended with `result`.
+    pub(super) fn judge(
         queue: &LocalQueue,
         delivery: &LocalDelivery,
         event: &Event,
@@ -60,7 +61,7 @@ impl ExecutionOutcome {
                     pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     "group {group} failed on event {id} (execution {attempt}) and tries again in {pause:?}: {cause}"
                 );
-                Self::Again(pause)
+                Self::Retry(pause)
             }
             Verdict::DeadLetter => {
                 let attempts = attempt.saturating_add(1);
@@ -85,7 +86,8 @@ impl ExecutionOutcome {
         }
     }
 
-    /// Of a delivery that is no event: it waits where an administrator sees it.
+    /// Outcome of a delivery that cannot be read as an event. It is parked as a dead letter, where
+    /// an administrator sees it.
     pub(super) fn unreadable(queue: &LocalQueue, delivery: &LocalDelivery, problem: &str) -> Self {
         let group = &queue.consumption.listener.group;
         let parked = GroupName::parse(PARKED).expect("the reserved name is a name");
@@ -98,7 +100,7 @@ impl ExecutionOutcome {
             %group,
             %dead_letter,
             cause,
-            "group {group} got something that is no event, which is kept as dead letter {dead_letter}: {cause}"
+            "a delivery to group {group} cannot be read as an event; it is kept as dead letter {dead_letter}: {cause}"
         );
         Self::GivenUp(Box::new(letter))
     }
@@ -111,7 +113,7 @@ fn letter(
     group: GroupName,
     cause: String,
 ) -> DeadLetter {
-    let now = clock::now();
+    let now = queue.clock.now();
     DeadLetter {
         id: Uuid::now_v7(),
         bus: queue.consumption.bus.name.clone(),
@@ -136,29 +138,42 @@ fn bounded(cause: &str) -> String {
     cause[..cause.floor_char_boundary(MAX_CAUSE)].to_owned()
 }
 
-/// Records the outcome, however long that takes: while the store is away the delivery stays in
-/// hand, so it does not run twice in this process. Returns when it is due again, if it is.
+/// Records the outcome, and tries until the store takes it: the delivery stays claimed meanwhile,
+/// so it does not run twice in this process. Returns the time at which it is due again, if it is.
 pub(super) async fn settle(
     queue: &LocalQueue,
     delivery: &LocalDelivery,
     outcome: ExecutionOutcome,
 ) -> Option<Instant> {
-    let group = queue.consumption.listener.group.as_str();
-    let mut pause = FIRST_PAUSE;
-    while let Err(problem) = record(queue, delivery, &outcome).await {
-        if pause == FIRST_PAUSE {
-            warn!(group, %problem, "the outcome of an event of group {group} cannot be recorded, which is tried until it is: {problem}");
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-    if pause > FIRST_PAUSE {
-        info!(group, "the outcome of an event of group {group} is recorded");
+    if let Err(error) = record(queue, delivery, &outcome).await {
+        record_later(queue, delivery, &outcome, error).await;
     }
     match outcome {
-        ExecutionOutcome::Again(pause) => Some(Instant::now() + pause),
+        ExecutionOutcome::Retry(pause) => Some(queue.clock.monotonic() + pause),
         ExecutionOutcome::Done | ExecutionOutcome::GivenUp(_) => None,
     }
+}
+
+/// Records an outcome that the store did not take at first, with growing pauses.
+async fn record_later(
+    queue: &LocalQueue,
+    delivery: &LocalDelivery,
+    outcome: &ExecutionOutcome,
+    error: StoreError,
+) {
+    let group = &queue.consumption.listener.group;
+    let failing = format!(
+        "the outcome of an event of group {group} cannot be recorded; hearken tries until it is"
+    );
+    let recovered = format!("the outcome of an event of group {group} is recorded");
+    let mut outage =
+        Outage::new(&queue.clock, failing, recovered).with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut recorded = Err(error);
+    while let Err(error) = recorded {
+        tokio::time::sleep(outage.failed(&error_chain(&error))).await;
+        recorded = record(queue, delivery, outcome).await;
+    }
+    outage.over();
 }
 
 async fn record(
@@ -169,7 +184,7 @@ async fn record(
     let store = &queue.store;
     match outcome {
         ExecutionOutcome::Done => store.done(delivery.seq).await,
-        ExecutionOutcome::Again(pause) => {
+        ExecutionOutcome::Retry(pause) => {
             let attempt = delivery.attempt.saturating_add(1);
             store.postpone(delivery.seq, *pause, attempt).await
         }

@@ -3,7 +3,7 @@
 use super::{Shared, interruption::interruption};
 use crate::{
     amqp::{AmqpError, name},
-    bus::{Consumer, ConsumerState, Consumption, Listener, Stop, registry::Place},
+    bus::{Consumer, ConsumerState, Consumption, Listener, Stop, registry::RegisteredInline},
     clock::Clock,
     domain::listener::Mode,
     outage::Outage,
@@ -98,7 +98,7 @@ struct Stopping {
     work: Arc<Consuming>,
     task: JoinHandle<()>,
     /// Its place among those that this node's own dispatches wait for.
-    inline: Option<Place>,
+    inline: Option<RegisteredInline>,
     _ending: DropGuard,
 }
 
@@ -125,11 +125,11 @@ impl Consuming {
         self.consumption.every_node() && self.consumption.listener.mode == Mode::Sync
     }
 
-    fn inline(&self) -> Option<Place> {
+    fn inline(&self) -> Option<RegisteredInline> {
         self.runs_inline().then(|| {
             let following = self.shared.notifications.of(&self.consumption.listener.bus);
             let (listener, handler) = (&self.consumption.listener, &self.handler);
-            following.everywhere.enter(
+            following.inline.register(
                 listener.clone(),
                 Arc::clone(handler),
                 Arc::clone(&self.slots),

@@ -12,7 +12,7 @@ use crate::{
     amqp::{AmqpError, name},
     bus::{
         TopologyChanged, codec,
-        registry::{Everywhere, Meter, Registry, Which},
+        registry::{Audience, InlineListeners, Meter, Registry},
     },
     clock::Clock,
     domain::{
@@ -69,7 +69,7 @@ pub(super) struct Notifications {
 pub(super) struct Following {
     pub(super) registry: Registry,
     /// Its synchronous every-node listeners.
-    pub(super) everywhere: Everywhere,
+    pub(super) inline: InlineListeners,
     /// Taken by the task that follows the bus.
     touched: tokio::sync::Mutex<mpsc::UnboundedReceiver<RegistrationKey>>,
     status: Mutex<Status>,
@@ -112,7 +112,7 @@ impl Following {
         let status = Status { away, heard: None, trouble: None, behind: None };
         Self {
             registry,
-            everywhere: Everywhere::default(),
+            inline: InlineListeners::new(&Clock::system()),
             touched: touched.into(),
             status: status.into(),
             probes: AtomicU64::new(0),
@@ -302,9 +302,9 @@ impl Node {
         };
         // The synchronous listeners ran before this node's own dispatch returned.
         let ours = self.shared.ran_inline(&message.properties);
-        let which = if ours { Which::AsyncOnly } else { Which::All };
+        let audience = if ours { Audience::AsyncOnly } else { Audience::All };
         for event in events {
-            registry.enqueue(&Arc::new(event), &keys, which);
+            registry.enqueue(&Arc::new(event), &keys, audience);
         }
     }
 

@@ -1,6 +1,7 @@
-//! One key listener: its queue, and its executions.
+//! One key listener with its queue and its executions.
 
 use crate::{
+    background::spawn,
     bus::{
         KeyListener,
         contain::{contained, nested},
@@ -17,36 +18,36 @@ use std::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-/// How many events wait for one listener before the newest are lost to it.
+/// Largest number of events that wait for one listener. Newer events are lost to the listener.
 pub(super) const WAITING: usize = 1024;
 
-/// How many executions one listener has at the same time (James: `maxConcurrency`).
+/// Largest number of executions of one listener at the same time (James: `maxConcurrency`).
 pub(super) const EXECUTIONS: usize = 10;
 
-/// How long one execution may take, as James has it.
+/// Longest time of one execution. James has the same limit.
 const LIMIT: Span = Span::from_secs(600);
 
-/// A listener with what waits for it.
+/// A listener with its waiting events.
 pub(super) struct Follower {
     listener: Arc<dyn KeyListener>,
     pub(super) mode: Mode,
     slots: Semaphore,
-    queue: Mutex<Queue>,
+    queue: Mutex<FollowerQueue>,
     more: Notify,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Job>,
-    /// Whether a task works the queue off. It exists only while there is something to do.
+struct FollowerQueue {
+    waiting: VecDeque<Notification>,
+    /// Whether a task runs the waiting events. The task exists only while events wait or run.
     driven: bool,
-    /// Whether events were lost since the queue was empty the last time.
+    /// Whether events were lost since the queue was last empty.
     lost: bool,
-    /// Whether the listener follows nothing any more.
+    /// Whether the listener no longer follows any key.
     gone: bool,
 }
 
-struct Job {
+struct Notification {
     event: Arc<Event>,
     keys: BTreeSet<RegistrationKey>,
 }
@@ -62,16 +63,17 @@ impl Follower {
         }
     }
 
-    /// What tells listeners apart.
+    /// Identity of the listener.
     pub(super) fn address(&self) -> usize {
         Arc::as_ptr(&self.listener).cast::<()>().addr()
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, FollowerQueue> {
         self.queue.lock()
     }
 
-    /// Adds an event to what waits, or loses it when too much does. Returns whether it is in.
+    /// Adds an event to the queue, or drops it when too many events wait. Returns whether the event
+    /// was added.
     pub(super) fn enqueue(
         self: Arc<Self>,
         event: Arc<Event>,
@@ -85,42 +87,42 @@ impl Follower {
             if !std::mem::replace(&mut queue.lost, true) {
                 tracing::warn!(
                     waiting = WAITING,
-                    "a listener of {} is too slow: {WAITING} events wait for it, newer ones are lost to it until it has caught up",
-                    several(&keys)
+                    "a listener of {} is too slow: {WAITING} events wait for it, and newer events are lost to it until it has caught up",
+                    list(&keys)
                 );
             }
             return false;
         }
-        queue.waiting.push_back(Job { event, keys });
+        queue.waiting.push_back(Notification { event, keys });
         if std::mem::replace(&mut queue.driven, true) {
             self.more.notify_one();
         } else {
             drop(queue);
-            tokio::spawn(self.drive());
+            spawn("key-listener", self.drive());
         }
         true
     }
 
-    /// Drops what waits: the listener follows nothing any more.
+    /// Drops the waiting events, because the listener no longer follows any key.
     pub(super) fn forget(&self) {
         let mut queue = self.queue();
         queue.gone = true;
         queue.waiting.clear();
     }
 
-    /// Works the queue off. One task begins every execution, so that they begin in the order in
-    /// which events came.
+    /// Runs the waiting events. One task begins all executions, so that they begin in the order in
+    /// which the events arrived.
     async fn drive(self: Arc<Self>) {
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < EXECUTIONS
-                && let Some(job) = self.next()
+                && let Some(next) = self.next()
             {
                 let this = Arc::clone(&self);
-                running.push(async move { this.call(&job.event, &job.keys).await });
+                running.push(async move { this.call(&next.event, &next.keys).await });
             }
             if running.is_empty() {
-                if self.rest() {
+                if self.stop_driving() {
                     return;
                 }
                 continue;
@@ -132,26 +134,27 @@ impl Follower {
         }
     }
 
-    /// The next event. A listener that has caught up is told what it lost meanwhile.
-    fn next(&self) -> Option<Job> {
+    /// The next waiting event. A listener that has caught up after it lost events is told to
+    /// resynchronise.
+    fn next(&self) -> Option<Notification> {
         let mut queue = self.queue();
-        let job = queue.waiting.pop_front();
+        let next = queue.waiting.pop_front();
         let lost = queue.waiting.is_empty() && std::mem::take(&mut queue.lost);
         drop(queue);
         if lost {
             self.resynchronise();
         }
-        job
+        next
     }
 
-    /// Ends the task's work unless something came in.
-    fn rest(&self) -> bool {
+    /// Notes that the task ends, unless events wait. Returns whether it ends.
+    fn stop_driving(&self) -> bool {
         let mut queue = self.queue();
         queue.driven = !queue.waiting.is_empty();
         !queue.driven
     }
 
-    /// Runs the listener. A failure, a panic and an execution without end are logged.
+    /// Runs the listener. A failure, a panic and an execution over its time are logged.
     pub(super) async fn call(&self, event: &Event, keys: &BTreeSet<RegistrationKey>) {
         let nested = nested();
         let running = async {
@@ -167,12 +170,12 @@ impl Follower {
         tracing::warn!(
             event = id,
             cause,
-            "a listener of {} failed on event {id}, of which it is notified once: {cause}",
-            several(keys)
+            "a listener of {} failed on event {id}; a key listener gets an event only once, so the event does not run again: {cause}",
+            list(keys)
         );
     }
 
-    /// Tells the listener that it may have missed something.
+    /// Tells the listener that it may have missed events.
     pub(super) fn resynchronise(&self) {
         if catch_unwind(AssertUnwindSafe(|| self.listener.resynchronise())).is_err() {
             tracing::warn!("a listener of keys panicked when it was told to resynchronise");
@@ -180,8 +183,8 @@ impl Follower {
     }
 }
 
-/// Keys in words, for log lines.
-fn several(keys: &BTreeSet<RegistrationKey>) -> String {
+/// Keys, for log lines.
+fn list(keys: &BTreeSet<RegistrationKey>) -> String {
     let first = keys.first().map(ToString::to_string).unwrap_or_default();
     match keys.len() {
         0 | 1 => format!("key {first}"),

@@ -6,6 +6,7 @@ use crate::{
         error::CliError,
         serve::{Extras, catalog},
     },
+    clock::Clock,
     config::Serve,
     domain::{admission::ClassVerdict, listener::ListenerSpec},
     error_chain::error_chain,
@@ -22,13 +23,14 @@ use std::{
 pub(super) fn examine(
     settings: &Serve,
     extras: &Extras,
+    clock: &Clock,
     node: NodePresence,
     findings: &mut Findings,
 ) -> Result<(), CliError> {
     findings.note("address", address(settings, node))?;
     findings.note("data directory", data_dir(&settings.data_dir))?;
     findings.note("tokens", tokens(settings))?;
-    let catalog = match catalog(settings, extras) {
+    let catalog = match catalog(settings, extras, clock) {
         Ok(catalog) => catalog,
         Err(error) => return findings.note("classes", Err(error.to_string())),
     };

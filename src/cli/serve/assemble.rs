@@ -79,8 +79,8 @@ pub(super) async fn assemble(
     clock: Clock,
 ) -> anyhow::Result<Assembly> {
     let metrics = Arc::new(Metrics::default());
-    let roster = load_roster(settings, extras, &store, &metrics).await?;
-    let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics)?;
+    let roster = load_roster(settings, extras, &store, &metrics, &clock).await?;
+    let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics, &clock)?;
     let context = Arc::new(ReconcileContext {
         roster,
         store,
@@ -96,12 +96,12 @@ pub(super) async fn assemble(
     let (reconciler, passes) = reconcile::Reconciler::new(Arc::clone(&context));
     let node = node::ThisNode::new(roster.node().clone());
     let tasks = Tasks::new(store.clone(), roster.node().clone());
-    let dispatcher =
-        Dispatcher::new(Arc::clone(bus), store.clone(), Arc::clone(roster), Arc::clone(metrics));
-    let heartbeat =
-        node::beat(node.clone(), Arc::clone(roster), store.clone(), stops.heartbeat.clone());
+    let dispatcher = dispatcher(&context, &clock);
+    let heartbeat = heartbeat(&context, &node, &clock, stops);
     let loops = Loops {
-        supervisor: supervisor(settings, &context, &node).run(stops.listeners.clone()).boxed(),
+        supervisor: supervisor(settings, &context, &node, &clock)
+            .run(stops.listeners.clone())
+            .boxed(),
         tail: tail_log(Arc::clone(roster), stops.others.clone()).boxed(),
         reconciler: passes.run(stops.others.clone()).boxed(),
         heartbeat: heartbeat.boxed(),
@@ -126,10 +126,31 @@ pub(super) async fn assemble(
     Ok(Assembly { node_id, node, reconciler, context, tasks, dispatcher, app, loops, patience })
 }
 
+fn dispatcher(context: &ReconcileContext, clock: &Clock) -> Dispatcher {
+    Dispatcher::new(
+        Arc::clone(&context.bus),
+        context.store.clone(),
+        Arc::clone(&context.roster),
+        Arc::clone(&context.metrics),
+        clock.clone(),
+    )
+}
+
+fn heartbeat(
+    context: &ReconcileContext,
+    node: &node::ThisNode,
+    clock: &Clock,
+    stops: &Stops,
+) -> impl Future<Output = ()> + use<> {
+    let (roster, store) = (Arc::clone(&context.roster), context.store.clone());
+    node::beat(node.clone(), roster, store, clock.clone(), stops.heartbeat.clone())
+}
+
 fn supervisor(
     settings: &config::Serve,
     context: &ReconcileContext,
     node: &node::ThisNode,
+    clock: &Clock,
 ) -> Supervisor {
     Supervisor {
         roster: Arc::clone(&context.roster),
@@ -139,6 +160,7 @@ fn supervisor(
         handle: node.clone(),
         nudge: Arc::clone(&context.nudge),
         patience: settings.shutdown_patience.duration(),
+        clock: clock.clone(),
     }
 }
 

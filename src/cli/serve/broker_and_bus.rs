@@ -9,9 +9,10 @@ use crate::{
     },
     bus::{
         EventBus,
-        local::LocalBus,
+        local::{LocalBus, LocalBusConfig},
         rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
     },
+    clock::Clock,
     config::{self, Cluster},
     metrics::Metrics,
     roster::RosterService,
@@ -34,10 +35,11 @@ pub(super) fn connect(
     store: &Store,
     roster: &Arc<RosterService>,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
 ) -> anyhow::Result<BrokerAndBus> {
     match &settings.cluster {
         Some(cluster) => connect_rabbitmq(settings, cluster, store, roster, metrics),
-        None => Ok(embedded(settings, store, roster, metrics)),
+        None => Ok(embedded(settings, store, roster, metrics, clock)),
     }
 }
 
@@ -46,12 +48,20 @@ fn embedded(
     store: &Store,
     roster: &RosterService,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
 ) -> BrokerAndBus {
     let layout = roster.layout().clone();
     let occupancy = Occupancy::default();
     let embedded = store.embedded().expect("without a cluster the store is embedded");
     let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
-    let bus = LocalBus::new(embedded, layout, occupancy, &settings.node_id, Arc::clone(metrics));
+    let bus = LocalBus::new(LocalBusConfig {
+        store: embedded,
+        layout,
+        occupancy,
+        node: settings.node_id.clone(),
+        metrics: Arc::clone(metrics),
+        clock: clock.clone(),
+    });
     BrokerAndBus { broker: Arc::new(broker), bus: Arc::new(bus) }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Extras;
 use crate::{
+    clock::Clock,
     config,
     domain::{
         bus::Buses,
@@ -27,6 +28,7 @@ pub(super) async fn load_roster(
     extras: &Extras,
     store: &Store,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
 ) -> anyhow::Result<Arc<RosterService>> {
     let node = NodeRef { id: settings.node_id.clone(), host: config::host_name() };
     let buses = record_buses(store, settings, &node).await?;
@@ -43,10 +45,11 @@ pub(super) async fn load_roster(
     };
     let here = RosterConfig {
         node,
-        catalog: catalog(settings, extras)?,
+        catalog: catalog(settings, extras, clock)?,
         required: required.iter().map(|listener| listener.group.clone()).collect(),
         buses,
         layout,
+        clock: clock.clone(),
     };
     let roster = Arc::new(RosterService::new(store.clone(), here, Arc::clone(metrics)));
     roster.current().await.context("the roster cannot be read")?;
@@ -75,6 +78,7 @@ async fn record_buses(
 pub(in crate::cli) fn catalog(
     settings: &config::Serve,
     extras: &Extras,
+    clock: &Clock,
 ) -> anyhow::Result<Catalog> {
     let allow = parse_allow(&settings.webhook_allow.join(","))
         .map_err(|wrong| anyhow::anyhow!("--webhook-allow: {wrong}"))?;
@@ -84,5 +88,5 @@ pub(in crate::cli) fn catalog(
         loopback: settings.listen.ip().is_loopback(),
         private: settings.cluster.is_none(),
     };
-    Ok(built_in(policy).merged(&extras.catalog))
+    Ok(built_in(policy, clock.clone()).merged(&extras.catalog))
 }

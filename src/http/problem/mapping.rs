@@ -6,7 +6,7 @@ use crate::{
         DispatchError,
         codec::{DecodeError, EncodeError},
     },
-    dispatch::BatchError,
+    dispatch::{BatchError, NotAccepted},
     domain::{admission::NotAdmitted, deletion::QueueRefusal, name::NameError, roster::Refusal},
     error_chain::error_chain,
     http::{body, events},
@@ -181,9 +181,10 @@ impl From<BatchError> for Problem {
             BatchError::NotAccepted { accepted, mut failed } => {
                 let whole = accepted.is_empty() && failed.len() == 1;
                 match failed.pop() {
-                    Some((_, error)) if whole => Self::from(error),
-                    Some((id, error)) => {
-                        let mut ids: Vec<String> = failed.into_iter().map(|(id, _)| id).collect();
+                    Some(NotAccepted { error, .. }) if whole => Self::from(error),
+                    Some(NotAccepted { id, error }) => {
+                        let mut ids: Vec<String> =
+                            failed.into_iter().map(|other| other.id).collect();
                         ids.push(id);
                         Self::from(error).with("accepted", accepted).with("notAccepted", ids)
                     }

@@ -1,6 +1,6 @@
-//! What a receiver's answer means.
+//! Meaning of a receiver's answer.
 
-use crate::{bus::Failure, clock};
+use crate::{bus::Failure, clock::Clock};
 use reqwest::{
     Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
@@ -15,19 +15,21 @@ use time::{
 const IMF_FIXDATE: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
-/// How much of an answer is shown, in bytes.
+/// Largest part of an answer that is shown, in bytes.
 const SHOWN: usize = 300;
-/// How much of an answer is read so that its connection can be used again, in bytes.
+/// Largest part of an answer that is read so that its connection can be used again, in bytes.
 const DRAINED: usize = 64 * 1024;
-/// How long that may take; then the connection is closed instead.
+/// Longest time to read that part. The connection is closed when it takes longer.
 const DRAIN: Duration = Duration::from_secs(1);
-/// The longest pause that a receiver can ask for. It is as long as a listener's own may be.
+/// Longest pause that a receiver can ask for. The pauses of a listener's `retry` have the same
+/// limit.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Success from 200 to 299; else a failure with the status and the beginning of the answer.
-pub(super) async fn judge(url: &str, response: Response) -> Result<(), Failure> {
+/// Judges an answer. A status from 200 to 299 is a success; any other is a failure with the status
+/// and the beginning of the answer.
+pub(super) async fn judge(url: &str, response: Response, clock: &Clock) -> Result<(), Failure> {
     let status = response.status();
-    let retry_after = retry_after(&response);
+    let retry_after = retry_after(&response, clock);
     let location = location(&response);
     let beginning = beginning(response).await;
     if status.is_success() {
@@ -49,16 +51,16 @@ pub(super) async fn judge(url: &str, response: Response) -> Result<(), Failure> 
 }
 
 /// The pause that the receiver asks for.
-fn retry_after(response: &Response) -> Option<Duration> {
+fn retry_after(response: &Response, clock: &Clock) -> Option<Duration> {
     let asks = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     if !asks.contains(&response.status()) {
         return None;
     }
-    pause(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock::now())
+    pause(response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim(), clock.now())
 }
 
-/// A pause in seconds, or until a date (RFC 9110, section 10.2.3; of the forms of a date, the one
-/// that section 5.6.7 has senders use). A date that is over asks for no pause.
+/// Reads a pause: a number of seconds, or a date (RFC 9110, section 10.2.3) in the form that
+/// section 5.6.7 asks senders to use. A date in the past asks for no pause.
 fn pause(asked: &str, now: OffsetDateTime) -> Option<Duration> {
     let pause = if let Ok(seconds) = asked.parse() {
         Duration::from_secs(seconds)
@@ -90,7 +92,7 @@ async fn beginning(mut response: Response) -> String {
             }
         }
     };
-    // What came until then is enough.
+    // The bytes that arrived in time are enough.
     let _ = tokio::time::timeout(DRAIN, drain).await;
     let text = String::from_utf8_lossy(&first);
     text.split(|c: char| c.is_whitespace() || c.is_control())

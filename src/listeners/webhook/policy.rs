@@ -1,9 +1,9 @@
-//! Which addresses webhooks may reach.
+//! Addresses that webhooks may reach.
 //!
-//! An administrator who may add a listener could otherwise make every node call into its own
-//! network. So an address that is not public is refused unless the operator allows it, and what is
-//! checked is the address that is really connected to: names are looked up under the policy for
-//! each connection, so a name that changes its address in between gains nothing.
+//! Without this policy, an administrator who may add a listener could make every node call into its
+//! own network. So an address that is not public is refused unless the operator allows it. The
+//! policy checks the address of the connection itself: each connection looks its name up again
+//! under the policy, so a name cannot change to a forbidden address after a check.
 
 mod address;
 
@@ -16,31 +16,31 @@ use std::{
 };
 use url::Host;
 
-/// How long looking up a name may take.
+/// Longest time to look up a name.
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// Something `--webhook-allow` names.
+/// An entry of `--webhook-allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allowed {
-    /// A network: its address and the length of its prefix. One address has the full length.
+    /// A network: its address and the length of its prefix. A single address has the full length.
     Network(IpAddr, u8),
-    /// A host by its name in the URL, with any addresses.
+    /// A host, by its name in the URL, with all its addresses.
     Host(String),
 }
 
-/// Which addresses webhooks may reach besides public ones.
+/// The addresses that webhooks may reach besides public addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WebhookPolicy {
-    /// What the operator names.
+    /// Entries of `--webhook-allow`.
     pub allow: Vec<Allowed>,
-    /// Whether this machine's loopback may be reached.
+    /// Whether loopback addresses of this machine may be reached.
     pub loopback: bool,
-    /// Whether private networks may be reached (RFC 1918, RFC 6598, RFC 4193). Link-local
-    /// addresses are not among them: cloud providers serve credentials there.
+    /// Whether private networks may be reached (RFC 1918, RFC 6598, RFC 4193). Link-local addresses
+    /// are not included, because cloud providers serve credentials there.
     pub private: bool,
 }
 
-/// Why an address is not reached.
+/// Refusal of an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "webhooks may not reach {host}: {address} is {kind}; an operator can allow it with --webhook-allow {suggestion}"
@@ -53,8 +53,8 @@ pub struct Refused {
 }
 
 impl WebhookPolicy {
-    /// Checks the host of a URL where it is an address. A name passes: its addresses are checked
-    /// when it is looked up.
+    /// Checks the host of a URL if it is an address. A name passes, because its addresses are
+    /// checked when it is looked up.
     ///
     /// # Errors
     /// [`Refused`] names the address and the setting that would allow it.
@@ -66,7 +66,7 @@ impl WebhookPolicy {
         }
     }
 
-    /// Checks an address that `host` stands for.
+    /// Checks an address of `host`.
     ///
     /// # Errors
     /// [`Refused`] names the address and the setting that would allow it.
@@ -115,7 +115,7 @@ impl WebhookPolicy {
     }
 }
 
-/// Why a name leads to no address.
+/// Reason why the lookup of a name gives no address.
 #[derive(Debug, thiserror::Error)]
 enum LookupError {
     #[error(transparent)]
@@ -132,7 +132,7 @@ enum LookupError {
     Nothing(String),
 }
 
-/// The HTTP client's resolver: nothing that the policy refuses comes out of it.
+/// Resolver of the HTTP client. It returns only addresses that the policy allows.
 pub(super) struct Resolver(pub(super) Arc<WebhookPolicy>);
 
 impl Resolve for Resolver {
@@ -181,7 +181,7 @@ fn parse_entry(entry: &str) -> Result<Allowed, String> {
     let ends_in_digits = entry.rsplit('.').next().is_some_and(|l| l.parse::<u32>().is_ok());
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if ends_in_digits || !entry.bytes().all(allowed) || entry.starts_with(['.', '-']) {
-        return wrong("is not one of them");
+        return wrong("is not a network, an address or a host name");
     }
     Ok(Allowed::Host(entry.trim_end_matches('.').to_owned()))
 }

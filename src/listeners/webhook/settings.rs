@@ -1,4 +1,4 @@
-//! The configuration of class `webhook`.
+//! Configuration of class `webhook`.
 
 use super::{policy::WebhookPolicy, signature};
 use crate::{
@@ -10,10 +10,10 @@ use ring::hmac;
 use serde_json::{Value, json};
 use url::Url;
 
-/// How long a receiver may take, where the configuration does not say.
+/// Default of the longest time that a receiver may take to answer.
 const TIMEOUT: Span = Span::from_secs(10);
 
-/// Headers that say how the request itself travels, or that hearken fills in.
+/// Headers that control how the request travels, and headers that hearken sets.
 const RESERVED: [&str; 11] = [
     "connection",
     "content-encoding",
@@ -28,7 +28,7 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-/// A configuration that was accepted. What is a reference is left out.
+/// An accepted configuration. Values that are references are left out.
 pub(super) struct Settings {
     pub(super) url: Option<Url>,
     pub(super) key: Option<hmac::Key>,
@@ -56,8 +56,8 @@ pub(super) fn schema() -> Value {
         "additionalProperties": false,
         "required": ["url"],
         "properties": {
-            "url": text_or("Where events are posted: an http or https URL without user and password."),
-            "secret": reference("Where the node finds what signs each event: whsec_ and the base64 of 24 to 64 bytes, as Standard Webhooks says."),
+            "url": text_or("The http or https URL that events are posted to, without user and password."),
+            "secret": reference("Reference to the secret that signs each event: whsec_ and the base64 of 24 to 64 bytes, as Standard Webhooks says."),
             "headers": {
                 "type": "object",
                 "description": "Further headers of each request, by name.",
@@ -67,7 +67,7 @@ pub(super) fn schema() -> Value {
                 "type": "string",
                 "pattern": "^[0-9]+(ms|s|m|h|d)$",
                 "default": TIMEOUT.to_string(),
-                "description": "How long the receiver may take to answer, from 100ms to 25m."
+                "description": "Longest time that the receiver may take to answer, from 100ms to 25m."
             }
         }
     })
@@ -79,18 +79,20 @@ pub(super) fn read(
     policy: &WebhookPolicy,
 ) -> Result<Settings, Vec<ConfigurationError>> {
     let mut reader = Reader::new(configuration);
-    reader.require("url", "is missing; it is where events are posted");
+    reader.require("url", "is missing; it must be the URL that events are posted to");
     let url = reader.field("url", |value| url(value, policy));
     let key = reader.field("secret", |value| match value.as_str() {
         Some(secret) => signature::key(secret),
-        None => Err("is not a text; it is whsec_ and base64, or a reference".to_owned()),
+        None => Err("is not a text; it must be whsec_ and base64, or a reference".to_owned()),
     });
     let timeout = reader.field("timeout", timeout).unwrap_or(TIMEOUT);
     let headers = reader.field("headers", |value| {
-        value.as_object().ok_or_else(|| "is not an object of header names and values".to_owned())
+        value
+            .as_object()
+            .ok_or_else(|| "is not an object; it must have header names and values".to_owned())
     });
     if configuration.get("headers").is_some_and(is_reference) {
-        let problem = "reads as a reference; only the value of one header can be one";
+        let problem = "reads as a reference; only the value of a single header can be a reference";
         reader.refuse(&["headers"], problem.to_owned());
     }
     let mut map = HeaderMap::new();
@@ -106,7 +108,7 @@ pub(super) fn read(
 }
 
 fn url(value: &Value, policy: &WebhookPolicy) -> Result<Url, String> {
-    let text = value.as_str().ok_or("is not a text; it is a URL or a reference")?;
+    let text = value.as_str().ok_or("is not a text; it must be a URL or a reference")?;
     let url = Url::parse(text)
         .map_err(|error| format!("is not a URL ({error}); write http://host/path"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -132,7 +134,7 @@ fn timeout(value: &Value) -> Result<Span, String> {
     Err(format!("is {span}; it must be between 100ms and 25m"))
 }
 
-/// A header, or nothing when its value is a reference. The value is never said.
+/// Reads a header; `None` when its value is a reference. An error does not contain the value.
 fn header(name: &str, value: &Value) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| "is not a header name (RFC 9110, section 5.1)".to_owned())?;
@@ -150,13 +152,13 @@ fn header(name: &str, value: &Value) -> Result<Option<(HeaderName, HeaderValue)>
     Ok(Some((header, value)))
 }
 
-/// Secrets that are written out. The roster keeps what it is given for ever and shows it, so it is
-/// given where to find them instead.
+/// Mistakes for secrets that are written out. The roster keeps a configuration for ever and shows
+/// it, so a secret must be given as a reference.
 pub(super) fn written_out(configuration: &Configuration) -> Vec<ConfigurationError> {
     let error = |pointer: String| {
         ConfigurationError {
         pointer,
-        problem: "is a secret, which the roster would keep and show; give it as {\"env\": \"NAME\"} or {\"file\": \"path\"}, read on the node".to_owned(),
+        problem: "is a secret, which the roster would keep and show; give it as {\"env\": \"NAME\"} or {\"file\": \"path\"}, which each node reads itself".to_owned(),
     }
     };
     let mut errors = Vec::new();
@@ -176,17 +178,20 @@ pub(super) fn written_out(configuration: &Configuration) -> Vec<ConfigurationErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listeners::{Class, webhook::Webhook};
+    use crate::{
+        clock::Clock,
+        listeners::{Class, webhook::Webhook},
+    };
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     fn check(value: Value) -> Result<(), Vec<ConfigurationError>> {
-        let class = Webhook::new(WebhookPolicy::default());
+        let class = Webhook::new(WebhookPolicy::default(), Clock::system());
         class.validate(&serde_json::from_value(value).unwrap())
     }
 
     #[test]
-    fn a_secret_that_is_written_out_is_named_and_a_reference_is_not() {
+    fn a_secret_that_is_written_out_is_refused_and_a_reference_is_not() {
         let configuration = json!({
             "url": "http://example.org", "secret": SECRET,
             "headers": {"Authorization": "Bearer x", "X-Team": "search", "Cookie": {"env": "C"}},
@@ -211,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once_with_its_place() {
+    fn every_mistake_is_reported_at_once_with_its_place() {
         let errors = check(json!({
             "url": "ftp://example.org", "secret": {"env": 5}, "timeout": "5", "retries": 3,
             "headers": {"Webhook-Id": "x", "a b": "x", "ok": 5, "x": "a\nb", "Host": "h"},

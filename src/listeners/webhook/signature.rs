@@ -4,8 +4,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::hmac;
 use std::fmt::Write;
 
-/// Reads a signing secret: `whsec_` and the base64 of 24 to 64 bytes. What is wrong is said
-/// without the secret.
+/// Reads a signing secret: `whsec_` and the base64 of 24 to 64 bytes. The error does not contain
+/// the secret.
 pub(super) fn key(secret: &str) -> Result<hmac::Key, String> {
     let Some(encoded) = secret.strip_prefix("whsec_") else {
         return Err("does not begin with whsec_ (Standard Webhooks)".to_owned());
@@ -25,8 +25,8 @@ pub(super) fn sign(key: &hmac::Key, id: &str, timestamp: i64, body: &[u8]) -> St
     format!("v1,{}", STANDARD.encode(context.sign()))
 }
 
-/// An event's id as a header can carry it: percent-encoded as CloudEvents does it (HTTP Protocol
-/// Binding 1.0.2, section 3.1.3.2). Most ids come out as they are.
+/// Encodes an event's id for a header. It is percent-encoded as in CloudEvents (HTTP Protocol
+/// Binding 1.0.2, section 3.1.3.2), which leaves most ids unchanged.
 pub(super) fn header_id(id: &str) -> String {
     let mut header = String::with_capacity(id.len());
     for byte in id.bytes() {

@@ -35,14 +35,23 @@ statements! {
     DEPTH = "SELECT (SELECT COUNT(*) FROM local_delivery WHERE queue = q.name) AS depth FROM local_queue q WHERE q.name = $1";
 }
 
-/// An event on its way to the consumer of one queue.
+/// A new delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryId {
+    /// Queue of the delivery.
+    pub queue: String,
+    /// Number of the delivery.
+    pub seq: i64,
+}
+
+/// An event that waits in one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalDelivery {
     /// Number of the delivery. A postponed delivery keeps its number.
     pub seq: i64,
     /// Number of attempts made before.
     pub attempt: u32,
-    /// When the event was published or put back, by the database's clock. Unknown for a delivery
+    /// When the event was published or redelivered, by the database's clock. Unknown for a delivery
     /// that has failed.
     pub published_at: Option<OffsetDateTime>,
     /// When the delivery failed for the first time, by the database's clock.
@@ -59,8 +68,8 @@ pub struct LocalDelivery {
 
 impl Embedded {
     /// Publishes a body to every queue that is bound with the routing key; a fanout exchange
-    /// ignores the key. Returns the queues that the body reached, each with the number of its
-    /// delivery. On `Ok` the deliveries are on disk; a body that reached no queue is not kept.
+    /// ignores the key. Returns the new deliveries, one for each queue that the body reached. On
+    /// `Ok` the deliveries are on disk; a body that reached no queue is not kept.
     ///
     /// # Errors
     /// [`LocalError::NoExchange`], or [`LocalError::Store`], after which it is unknown whether the
@@ -72,7 +81,7 @@ impl Embedded {
         content_type: Option<&str>,
         headers: &Value,
         body: &[u8],
-    ) -> Result<Vec<(String, i64)>, LocalError> {
+    ) -> Result<Vec<DeliveryId>, LocalError> {
         let mut tx = self.begin().await?;
         if tx.fetch(EXCHANGE, args![exchange]).await?.is_empty() {
             return Err(LocalError::NoExchange(exchange.to_owned()));
@@ -84,8 +93,10 @@ impl Embedded {
         } else {
             tx.commit().await?;
         }
-        let reached = rows.iter().map(|row| Ok((row.text("queue")?, row.int("seq")?)));
-        Ok(reached.collect::<Result<_, StoreError>>()?)
+        let deliveries = rows
+            .iter()
+            .map(|row| Ok(DeliveryId { queue: row.text("queue")?, seq: row.int("seq")? }));
+        Ok(deliveries.collect::<Result<_, StoreError>>()?)
     }
 
     /// Puts the body of a dead letter into one queue, as a delivery that was never attempted. On

@@ -1,4 +1,4 @@
-//! Who consumes which local queue, and what of it is in hand.
+//! Consumers of the local queues, and the deliveries that they run.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -6,56 +6,67 @@ use std::{
     sync::Arc,
 };
 
-/// Consumers and deliveries in hand, by queue. Clones share one register; it lives and ends with
-/// the process, as consumers do.
+/// Register of consumers and claimed deliveries, by queue. Clones share one register. It is kept in
+/// memory only, because consumers end with the process.
 #[derive(Clone, Default)]
-pub struct Occupancy(Arc<Mutex<HashMap<String, Use>>>);
+pub struct Occupancy(Arc<Mutex<HashMap<String, Occupants>>>);
 
 #[derive(Default)]
-struct Use {
+struct Occupants {
     consumers: u64,
-    in_hand: HashSet<i64>,
+    claimed: HashSet<i64>,
+}
+
+/// Use of a queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueUse {
+    /// Consumers of the queue.
+    pub consumers: u64,
+    /// Deliveries of the queue that a consumer has claimed.
+    pub claimed: u64,
 }
 
 impl Occupancy {
-    /// How many consumers a queue has, and how many of its events they have in hand.
+    /// Use of a queue now.
     #[must_use]
-    pub fn of(&self, queue: &str) -> (u64, u64) {
-        self.register()
-            .get(queue)
-            .map_or((0, 0), |used| (used.consumers, used.in_hand.len() as u64))
+    pub fn usage(&self, queue: &str) -> QueueUse {
+        self.register().get(queue).map_or_else(QueueUse::default, |occupants| QueueUse {
+            consumers: occupants.consumers,
+            claimed: occupants.claimed.len() as u64,
+        })
     }
 
-    /// Counts a consumer until the answer is dropped.
+    /// Registers a consumer; it counts until the returned guard is dropped.
     #[must_use]
     pub fn attend(&self, queue: &str) -> Attendance {
         self.register().entry(queue.to_owned()).or_default().consumers += 1;
         Attendance { occupancy: self.clone(), queue: queue.to_owned() }
     }
 
-    /// Takes a delivery in hand until the answer is dropped. Nothing when somebody has it.
+    /// Claims a delivery until the returned guard is dropped. `None` when another consumer has
+    /// claimed it.
     #[must_use]
     pub fn claim(&self, queue: &str, seq: i64) -> Option<Claim> {
-        let fresh = self.register().entry(queue.to_owned()).or_default().in_hand.insert(seq);
+        let fresh = self.register().entry(queue.to_owned()).or_default().claimed.insert(seq);
         fresh.then(|| Claim { occupancy: self.clone(), queue: queue.to_owned(), seq })
     }
 
-    fn register(&self) -> MutexGuard<'_, HashMap<String, Use>> {
+    fn register(&self) -> MutexGuard<'_, HashMap<String, Occupants>> {
         self.0.lock()
     }
 
-    fn change(&self, queue: &str, change: impl FnOnce(&mut Use)) {
+    fn change(&self, queue: &str, change: impl FnOnce(&mut Occupants)) {
         let mut register = self.register();
-        if let Some(used) = register.get_mut(queue) {
-            change(used);
-            if used.consumers == 0 && used.in_hand.is_empty() {
+        if let Some(occupants) = register.get_mut(queue) {
+            change(occupants);
+            if occupants.consumers == 0 && occupants.claimed.is_empty() {
                 register.remove(queue);
             }
         }
     }
 }
 
-/// A consumer that counts.
+/// Guard of a registered consumer.
 pub struct Attendance {
     occupancy: Occupancy,
     queue: String,
@@ -63,11 +74,11 @@ pub struct Attendance {
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.occupancy.change(&self.queue, |used| used.consumers -= 1);
+        self.occupancy.change(&self.queue, |occupants| occupants.consumers -= 1);
     }
 }
 
-/// A delivery in hand.
+/// Guard of a claimed delivery.
 pub struct Claim {
     occupancy: Occupancy,
     queue: String,
@@ -76,8 +87,8 @@ pub struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.occupancy.change(&self.queue, |used| {
-            used.in_hand.remove(&self.seq);
+        self.occupancy.change(&self.queue, |occupants| {
+            occupants.claimed.remove(&self.seq);
         });
     }
 }
@@ -87,15 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_is_in_one_hand_at_a_time_and_nothing_stays_behind() {
+    fn a_delivery_has_one_claim_at_a_time_and_the_register_forgets_unused_queues() {
         let occupancy = Occupancy::default();
         let consumer = occupancy.attend("q");
         let claim = occupancy.claim("q", 1).unwrap();
         assert!(occupancy.claim("q", 1).is_none());
         assert!(occupancy.claim("other", 1).is_some());
-        assert_eq!(occupancy.of("q"), (1, 1));
+        assert_eq!(occupancy.usage("q"), QueueUse { consumers: 1, claimed: 1 });
         drop(consumer);
-        assert_eq!(occupancy.of("q"), (0, 1));
+        assert_eq!(occupancy.usage("q"), QueueUse { consumers: 0, claimed: 1 });
         drop(claim);
         assert!(occupancy.claim("q", 1).is_some());
         assert!(occupancy.register().is_empty());

@@ -7,9 +7,9 @@ use crate::{
         topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology},
     },
     store::{
-        engine::{Arg, Sql, Tx, args, json, statements},
+        engine::{Arg, Tx, args, json, statements},
         error::StoreError,
-        row::word,
+        row::{Row, word},
     },
 };
 use serde_json::Value;
@@ -55,8 +55,8 @@ impl Embedded {
         Ok(topology)
     }
 
-    /// Applies one action; succeeds when nothing is left to do. Returns how many deliveries were
-    /// destroyed, which only the deletion of a queue does.
+    /// Applies one action. Succeeds when nothing is left to do. Returns the number of destroyed
+    /// deliveries; only the deletion of a queue destroys deliveries.
     ///
     /// # Errors
     /// [`LocalError`] names the object that is missing or differs, or the unsupported action.
@@ -87,26 +87,29 @@ async fn declare_exchange(tx: &mut Tx, exchange: &Exchange) -> Result<(), LocalE
     }
     let (name, definition) = (exchange.name.as_str(), json(exchange));
     let values = args![name, word(&exchange.kind), definition.clone()];
-    declare(tx, ("exchange", name), (ADD_EXCHANGE, values), EXCHANGE, &definition).await
+    if tx.execute(ADD_EXCHANGE, values).await? == 1 {
+        return Ok(());
+    }
+    let existing = tx.fetch(EXCHANGE, args![name]).await?;
+    check_same("exchange", name, &existing, &definition)
 }
 
 async fn declare_queue(tx: &mut Tx, queue: &Queue) -> Result<(), LocalError> {
     let (name, definition) = (queue.name.as_str(), json(queue));
-    let values = args![name, definition.clone()];
-    declare(tx, ("queue", name), (ADD_QUEUE, values), QUEUE, &definition).await
-}
-
-async fn declare(
-    tx: &mut Tx,
-    (kind, name): (&'static str, &str),
-    (add, values): (Sql, &[Arg]),
-    look: Sql,
-    definition: &Value,
-) -> Result<(), LocalError> {
-    if tx.execute(add, values).await? == 1 {
+    if tx.execute(ADD_QUEUE, args![name, definition.clone()]).await? == 1 {
         return Ok(());
     }
-    let existing = tx.fetch(look, args![name]).await?;
+    let existing = tx.fetch(QUEUE, args![name]).await?;
+    check_same("queue", name, &existing, &definition)
+}
+
+/// Refuses to declare an object that exists with another definition.
+fn check_same(
+    kind: &'static str,
+    name: &str,
+    existing: &[Row],
+    definition: &Value,
+) -> Result<(), LocalError> {
     let same = existing.first().map(|row| row.json("definition")).transpose()?.as_ref()
         == Some(definition);
     if same { Ok(()) } else { Err(LocalError::Differs { kind, name: name.to_owned() }) }

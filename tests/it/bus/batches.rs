@@ -110,7 +110,7 @@ both! {
         let events = vec![(event("e1"), keys([])), (noop("nothing"), keys([]))];
         let refused = node.try_dispatch(events).await.unwrap_err();
         let BatchError::NotAccepted { accepted, failed } = &refused else { panic!("{refused:?}") };
-        let failed: Vec<_> = failed.iter().map(|(id, _)| id.as_str()).collect();
+        let failed: Vec<_> = failed.iter().map(|event| event.id.as_str()).collect();
         assert_eq!((accepted.as_slice(), failed.as_slice()), (&["nothing".to_owned()][..], &["e1"][..]));
     }
 

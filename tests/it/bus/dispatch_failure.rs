@@ -57,8 +57,8 @@ both! {
         stage.unbind(&a).await;
         let refused = node.try_dispatch(vec![(event("e1"), keys([]))]).await.unwrap_err();
         let BatchError::NotAccepted { accepted, failed } = &refused else { panic!("{refused:?}") };
-        assert!(accepted.is_empty() && failed[0].0 == "e1", "{refused:?}");
-        let cause = failed[0].1.to_string();
+        assert!(accepted.is_empty() && failed[0].id == "e1", "{refused:?}");
+        let cause = failed[0].error.to_string();
         assert!(cause.contains("routes to none") && cause.contains("database"), "{cause}");
     }
 

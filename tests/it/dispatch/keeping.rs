@@ -10,7 +10,7 @@ use crate::support::{
 };
 use hearken::{
     bus::{DispatchError, codec::decode, event::Data},
-    dispatch::{BatchError, NoSuchBus},
+    dispatch::{BatchError, NoSuchBus, NotAccepted},
     domain::{
         command::{Command, Pending},
         listener::ListenerSpec,
@@ -107,7 +107,7 @@ async fn a_caller_whose_event_neither_rabbitmq_nor_postgresql_takes_is_told_both
     let refused = node.try_dispatch_all(&[event("1")]).await.unwrap_err();
     let BatchError::NotAccepted { accepted, mut failed } = refused else { panic!("{refused}") };
     assert!(accepted.is_empty());
-    let (id, error) = failed.remove(0);
+    let NotAccepted { id, error } = failed.remove(0);
     let said = error.to_string();
     assert!(matches!(error, DispatchError::Unavailable { .. }) && id == "1");
     assert!(said.contains("RabbitMQ") && said.contains("database"), "{said}");

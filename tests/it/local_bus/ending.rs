@@ -13,6 +13,7 @@ use crate::support::{
 use hearken::{
     bus::{DispatchError, EventBus, Failure, codec::decode, event::Data},
     domain::{dead_letter::DeadLetter, listener::ListenerSpec, plan::Action},
+    store::embedded::DeliveryId,
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -167,7 +168,7 @@ async fn giving_an_event_up_twice_keeps_it_once() {
     let main = stage.layout.main(&bus());
     let embedded = stage.store.embedded().unwrap();
     let reached = embedded.publish(&main, "", None, &json!({}), b"x").await.unwrap();
-    let [(queue, seq)] = &reached[..] else { panic!("{reached:?}") };
+    let [DeliveryId { queue, seq }] = &reached[..] else { panic!("{reached:?}") };
     assert_eq!(*queue, stage.queue(&listener));
     embedded.give_up(*seq, &letter("a"), b"x").await.unwrap();
     embedded.give_up(*seq, &letter("a"), b"x").await.unwrap();

@@ -7,7 +7,7 @@ use hearken::{
         dead_letter::DeadLetter,
         name::{BusName, RegistrationKey},
     },
-    store::dead_letters::{DeadLetterCount, DeadLetterFilter},
+    store::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterId},
 };
 use std::collections::BTreeSet;
 use time::{Duration, OffsetDateTime};
@@ -56,10 +56,11 @@ async fn keep(bench: &Bench, letter: &DeadLetter) -> Uuid {
 async fn ids(bench: &Bench, filter: &DeadLetterFilter) -> Vec<Uuid> {
     let all = bench.store.dead_letter_ids(filter, 0, 1000).await.unwrap();
     let entries = bench.store.dead_letters_from(filter, 0, 1000).await.unwrap();
-    let places: Vec<_> = entries.iter().map(|(place, letter)| (*place, letter.id)).collect();
+    let listed = entries.iter().map(|(seq, letter)| DeadLetterId { seq: *seq, id: letter.id });
+    let places: Vec<_> = listed.collect();
     assert_eq!(all, places, "ids and entries are listed alike");
     assert_eq!(bench.store.count_dead_letters(filter).await.unwrap(), all.len() as u64);
-    all.into_iter().map(|(_, id)| id).collect()
+    all.into_iter().map(|entry| entry.id).collect()
 }
 
 pub(crate) async fn an_entry_reads_back_whole_and_stays(bench: Bench) {

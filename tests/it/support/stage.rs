@@ -31,9 +31,10 @@ use hearken::{
     },
     bus::{
         EventBus,
-        local::LocalBus,
+        local::{LocalBus, LocalBusConfig},
         rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
     },
+    clock::Clock,
     domain::{
         command::{Command, Pending},
         desired::{Desired, desired},
@@ -124,7 +125,14 @@ impl Stage {
         let occupancy = Occupancy::default();
         let embedded = store.embedded().unwrap();
         let broker = LocalBroker::new(embedded.clone(), layout.clone(), occupancy.clone());
-        let bus = LocalBus::new(embedded, layout.clone(), occupancy, SOLO, Arc::default());
+        let bus = LocalBus::new(LocalBusConfig {
+            store: embedded,
+            layout: layout.clone(),
+            occupancy,
+            node: SOLO.into(),
+            metrics: Arc::default(),
+            clock: Clock::system(),
+        });
         Self::new(store, layout, Arc::new(broker), Engine::Embedded(Arc::new(bus))).await
     }
 
@@ -306,10 +314,11 @@ fn laid_out(layout: Layout, store: &Store) -> Layout {
 async fn roster(node: &str, store: &Store, layout: &Layout) -> Arc<RosterService> {
     let config = RosterConfig {
         node: NodeRef { id: node.to_owned(), host: "here".to_owned() },
-        catalog: built_in(WebhookPolicy::default()),
+        catalog: built_in(WebhookPolicy::default(), Clock::system()),
         required: BTreeSet::new(),
         buses: [bus(), other_bus()].map(|name| (name.clone(), plain(&name))).into(),
         layout: layout.clone(),
+        clock: Clock::system(),
     };
     let roster = RosterService::new(store.clone(), config, Arc::new(Metrics::default()));
     roster.current().await.unwrap();

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// What kind of address it is, as far as the policy cares.
+/// Kind of an address, as the policy distinguishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AddressKind {
     Public,
@@ -54,14 +54,14 @@ pub(super) fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
-/// Whether an address lies in a network. One of the other family never does.
+/// Whether an address lies in a network. An address of the other IP version never does.
 pub(super) fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     let ((network, width), (address, other)) = (bits(network), bits(address));
     width == other && (network ^ address) & mask(width, prefix) == 0
 }
 
-/// The IPv4 address that an IPv6 address leads to, where it is only a wrapping: mapped
-/// (`::ffff:0:0/96`), compatible (`::/96`), NAT64 (RFC 6052) and 6to4 (RFC 3056).
+/// The IPv4 address that an IPv6 address wraps: mapped (`::ffff:0:0/96`), compatible (`::/96`),
+/// NAT64 (RFC 6052) and 6to4 (RFC 3056). Any other address is returned unchanged.
 pub(super) fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [.., a, b, c, d] = v6.octets();
@@ -76,7 +76,7 @@ pub(super) fn embedded(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What kind of address it is.
+/// Kind of an address.
 pub(super) fn kind(address: IpAddr) -> AddressKind {
     match address {
         IpAddr::V4(v4) => kind_v4(v4),
@@ -84,13 +84,14 @@ pub(super) fn kind(address: IpAddr) -> AddressKind {
     }
 }
 
-/// IANA's special-purpose registry of IPv4 (RFC 6890), as far as anything can listen there.
+/// Kind by IANA's registry of special-purpose IPv4 addresses (RFC 6890). Addresses on which no host
+/// can listen are left out.
 fn kind_v4(v4: Ipv4Addr) -> AddressKind {
     match v4.octets() {
         [0, 0, 0, 0] => AddressKind::Unspecified,
         [127, ..] => AddressKind::Loopback,
         [169, 254, ..] => AddressKind::LinkLocal,
-        // Shared address space of carriers (RFC 6598) and benchmarking (RFC 2544) too.
+        // Shared address space of carriers (RFC 6598), and benchmarking (RFC 2544).
         [100, 64..=127, ..] | [198, 18..=19, ..] => AddressKind::Private,
         _ if v4.is_private() => AddressKind::Private,
         _ if v4.is_multicast() => AddressKind::Multicast,
@@ -104,7 +105,7 @@ fn kind_v6(v6: Ipv6Addr) -> AddressKind {
         _ if v6.is_loopback() => AddressKind::Loopback,
         _ if v6.is_unspecified() => AddressKind::Unspecified,
         _ if v6.is_unique_local() => AddressKind::Private,
-        // Site-local (fec0::/10) is deprecated and still routed inside some networks.
+        // Site-local (fec0::/10) is deprecated, and some networks still route it.
         0xfec0..=0xfeff => AddressKind::Private,
         _ if v6.is_unicast_link_local() => AddressKind::LinkLocal,
         _ if v6.is_multicast() => AddressKind::Multicast,

@@ -88,16 +88,16 @@ fn a_refusal_names_the_setting_that_would_allow_it() {
 }
 
 #[test]
-fn an_entry_that_is_not_one_is_named() {
+fn a_wrong_entry_is_named_with_its_mistake() {
     for (text, problem) in [
         ("10.0.0.0/33", "has a longer prefix than its address"),
         ("10.0.0.1/8", "has address bits set after its prefix"),
         ("10.0.0.0/x", "has no number after the /"),
         ("host/8", "does not begin with an IP address"),
-        ("300.0.0.1", "is not one of them"),
-        ("http:", "is not one of them"),
-        ("a b", "is not one of them"),
-        ("*.internal", "is not one of them"),
+        ("300.0.0.1", "is not a network, an address or a host name"),
+        ("http:", "is not a network, an address or a host name"),
+        ("a b", "is not a network, an address or a host name"),
+        ("*.internal", "is not a network, an address or a host name"),
     ] {
         let error = parse_allow(&format!("ok.internal,{text}")).unwrap_err();
         assert!(error.starts_with(&format!("{text:?} {problem}")), "{error}");

@@ -9,6 +9,7 @@ use super::{
 use crate::support::bus::plain;
 use hearken::{
     bus::{EventBus, Registration, event::Event},
+    clock::Clock,
     dispatch::{BatchError, Dispatcher, RedeliverError},
     domain::{
         dead_letter::DeadLetter,
@@ -74,7 +75,8 @@ impl Stage {
 impl StageNode {
     fn new(bus: Arc<dyn EventBus>, store: &Store, roster: &Arc<RosterService>) -> Self {
         let (keeping, roster) = (store.clone(), Arc::clone(roster));
-        let dispatcher = Dispatcher::new(Arc::clone(&bus), keeping, roster, Arc::default());
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&bus), keeping, roster, Arc::default(), Clock::system());
         Self { bus, dispatcher, store: store.clone() }
     }
 

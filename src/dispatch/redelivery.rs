@@ -1,4 +1,4 @@
-//! Putting a dead letter back where it belongs.
+//! Redelivery of one dead letter.
 
 use super::{Dispatcher, NoSuchBus};
 use crate::{
@@ -15,53 +15,60 @@ use crate::{
     store::StoreError,
 };
 
-/// Why a dead letter was not put back. It is kept.
+/// Reason why a dead letter was not redelivered. The dead letter is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeliverError {
     /// The group has no listener, so no consumer would take its events.
-    #[error("no listener of group {group} is configured; add it, and its dead letters can go back")]
+    #[error(
+        "no listener of group {group} is configured; add the listener, and its dead letters can be redelivered"
+    )]
     NotConfigured {
-        /// The group.
+        /// The group of the dead letter.
         group: GroupName,
     },
-    /// The group listens to another bus than the one that the event is from.
-    #[error("group {group} listens to another bus than {bus}, which the event is from")]
+    /// The group listens to another bus than the bus of the event.
+    #[error("group {group} does not listen to bus {bus}, which the event is from")]
     OtherBus {
-        /// The group.
+        /// The group of the dead letter.
         group: GroupName,
-        /// The event's bus.
+        /// The bus of the event.
         bus: BusName,
     },
-    /// The group has no queue: each node gets each event once, and none again.
-    #[error("group {group} runs on every node and has no queue that an event could go back to")]
+    /// The group has no queue, because each node runs each event once.
+    #[error(
+        "group {group} runs on every node and has no queue, so no event can be redelivered to it"
+    )]
     EveryNode {
-        /// The group.
+        /// The group of the dead letter.
         group: GroupName,
     },
-    /// It was parked, and nothing says for whom it was.
-    #[error("nothing says which group the event was for")]
+    /// The parked message does not say which group it was for.
+    #[error("the parked message does not say which group it was for")]
     NoDestination,
-    /// Its bus is not there any more.
+    /// The cluster no longer has the event's bus.
     #[error(transparent)]
     NoSuchBus(#[from] NoSuchBus),
-    /// The event was to be published again, but its stored form cannot be read.
+    /// The stored form of an event that was never published cannot be read.
     #[error("the event cannot be read")]
     Unreadable(#[from] DecodeError),
-    /// The bus did not take it, or it is not known whether it did.
-    #[error("the event was not put back")]
+    /// The bus did not take the event, or it is not known whether the bus took it.
+    #[error("the event was not redelivered")]
     Dispatch(#[from] DispatchError),
-    /// The database did not answer. The event may have been put back, and is kept all the same.
+    /// The database did not answer. The dead letter is kept, although the event may have been
+    /// redelivered.
     #[error("the database could not be read or written")]
     Store(#[from] StoreError),
 }
 
 impl Dispatcher {
-    /// Puts an event back where [`DeadLetter::destination`] says, with all its attempts before it:
-    /// into the work queue of its group, or, when it was never published, to everybody, with its
-    /// keys. The entry is removed once the event is safe there, so a crash in between leaves both.
+    /// Redelivers a dead letter with a full number of attempts. Its event goes to the work queue of
+    /// the group that [`DeadLetter::destination`] names. An event that was never published goes to
+    /// every group of its bus, and its keys are notified.
+    ///
+    /// The dead letter is removed once the event is safe, so a crash in between leaves both.
     ///
     /// # Errors
-    /// [`RedeliverError`]: the entry is kept.
+    /// [`RedeliverError`]: the dead letter is kept.
     pub async fn redeliver(
         &self,
         letter: &DeadLetter,
@@ -104,7 +111,7 @@ impl Dispatcher {
         Ok(buses.get(bus).cloned().ok_or_else(|| NoSuchBus(bus.clone()))?)
     }
 
-    /// The work queue that a group has now.
+    /// The current work queue of a group.
     async fn queue_of(&self, group: &GroupName, bus: &BusName) -> Result<String, RedeliverError> {
         let roster = self.roster.current().await?;
         let configured = roster
