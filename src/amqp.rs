@@ -148,9 +148,9 @@ impl Amqp {
         }
     }
 
-    /// Consumes a queue. The channel is closed when the broker's answer comes too late or the caller
-    /// stops waiting: lapin would keep the consumer without an owner, and the broker would send it
-    /// events that never run.
+    /// Consumes a queue. The channel is closed when the broker's answer comes too late or the
+    /// caller stops waiting: lapin would keep the consumer without an owner, and the broker would
+    /// send it events that never run.
     ///
     /// # Errors
     /// The broker's refusal, or [`AmqpError::Silent`].

@@ -2,7 +2,6 @@
 
 use crate::{CONCURRENCY, address};
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     broker::{
@@ -12,8 +11,9 @@ use hearken::{
     bus::{
         Consumer, ConsumerState, Consumption, EventBus, Execution, Failure, Listener, Outgoing,
         event::{Data, Event},
-        rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
+        rabbitmq::{COLLECT_EVERY, DiscardNothing, RabbitMqBus, RabbitMqBusConfig},
     },
+    clock::Clock,
     domain::{
         bus::{BusDefinition, Buses},
         desired::{Desired, desired},
@@ -138,7 +138,8 @@ impl Host {
             node: "bench".into(),
             store: self.store.clone(),
             collect_every: COLLECT_EVERY,
-            discards: Arc::new(|_| ready(false).boxed()),
+            discards: Arc::new(DiscardNothing),
+            clock: Clock::system(),
             metrics: Arc::default(),
         })
     }

@@ -22,10 +22,10 @@ impl Purpose {
     }
 
     /// Largest frame, in bytes. lapin keeps 64 frames of buffer for each connection, so small
-    /// frames save memory. All headers of an event travel in one frame, and RabbitMQ sends them
-    /// whatever size was agreed: an event with headers larger than the agreed frame stops the
-    /// connection without an error. Connections that carry events therefore have the largest frame
-    /// that RabbitMQ accepts by default.
+    /// frames save memory. All headers of an event travel in one frame. RabbitMQ sends that frame
+    /// even when it is larger than agreed, and such an event stops the connection without an error.
+    /// Connections that carry events therefore have the largest frame that RabbitMQ accepts by
+    /// default.
     pub(super) fn frame_max(self) -> u32 {
         match self {
             Self::Admin => 16_384,

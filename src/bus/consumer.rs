@@ -2,7 +2,7 @@
 
 use crate::domain::{
     bus::BusDefinition,
-    listener::{Delivery, ListenerSpec},
+    listener::{Delivery, ListenerSpec, Mode},
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -27,6 +27,13 @@ impl Consumption {
     #[must_use]
     pub fn every_node(&self) -> bool {
         self.listener.delivery == Delivery::EveryNode
+    }
+
+    /// Whether each dispatch runs the listener on its own node before it returns. The event that
+    /// comes back to the node is skipped.
+    #[must_use]
+    pub fn runs_inline(&self) -> bool {
+        self.every_node() && self.listener.mode == Mode::Sync
     }
 }
 

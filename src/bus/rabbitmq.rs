@@ -1,271 +1,204 @@
 //! The event bus over RabbitMQ.
 //!
-//! Publishing and consuming use separate connections, because RabbitMQ stops reading from a
-//! connection that publishes when it is short of memory, and consumers must go on to relieve it.
-//! Nothing here declares an exchange or a work queue: what is missing is waited for.
+//! Publishing and consuming use separate connections: RabbitMQ stops reading from a connection that
+//! publishes when it is short of memory, and consumers must go on to relieve it. The bus declares
+//! no exchange and no work queue. It waits for those that are missing.
+//!
+//! # Rooms
+//! Each part owns its state, and gets the parts that it uses when the bus is made.
+//! - [`publishing`]: events and copies of events, with confirms.
+//! - [`consuming`]: the consumers of this node, and their deliveries.
+//! - [`retrying`]: what becomes of an event that failed; **chooses the pause before a retry**.
+//! - [`keeping`]: dead letters into the database.
+//! - [`notifying`]: notifications and broadcasts, out and in.
+//! - [`collecting`]: parked messages into the database.
+//! - `headers`, `signer`, `node_queue`, `held_delivery`, `wake`, `interruption`: pieces that
+//!   several parts use.
 
-mod binder;
-mod consumer;
-mod delivery;
+mod collecting;
+mod config;
+mod consuming;
 mod headers;
+mod held_delivery;
 mod interruption;
-mod letters;
-mod message;
+mod keeping;
 mod node_queue;
-mod notifications;
-mod notify;
-mod parked;
-mod publisher;
+mod notifying;
+mod publishing;
+mod retrying;
+mod signer;
+mod wake;
+
+pub use collecting::{DiscardNothing, DiscardRule};
+pub use config::{COLLECT_EVERY, RabbitMqBusConfig};
 
 use super::{
     Consumer, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing, Redelivery,
-    Registration, TopologyChanged,
-    codec::{self, Encoded},
+    Registration, TopologyChanged, codec,
 };
 use crate::{
-    amqp::{Amqp, AmqpError, AmqpUrl, LIMIT, Purpose},
-    clock,
+    amqp::{Amqp, Purpose},
+    background,
     domain::{
         bus::{BusDefinition, Buses},
-        layout::Layout,
-        name::{BusName, GroupName, RegistrationKey},
+        name::{BusName, RegistrationKey},
     },
-    metrics::Metrics,
-    store::Store,
 };
 use async_trait::async_trait;
-use backon::{ExponentialBuilder, Retryable};
-use futures_util::future::BoxFuture;
-use lapin::{
-    BasicProperties,
-    types::{AMQPValue, FieldTable, ShortString},
-};
-use letters::Keeper;
-use notifications::Notifications;
+use collecting::Collector;
+use consuming::Consuming;
+use keeping::DeadLetterKeeper;
+use node_queue::NodeQueues;
+use notifying::{Audiences, Broadcasts, NotificationReceiver, Notifier};
 use parking_lot::Mutex;
-use publisher::{Message, Published, Publisher};
+use publishing::{EventPublisher, Payload, Publisher};
+use signer::Signer;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    sync::{broadcast, watch},
-    time::timeout,
-};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-/// The routing key under which changes of the topology are broadcast.
-const TOPOLOGY_KEY: &str = "hearken:topology";
-
-/// How long a broadcast may take. It is a hint: whoever misses it follows its timer.
-const ANNOUNCE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How many broadcasts are kept for a slow receiver, which is told when it missed some.
-const CHANGES: usize = 64;
-
-/// What the bus needs to know.
-#[derive(Clone)]
-pub struct RabbitMqBusConfig {
-    /// `--amqp-url`.
-    pub amqp_url: AmqpUrl,
-    /// The layout.
-    pub layout: Layout,
-    /// This node: part of its queues' names and of what operators see.
-    pub node: String,
-    /// Where events are kept that are given up.
-    pub store: Store,
-    /// How often what is parked is looked for: [`COLLECT_EVERY`].
-    pub collect_every: Duration,
-    /// Whether the events of a group that is gone are dropped instead of kept when they come back.
-    pub discards: Discards,
-    /// The counters of this process.
-    pub metrics: Arc<Metrics>,
-}
-
-/// Says of a group whether its events are dropped, by the roster of now: what is dropped is gone.
-pub type Discards = Arc<dyn Fn(GroupName) -> BoxFuture<'static, bool> + Send + Sync>;
-
-/// How often a node looks for what is parked.
-pub const COLLECT_EVERY: Duration = Duration::from_secs(30);
+use wake::Wake;
 
 /// The event bus over RabbitMQ.
 pub struct RabbitMqBus {
-    shared: Arc<Shared>,
+    publishing: Arc<Amqp>,
+    publisher: Arc<Publisher>,
+    events: EventPublisher,
+    notifier: Notifier,
+    broadcasts: Arc<Broadcasts>,
+    consuming: Consuming,
+    receiver: Arc<NotificationReceiver>,
+    collector: Arc<Collector>,
     subscriptions: Mutex<BTreeMap<BusName, Subscription>>,
 }
 
-/// A bus that this node listens to, until it is dropped.
+/// A bus that this node listens to until the subscription is dropped.
 struct Subscription {
     bus: BusDefinition,
     _stop: DropGuard,
-}
-
-/// What the bus's tasks have in common.
-struct Shared {
-    consuming: Amqp,
-    publishing: Arc<Amqp>,
-    publisher: Publisher,
-    layout: Layout,
-    node: String,
-    letters: Keeper,
-    collect_every: Duration,
-    discards: Discards,
-    wake: watch::Sender<u64>,
-    changes: broadcast::Sender<TopologyChanged>,
-    resyncs: watch::Sender<u64>,
-    notifications: Notifications,
 }
 
 impl RabbitMqBus {
     /// A bus that has not connected yet.
     #[must_use]
     pub fn new(config: RabbitMqBusConfig) -> Self {
-        let RabbitMqBusConfig { amqp_url, layout, node, store, collect_every, discards, metrics } =
-            config;
-        let publishing = Arc::new(
-            Amqp::new(amqp_url.clone(), &node, Purpose::Publish).counted(Arc::clone(&metrics)),
-        );
-        let shared = Shared {
-            consuming: Amqp::new(amqp_url, &node, Purpose::Consume).counted(Arc::clone(&metrics)),
-            publisher: Publisher::new(Arc::clone(&publishing)),
-            publishing,
+        let RabbitMqBusConfig {
+            amqp_url,
             layout,
             node,
-            letters: Keeper::new(store, Arc::clone(&metrics)),
+            store,
             collect_every,
             discards,
-            wake: watch::Sender::default(),
-            changes: broadcast::Sender::new(CHANGES),
-            resyncs: watch::Sender::default(),
-            notifications: Notifications::new(metrics),
+            metrics,
+            clock,
+        } = config;
+        let connection = |purpose| {
+            let amqp = Amqp::new(amqp_url.clone(), &node, purpose);
+            Arc::new(amqp.counted(Arc::clone(&metrics)))
         };
-        Self { shared: Arc::new(shared), subscriptions: Mutex::default() }
+        let (publishing, amqp) = (connection(Purpose::Publish), connection(Purpose::Consume));
+        let publisher = Arc::new(Publisher::new(Arc::clone(&publishing), clock.clone()));
+        let signer = Arc::new(Signer::new(&node));
+        let broadcasts = Arc::new(Broadcasts::new(&publisher, &layout));
+        let consuming = Consuming {
+            node_queues: NodeQueues::new(&amqp, &layout, &node),
+            audiences: Arc::new(Audiences::new(Arc::clone(&metrics), clock.clone())),
+            amqp,
+            publisher,
+            keeper: Arc::new(DeadLetterKeeper::new(store, metrics, &clock)),
+            signer,
+            wake: Wake::default(),
+            layout,
+            node,
+            clock,
+        };
+        let Consuming { publisher, signer, layout, clock, .. } = &consuming;
+        Self {
+            events: EventPublisher::new(publisher, signer, layout, clock),
+            notifier: Notifier::new(publisher, signer, layout),
+            receiver: Arc::new(receiver(&consuming, &broadcasts)),
+            collector: Arc::new(collector(&consuming, discards, collect_every)),
+            publisher: Arc::clone(publisher),
+            publishing,
+            broadcasts,
+            consuming,
+            subscriptions: Mutex::default(),
+        }
     }
 
     /// Listens to the notifications and topology broadcasts of these buses and of no others, and
-    /// collects what is parked on them. Needs a runtime.
+    /// collects their parked messages. Needs a runtime.
     pub fn set_buses(&self, buses: &Buses) {
-        let mut running = self.subscriptions.lock();
-        running.retain(|name, subscription| buses.get(name) == Some(&subscription.bus));
-        drop(running);
+        let mut subscriptions = self.subscriptions.lock();
+        subscriptions.retain(|name, subscription| buses.get(name) == Some(&subscription.bus));
+        drop(subscriptions);
         for bus in buses.values() {
             self.listen(bus);
         }
     }
 
     fn listen(&self, bus: &BusDefinition) {
-        let mut running = self.subscriptions.lock();
-        running.entry(bus.name.clone()).or_insert_with(|| {
-            let (shared, stop) = (Arc::clone(&self.shared), CancellationToken::new());
-            let name = bus.name.clone();
-            tokio::spawn(parked::collect(Arc::clone(&shared), name, stop.clone()));
-            tokio::spawn(notifications::follow(shared, bus.clone(), stop.clone()));
+        let mut subscriptions = self.subscriptions.lock();
+        subscriptions.entry(bus.name.clone()).or_insert_with(|| {
+            let stop = CancellationToken::new();
+            let collecting = Arc::clone(&self.collector).run(bus.name.clone(), stop.clone());
+            background::spawn("collecting parked messages", collecting);
+            let listening = Arc::clone(&self.receiver).run(bus.clone(), stop.clone());
+            background::spawn("listening for notifications", listening);
             Subscription { bus: bus.clone(), _stop: stop.drop_guard() }
         });
     }
 
-    /// Counts how often this node began to listen to broadcasts: what was broadcast before is
-    /// missed, so whoever watches should look at the topology again.
+    /// Number of times that this node began to listen to broadcasts. Earlier broadcasts are missed,
+    /// so a watcher of the topology should look at it again when the number changes.
     #[must_use]
     pub fn resyncs(&self) -> watch::Receiver<u64> {
-        self.shared.resyncs.subscribe()
+        self.broadcasts.starts()
     }
 }
 
-impl Shared {
-    /// Tries thrice, since a duplicate costs less than an event that its producer gives up. A
-    /// refusal is not tried again, nor is what one queue did not take: the others have it, and
-    /// would have it once more with each try of the seconds in which a queue has no leader. All of
-    /// that takes [`LIMIT`] at most.
-    async fn publish(&self, exchange: &str, message: &Message) -> Result<Published, AmqpError> {
-        let tries = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_times(2)
-            .with_jitter();
-        let trying = (async || self.publisher.publish(exchange, message.clone()).await)
-            .retry(tries)
-            .when(|error| error.is_transient() && !matches!(error, AmqpError::NotTaken { .. }));
-        match timeout(LIMIT, trying).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(AmqpError::silent(self.publishing.address())),
-        }
-    }
-
-    /// What an event says of itself beside its body. On an exchange of James it is what James
-    /// writes, whose consumers die of a message that does not name its publisher, and nothing else.
-    fn properties(
-        &self,
-        bus: &BusDefinition,
-        outgoing: &Outgoing,
-        content_type: &str,
-    ) -> BasicProperties {
-        let event = &outgoing.event;
-        let properties = BasicProperties::default()
-            .with_content_type(content_type.into())
-            .with_delivery_mode(message::PERSISTENT);
-        let mut headers = self.signature(bus, outgoing.kept_by.as_deref());
-        if bus.attached {
-            return properties.with_headers(headers);
-        }
-        let published_at = AMQPValue::LongLongInt(clock::to_micros(clock::now()));
-        headers.insert(headers::PUBLISHED_AT.into(), published_at);
-        let mut properties =
-            properties.with_timestamp(seconds()).with_app_id(APP.into()).with_headers(headers);
-        // What AMQP has no room for still travels in the body.
-        if let Ok(id) = ShortString::try_new(event.id.as_str()) {
-            properties = properties.with_message_id(id);
-        }
-        if let Ok(kind) = ShortString::try_new(event.kind.as_str()) {
-            properties = properties.with_type(kind);
-        }
-        properties
+fn receiver(consuming: &Consuming, broadcasts: &Arc<Broadcasts>) -> NotificationReceiver {
+    NotificationReceiver {
+        amqp: Arc::clone(&consuming.amqp),
+        publisher: Arc::clone(&consuming.publisher),
+        node_queues: consuming.node_queues.clone(),
+        layout: consuming.layout.clone(),
+        signer: Arc::clone(&consuming.signer),
+        audiences: Arc::clone(&consuming.audiences),
+        broadcasts: Arc::clone(broadcasts),
+        wake: consuming.wake.clone(),
+        clock: consuming.clock.clone(),
     }
 }
 
-/// What publishes, as operators see it.
-const APP: &str = "hearken";
-
-/// Now, as AMQP has it.
-fn seconds() -> u64 {
-    u64::try_from(clock::now().unix_timestamp()).unwrap_or_default()
-}
-
-fn unavailable(what: String, source: Option<AmqpError>) -> DispatchError {
-    DispatchError::Unavailable { what, source: source.map(Into::into) }
+fn collector(consuming: &Consuming, discards: Arc<dyn DiscardRule>, every: Duration) -> Collector {
+    Collector {
+        amqp: Arc::clone(&consuming.amqp),
+        layout: consuming.layout.clone(),
+        keeper: Arc::clone(&consuming.keeper),
+        discards,
+        every,
+        node: consuming.node.clone(),
+        clock: consuming.clock.clone(),
+    }
 }
 
 #[async_trait]
 impl EventBus for RabbitMqBus {
     async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError> {
-        let event = &outgoing.event;
-        if event.noop {
+        if outgoing.event.noop {
             return Ok(());
         }
-        let shared = &self.shared;
-        let Encoded { content_type, body } = codec::encode(bus.codec, event)?;
-        let following = shared.notifications.of(&bus.name);
+        let payload = Payload::from(codec::encode(bus.codec, &outgoing.event)?);
         if outgoing.kept_by.is_none() {
-            tokio::join!(
-                following.registry.call_sync(event, &outgoing.keys),
-                following.inline.call(event)
-            );
+            let audience = self.consuming.audiences.of(&bus.name);
+            audience.run_inline(&outgoing.event, &outgoing.keys).await;
         }
-        let properties = shared.properties(bus, outgoing, content_type);
-        let exchange = shared.layout.events(bus);
-        let notification = if outgoing.keys.is_empty() { Vec::new() } else { body.clone() };
-        let message = Message::new(ShortString::default(), body, properties);
-        match shared.publish(&exchange, &message).await {
-            Ok(Published::Returned) if outgoing.must_route => {
-                return Err(DispatchError::Unroutable(bus.name.clone()));
-            }
-            Ok(Published::Routed | Published::Returned) => {}
-            Err(error) => {
-                let what = format!("publishing event {} to exchange {exchange}", event.id);
-                return Err(unavailable(what, Some(error)));
-            }
-        }
-        shared.notify(bus, &notification, content_type, outgoing).await;
+        self.events.publish(bus, outgoing, &payload).await?;
+        self.notifier.notify(bus, outgoing, &payload).await;
         Ok(())
     }
 
@@ -274,28 +207,7 @@ impl EventBus for RabbitMqBus {
         bus: &BusDefinition,
         redelivery: &Redelivery,
     ) -> Result<(), DispatchError> {
-        let Redelivery { group, content_type, body, previous, .. } = redelivery;
-        let exchange = self.shared.layout.returns(&bus.name);
-        let what = || format!("redelivering an event to group {group} through exchange {exchange}");
-        let mut headers = FieldTable::default();
-        let previous = AMQPValue::LongString(previous.to_string().into());
-        headers.insert(headers::PREVIOUS.into(), previous);
-        let mut properties = BasicProperties::default()
-            .with_delivery_mode(message::PERSISTENT)
-            .with_timestamp(seconds())
-            .with_app_id(APP.into())
-            .with_headers(headers);
-        let short =
-            |text: &str| crate::amqp::name(text).map_err(|error| unavailable(what(), Some(error)));
-        if let Some(content_type) = content_type {
-            properties = properties.with_content_type(short(content_type)?);
-        }
-        let message = Message::new(short(group.as_str())?, body.clone(), properties);
-        match self.shared.publish(&exchange, &message).await {
-            Ok(Published::Routed) => Ok(()),
-            Ok(Published::Returned) => Err(unavailable(what() + ": it has no queue", None)),
-            Err(error) => Err(unavailable(what(), Some(error))),
-        }
+        self.events.redeliver(bus, redelivery).await
     }
 
     fn register(
@@ -305,47 +217,31 @@ impl EventBus for RabbitMqBus {
         listener: Arc<dyn KeyListener>,
     ) -> Registration {
         self.listen(bus);
-        self.shared.notifications.of(&bus.name).registry.register(keys, listener)
+        self.consuming.audiences.of(&bus.name).register(keys, listener)
     }
 
     fn notifications(&self, bus: &BusName) -> Result<(), String> {
-        self.shared.notifications.of(bus).check()
+        self.consuming.audiences.of(bus).check()
     }
 
-    fn consume(&self, consumption: Consumption, handler: Arc<dyn Listener>) -> Consumer {
-        consumer::start(Arc::clone(&self.shared), consumption, handler)
+    fn consume(&self, consumption: Consumption, listener: Arc<dyn Listener>) -> Consumer {
+        self.consuming.start(consumption, listener)
     }
 
     fn wake(&self) {
-        self.shared.wake.send_modify(|count| *count = count.wrapping_add(1));
+        self.consuming.wake.call();
     }
 
     async fn announce(&self, change: &TopologyChanged) {
-        let body = serde_json::to_vec(change).expect("names and a number are always JSON");
-        let properties = BasicProperties::default().with_content_type("application/json".into());
-        let message = Message::new(TOPOLOGY_KEY.into(), body, properties).optional();
-        let exchange = self.shared.layout.keys(&change.bus);
-        let publishing = self.shared.publisher.publish(&exchange, message);
-        let failure = match timeout(ANNOUNCE_LIMIT, publishing).await {
-            Ok(Ok(_)) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
-        };
-        tracing::debug!(
-            bus = %change.bus,
-            version = change.version,
-            failure,
-            "the change of the topology was not broadcast; nodes follow their timer"
-        );
+        self.broadcasts.announce(change).await;
     }
 
     fn changes(&self) -> broadcast::Receiver<TopologyChanged> {
-        self.shared.changes.subscribe()
+        self.broadcasts.subscribe()
     }
 
     async fn health(&self) -> Result<(), String> {
-        let shared = &self.shared;
-        for amqp in [&shared.consuming, shared.publishing.as_ref()] {
+        for amqp in [&self.consuming.amqp, &self.publishing] {
             amqp.channel().await.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -353,7 +249,7 @@ impl EventBus for RabbitMqBus {
 
     async fn close(&self) {
         self.subscriptions.lock().clear();
-        self.shared.publisher.close();
-        tokio::join!(self.shared.publishing.close(), self.shared.consuming.close());
+        self.publisher.close();
+        tokio::join!(self.publishing.close(), self.consuming.amqp.close());
     }
 }

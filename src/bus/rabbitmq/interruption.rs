@@ -7,9 +7,9 @@ use std::time::Duration;
 /// about to declare, and a broker that fails over, are back sooner.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Outage of a task. `doing` is a noun phrase that begins a sentence, as in "consuming for group
+/// Outage of a task. `activity` is a noun phrase that begins a sentence, as in "consuming for group
 /// g".
-pub(super) fn interruption(clock: &Clock, doing: &str) -> Outage {
-    let failing = format!("{doing} is interrupted and tried again");
-    Outage::new(clock, failing, format!("{doing} works again")).reported_after(GRACE)
+pub(super) fn interruption(clock: &Clock, activity: &str) -> Outage {
+    let failing = format!("{activity} is interrupted and tried again");
+    Outage::new(clock, failing, format!("{activity} works again")).reported_after(GRACE)
 }

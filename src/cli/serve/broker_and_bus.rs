@@ -10,15 +10,16 @@ use crate::{
     bus::{
         EventBus,
         local::{LocalBus, LocalBusConfig},
-        rabbitmq::{COLLECT_EVERY, RabbitMqBus, RabbitMqBusConfig},
+        rabbitmq::{COLLECT_EVERY, DiscardRule, RabbitMqBus, RabbitMqBusConfig},
     },
     clock::Clock,
     config::{self, Cluster},
+    domain::name::GroupName,
     metrics::Metrics,
     roster::RosterService,
     store::{Store, embedded::Occupancy},
 };
-use futures_util::FutureExt;
+use async_trait::async_trait;
 use std::sync::Arc;
 
 /// The two doors to what holds the queues.
@@ -38,7 +39,7 @@ pub(super) fn connect(
     clock: &Clock,
 ) -> anyhow::Result<BrokerAndBus> {
     match &settings.cluster {
-        Some(cluster) => connect_rabbitmq(settings, cluster, store, roster, metrics),
+        Some(cluster) => connect_rabbitmq(settings, cluster, store, roster, metrics, clock),
         None => Ok(embedded(settings, store, roster, metrics, clock)),
     }
 }
@@ -71,6 +72,7 @@ fn connect_rabbitmq(
     store: &Store,
     roster: &Arc<RosterService>,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
 ) -> anyhow::Result<BrokerAndBus> {
     let amqp_url = AmqpUrl::parse(cluster.amqp_url.expose())?;
     let layout = roster.layout().clone();
@@ -81,20 +83,27 @@ fn connect_rabbitmq(
         layout: layout.clone(),
         node: node.clone(),
     })?;
-    let newest_roster = Arc::clone(roster);
     let bus = RabbitMqBus::new(RabbitMqBusConfig {
         amqp_url,
         layout,
         node,
         store: store.clone(),
         collect_every: COLLECT_EVERY,
-        discards: Arc::new(move |group| {
-            let roster = Arc::clone(&newest_roster);
-            // While the roster cannot be read, returning events are kept.
-            async move { roster.current().await.is_ok_and(|now| now.discards(&group)) }.boxed()
-        }),
+        discards: Arc::new(DiscardByRoster(Arc::clone(roster))),
         metrics: Arc::clone(metrics),
+        clock: clock.clone(),
     });
     bus.set_buses(&roster.buses());
     Ok(BrokerAndBus { broker: Arc::new(broker), bus: Arc::new(bus) })
+}
+
+/// Drops returning events of a group whose last removal discards them.
+struct DiscardByRoster(Arc<RosterService>);
+
+#[async_trait]
+impl DiscardRule for DiscardByRoster {
+    async fn discards(&self, group: &GroupName) -> bool {
+        // While the roster cannot be read, returning events are kept.
+        self.0.current().await.is_ok_and(|roster| roster.discards(group))
+    }
 }

@@ -1,8 +1,7 @@
 //! Events that no consumer can take: put aside in the broker, and collected into the database.
 
 use crate::support::{
-    bus::Dispatching as _,
-    bus::only,
+    bus::{DiscardGroup, Dispatching as _, only},
     connections,
     proxy::{Proxy, Wire, port_of},
     services::database,
@@ -14,7 +13,6 @@ use crate::support::{
     },
     wait,
 };
-use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     bus::{EventBus, Failure},
     domain::{bus::Buses, name::GroupName},
@@ -227,8 +225,7 @@ async fn while_the_database_is_away_what_is_parked_stays_in_the_broker() {
 async fn what_comes_back_for_a_group_whose_events_are_discarded_is_dropped() {
     let stage = Stage::rabbitmq().await;
     let mut config = stage.config("n1");
-    let discarded = GroupName::parse("a").unwrap();
-    config.discards = std::sync::Arc::new(move |group| ready(group == discarded).boxed());
+    config.discards = std::sync::Arc::new(DiscardGroup("a"));
     let node = hearken::bus::rabbitmq::RabbitMqBus::new(config);
     park(&stage, 10).await;
     // Of another group, behind them.

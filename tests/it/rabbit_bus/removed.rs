@@ -1,8 +1,7 @@
 //! Groups that are removed while events of theirs wait for a retry.
 
 use crate::support::{
-    bus::Dispatching as _,
-    bus::only,
+    bus::{DiscardGroup, Dispatching as _, only},
     stage::{
         PATIENCE, Stage,
         calls::Calls,
@@ -10,7 +9,6 @@ use crate::support::{
     },
     wait,
 };
-use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     bus::{EventBus, Failure, rabbitmq::RabbitMqBus},
     domain::{listener::ListenerSpec, plan::Action, span::Span},
@@ -81,7 +79,7 @@ async fn when_its_queue_is_drained_a_waiting_event_is_run_by_those_who_drain_it(
 async fn when_its_events_are_discarded_a_waiting_event_is_dropped_and_not_kept() {
     let stage = Stage::rabbitmq().await.with([&slow(), &quick("b")]).await;
     let mut config = stage.config("n1");
-    config.discards = Arc::new(|group| ready(group.as_str() == "a").boxed());
+    config.discards = Arc::new(DiscardGroup("a"));
     let node = RabbitMqBus::new(config);
     one_waits(&stage, &node).await;
     stage.apply(Action::DeleteQueue(stage.queue(&slow()))).await;

@@ -5,13 +5,24 @@ use hearken::{
     bus::{
         DispatchError, EventBus, Outgoing,
         event::{Data, Event},
+        rabbitmq::DiscardRule,
     },
     domain::{
         bus::{BusDefinition, Buses},
-        name::{BusName, RegistrationKey},
+        name::{BusName, GroupName, RegistrationKey},
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Drops returning events of one group, and keeps all others.
+pub(crate) struct DiscardGroup(pub(crate) &'static str);
+
+#[async_trait]
+impl DiscardRule for DiscardGroup {
+    async fn discards(&self, group: &GroupName) -> bool {
+        group.as_str() == self.0
+    }
+}
 
 /// A bus of our own.
 pub(crate) fn plain(bus: &BusName) -> BusDefinition {

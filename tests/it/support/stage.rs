@@ -21,7 +21,6 @@ use super::{
     bus::{only, plain},
     services::{self, VirtualHost, virtual_host},
 };
-use futures_util::{FutureExt as _, future::ready};
 use hearken::{
     amqp::AmqpUrl,
     broker::{
@@ -32,7 +31,7 @@ use hearken::{
     bus::{
         EventBus,
         local::{LocalBus, LocalBusConfig},
-        rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
+        rabbitmq::{DiscardNothing, RabbitMqBus, RabbitMqBusConfig},
     },
     clock::Clock,
     domain::{
@@ -264,8 +263,9 @@ impl Stage {
             node: node.into(),
             store: self.store.clone(),
             collect_every: Duration::from_millis(50),
-            discards: Arc::new(|_| ready(false).boxed()),
+            discards: Arc::new(DiscardNothing),
             metrics: Arc::default(),
+            clock: Clock::system(),
         }
     }
 

@@ -1,55 +1,57 @@
-//! The copy of an event that travels through the wait queues, and what it says of itself.
+//! Properties of the copy of an event that travels through the wait queues.
 
-use super::headers::{ATTEMPT, ERROR, FIRST_AT, GROUP, LETTER, NOT_BEFORE, attempt};
-use crate::{clock, domain::name::GroupName};
+use crate::{
+    bus::rabbitmq::{
+        headers::{ATTEMPT, ERROR, FIRST_AT, GROUP, LETTER, NOT_BEFORE, attempt},
+        publishing::PERSISTENT,
+    },
+    domain::name::GroupName,
+};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-/// AMQP's delivery mode for what must outlive the broker.
-pub(super) const PERSISTENT: u8 = 2;
-
-/// The longest error that a header carries, in bytes: headers travel in one frame.
+/// The longest error in a header, in bytes. All headers travel in one frame.
 const MAX_ERROR: usize = 500;
 
-/// The most that foreign headers may weigh, in bytes, so that ours fit into the frame too: a larger
-/// frame closes the connection on everybody who publishes.
+/// The largest size of foreign headers, in bytes, which leaves room in the frame for hearken's own.
+/// A frame that is too large closes the connection for every publisher.
 const MAX_FOREIGN: usize = 100_000;
 
-/// A failure, as the copy of its event tells of it.
-pub(super) struct Failed<'a> {
-    /// The group that failed.
+/// A failed execution, as the copy of its event tells it.
+pub(super) struct FailedExecution<'a> {
+    /// The group whose listener failed.
     pub(super) group: &'a GroupName,
-    /// Why.
+    /// Cause of the failure.
     pub(super) cause: &'a str,
-    /// When the event failed for the first time.
+    /// Time of the event's first failure.
     pub(super) first_at: OffsetDateTime,
 }
 
-impl Failed<'_> {
-    /// The properties of the copy for the next attempt, which does not run before a pause is over.
+impl FailedExecution<'_> {
+    /// Properties of the copy for the next attempt, which does not run before a time.
     pub(super) fn retried(
         &self,
         from: &BasicProperties,
-        not_before: Option<Duration>,
+        not_before: Option<OffsetDateTime>,
     ) -> BasicProperties {
         let next = attempt(from).saturating_add(1);
         let (mut headers, properties) = self.copy(from);
         headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(next.into()));
-        if let Some(pause) = not_before {
-            let due = (clock::now() + pause).unix_timestamp_nanos() / 1_000_000;
-            let due = i64::try_from(due).unwrap_or(i64::MAX);
+        if let Some(due) = not_before {
+            let millis = due.unix_timestamp_nanos() / 1_000_000;
+            let due = i64::try_from(millis).unwrap_or(i64::MAX);
             headers.insert(NOT_BEFORE.into(), AMQPValue::LongLongInt(due));
         }
         properties.with_headers(headers)
     }
 
-    /// The properties of the copy that could not be kept as the dead letter `letter`: it has the
-    /// same attempt again.
+    /// Properties of the copy that could not be kept as the dead letter `letter`. The copy has the
+    /// same attempt as the original.
     pub(super) fn unkept(&self, from: &BasicProperties, letter: Uuid) -> BasicProperties {
         let (mut headers, properties) = self.copy(from);
         headers.insert(LETTER.into(), AMQPValue::LongString(letter.to_string().into()));
@@ -68,13 +70,13 @@ impl Failed<'_> {
     }
 }
 
-/// The properties of the copy that waits again and is otherwise what it was.
-pub(super) fn waiting(from: &BasicProperties) -> BasicProperties {
+/// Properties of the copy of an event that has not run and waits.
+pub(super) fn postponed(from: &BasicProperties) -> BasicProperties {
     let (headers, properties) = copy(from);
     properties.with_headers(headers)
 }
 
-/// The properties of the copy that nobody can take.
+/// Properties of the copy of a message that no listener can take.
 pub(super) fn parked(from: &BasicProperties, group: &GroupName, cause: &str) -> BasicProperties {
     let (mut headers, properties) = copy(from);
     explain(&mut headers, group, cause);
@@ -88,22 +90,22 @@ fn explain(headers: &mut FieldTable, group: &GroupName, cause: &str) {
     headers.insert(GROUP.into(), AMQPValue::LongString(group.as_str().into()));
 }
 
-/// Headers and properties without what the broker would act on again: an `expiration` would end
-/// the wait early, `CC` and `BCC` are routed by when the wait ends, `user_id` must be the
-/// connection's own, and RabbitMQ 4 ignores an `x-death` that a client sends.
+/// Headers and properties without those that the broker would act on again. An `expiration` would
+/// end the wait early. By `CC` and `BCC` the broker routes when the wait ends. `user_id` must be
+/// the connection's own. RabbitMQ 4 ignores an `x-death` that a client sends.
 fn copy(from: &BasicProperties) -> (FieldTable, BasicProperties) {
     let mut headers = FieldTable::default();
     for (name, value) in from.headers().iter().flat_map(FieldTable::inner) {
-        if !is_the_brokers(name.as_str()) {
+        if !belongs_to_broker(name.as_str()) {
             headers.insert(name.clone(), value.clone());
         }
     }
-    let weight: usize =
-        headers.inner().iter().map(|(name, value)| name.as_str().len() + weight(value)).sum();
-    if weight > MAX_FOREIGN {
+    let size: usize =
+        headers.inner().iter().map(|(name, value)| name.as_str().len() + size_of(value)).sum();
+    if size > MAX_FOREIGN {
         tracing::warn!(
-            weight,
-            "the headers of an event are too large to be copied, and are left out"
+            size,
+            "the headers of an event take {size} bytes, which is too much for a copy; the copy goes without them"
         );
         let kept =
             headers.inner().iter().filter(|(name, _)| name.as_str().starts_with("x-hearken-"));
@@ -133,15 +135,15 @@ fn copy(from: &BasicProperties) -> (FieldTable, BasicProperties) {
     (headers, to)
 }
 
-/// How many bytes a header takes, or more.
-fn weight(value: &AMQPValue) -> usize {
+/// Upper bound of the size of a header, in bytes.
+fn size_of(value: &AMQPValue) -> usize {
     match value {
         AMQPValue::LongString(text) => text.len(),
         other => format!("{other:?}").len(),
     }
 }
 
-fn is_the_brokers(name: &str) -> bool {
+fn belongs_to_broker(name: &str) -> bool {
     matches!(name, "CC" | "BCC" | "x-delivery-count" | "x-acquired-count")
         || ["x-death", "x-first-death-", "x-last-death-"]
             .iter()
@@ -152,6 +154,11 @@ fn is_the_brokers(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::bus::rabbitmq::headers;
+    use std::time::Duration;
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap()
+    }
 
     fn group() -> GroupName {
         GroupName::parse("g").unwrap()
@@ -162,12 +169,12 @@ mod tests {
     }
 
     fn retried(from: &BasicProperties, group: &GroupName, cause: &str) -> BasicProperties {
-        let first_at = headers::first_failed_at(from).unwrap_or_else(clock::now);
-        Failed { group, cause, first_at }.retried(from, None)
+        let first_at = headers::first_failed_at(from).unwrap_or_else(now);
+        FailedExecution { group, cause, first_at }.retried(from, None)
     }
 
     #[test]
-    fn a_copy_counts_its_attempts_and_remembers_the_first() {
+    fn a_copy_counts_its_attempts_and_remembers_the_first_failure() {
         let first = retried(&BasicProperties::default(), &group(), "it broke");
         assert_eq!((attempt(&BasicProperties::default()), attempt(&first)), (0, 1));
         assert_eq!(text(&first, ERROR).unwrap(), "it broke");
@@ -181,24 +188,23 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_waits_again_is_what_it_was_and_forgets_its_time_when_it_failed() {
-        let (group, first_at) = (group(), clock::now());
-        let failed = Failed { group: &group, cause: "busy", first_at };
+    fn a_postponed_copy_is_unchanged_and_a_retried_copy_forgets_its_time() {
+        let (group, first_at) = (group(), now());
+        let failed = FailedExecution { group: &group, cause: "busy", first_at };
         let pause = Duration::from_mins(1);
-        let asked = failed.retried(&BasicProperties::default(), Some(pause));
-        let again = waiting(&asked);
+        let asked = failed.retried(&BasicProperties::default(), Some(now() + pause));
+        let again = postponed(&asked);
         assert_eq!((attempt(&again), again.headers()), (1, asked.headers()));
-        let rest = headers::rest(&again).unwrap();
-        assert!(rest <= pause && rest > pause / 2, "{rest:?}");
-        assert_eq!(headers::rest(&failed.retried(&again, None)), None);
+        assert_eq!(headers::rest(&again, now()), Some(pause));
+        assert_eq!(headers::rest(&failed.retried(&again, None), now()), None);
         let unkept = failed.unkept(&again, Uuid::nil());
-        assert_eq!((attempt(&unkept), headers::rest(&unkept)), (1, None));
+        assert_eq!((attempt(&unkept), headers::rest(&unkept, now())), (1, None));
         assert_eq!(headers::id(&unkept, LETTER), Some(Uuid::nil()));
         assert_eq!(headers::first_failed_at(&unkept), Some(first_at));
     }
 
     #[test]
-    fn a_copy_keeps_what_listeners_see_and_drops_what_the_broker_acts_on() {
+    fn a_copy_keeps_headers_for_listeners_and_drops_headers_for_the_broker() {
         let mut headers = FieldTable::default();
         for name in ["CC", "BCC", "x-death", "x-first-death-queue", "x-delivery-count", "trace"] {
             headers.insert(name.into(), AMQPValue::LongLongInt(3));
