@@ -1,90 +1,93 @@
-//! The settings of `hearken serve`.
+//! Settings of `hearken serve`.
 //!
-//! A setting is looked for in four places, and the first that has it wins: the flag, the
-//! environment (`HEARKEN_` and the flag in capitals), the configuration file, the default. All are
-//! read and checked before anything is opened, and an error names the place the value came from.
-//! Relative paths are relative to the working directory, wherever they are written.
+//! A setting has four sources: the flag, the environment (`HEARKEN_` and the flag in capitals), the
+//! configuration file and the default. The first source that has the setting wins. All settings are
+//! read and checked before anything is opened, and an error names the source of the value. Relative
+//! paths are relative to the working directory, also in the configuration file.
 
+mod error;
 mod file;
 mod flags;
 mod host;
+mod parse;
 mod secret;
 mod sources;
 
+pub use error::{ConfigError, Origin};
 pub use flags::Flags;
 pub use host::host_name;
 pub use secret::SecretUrl;
-pub use sources::{ConfigError, Origin};
 
-use crate::domain::repair::RepairMode;
 use crate::domain::{
     bus::BusDefinition,
     layout::{Layout, QueueType},
     listener::ListenerSpec,
-    name::{GroupName, NameError},
+    name::GroupName,
+    repair::RepairMode,
     span::Span,
 };
+use parse::{choose, parse_listen, parse_name, parse_path, parse_prefix, span_within};
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
-/// The longest `--prefix`, in bytes. It is part of every queue's name, and the rest needs room.
-pub const MAX_PREFIX: usize = 32;
+/// Bus of a listener that names no bus: James's bus of mailbox events.
+pub const DEFAULT_BUS: &str = "mailboxEvent";
 
-/// The buses that every cluster has.
-pub const DEFAULT_BUSES: [&str; 2] = ["mailboxEvent", "jmapEvent"];
+/// Buses that every cluster has.
+pub const DEFAULT_BUSES: [&str; 2] = [DEFAULT_BUS, "jmapEvent"];
 
-/// Where the database and the broker of a cluster are.
+/// Services of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// PostgreSQL.
+    /// URL of PostgreSQL.
     pub database_url: SecretUrl,
-    /// RabbitMQ.
+    /// URL of RabbitMQ.
     pub amqp_url: SecretUrl,
-    /// RabbitMQ's management API; where it is not given, it is derived from `amqp_url`.
+    /// URL of RabbitMQ's management API; derived from `amqp_url` if absent.
     pub management_url: Option<SecretUrl>,
 }
 
-/// How log lines look.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Every setting of `hearken serve`, checked.
+/// Settings of `hearken serve`, read and checked.
 #[derive(Debug, Clone)]
 pub struct Serve {
-    /// Where REST listens.
+    /// Address that the REST interface listens on.
     pub listen: SocketAddr,
-    /// Where the embedded store and the generated admin token are.
+    /// Directory of the embedded store and of the generated administrator's token.
     pub data_dir: PathBuf,
-    /// The cluster's services; without them everything is embedded.
+    /// Services of the cluster; without them, store and bus are embedded.
     pub cluster: Option<Cluster>,
-    /// What this node is called: a name.
+    /// Name of this node.
     pub node_id: String,
-    /// The first part of the name of everything on the broker: a name without dots.
+    /// First part of the name of every object on the broker; has no dots.
     pub prefix: String,
-    /// The kind of the work queues.
+    /// Type of the work queues.
     pub queue_type: QueueType,
-    /// Whether drift is repaired without asking.
+    /// Whether hearken repairs drift by itself.
     pub reconcile: RepairMode,
-    /// The longest time between two passes.
+    /// Longest time between two reconciliation passes.
     pub reconcile_interval: Span,
-    /// The file with the token that may do everything.
+    /// File with the administrator's token.
     pub admin_token_file: Option<PathBuf>,
-    /// The file with the token that may read.
+    /// File with the read-only token.
     pub read_token_file: Option<PathBuf>,
-    /// Which otherwise forbidden hosts webhooks may call.
+    /// Hosts and networks that webhooks may call although they are forbidden by default.
     pub webhook_allow: Vec<String>,
-    /// How log lines look.
+    /// Format of the log.
     pub log_format: LogFormat,
-    /// How long handlers may finish when the node stops.
+    /// Time that listeners have to finish their events when the node stops.
     pub shutdown_patience: Span,
-    /// The buses: the default ones, then those of the file.
+    /// Buses: the default ones, then those of the configuration file.
     pub buses: Vec<BusDefinition>,
-    /// The listeners that this node demands.
+    /// Listeners that this node requires.
     pub required: Vec<ListenerSpec>,
 }
 
@@ -92,7 +95,7 @@ impl Serve {
     /// Reads the settings from the flags, this process's environment and the configuration file.
     ///
     /// # Errors
-    /// The first setting that is wrong, with the place it came from and what would be right.
+    /// The first wrong setting, with its source and what would be right.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         Self::resolve(flags, &|name| std::env::var_os(name))
     }
@@ -128,22 +131,27 @@ impl Serve {
         Ok(settings)
     }
 
-    /// Checks what no single setting can.
+    /// Checks rules that concern several settings.
     fn check_together(&self, sources: &Sources<'_>) -> Result<(), ConfigError> {
         if self.admin_token_file.is_some() && self.admin_token_file == self.read_token_file {
             return Err(ConfigError::Incoherent(
-                "admin-token-file and read-token-file are the same file; a reader could \
-                 then do everything: give two files"
+                "admin-token-file and read-token-file name the same file, so a reader could do \
+                 everything; name two files"
                     .into(),
             ));
         }
         let layout = Layout { prefix: self.prefix.clone(), ..Layout::default() };
+        self.check_buses(sources, &layout)?;
+        self.check_required(sources, &layout)
+    }
+
+    fn check_buses(&self, sources: &Sources<'_>, layout: &Layout) -> Result<(), ConfigError> {
         for bus in &self.buses {
             let Some(exchange) = bus.foreign_exchange() else { continue };
             let origin = sources.in_file(&format!("[[bus]] {}", bus.name));
             if self.cluster.is_none() {
-                let problem = "is attached, and without RabbitMQ there is nothing to attach to; \
-                               give --database-url and --amqp-url"
+                let problem = "is attached to an exchange, which needs RabbitMQ; give \
+                               --database-url and --amqp-url"
                     .into();
                 return Err(ConfigError::Invalid { origin, problem });
             }
@@ -155,6 +163,10 @@ impl Serve {
                 return Err(ConfigError::Invalid { origin, problem });
             }
         }
+        Ok(())
+    }
+
+    fn check_required(&self, sources: &Sources<'_>, layout: &Layout) -> Result<(), ConfigError> {
         let mut groups = BTreeSet::<&GroupName>::new();
         for listener in &self.required {
             let refused = |problem: String| {
@@ -162,7 +174,7 @@ impl Serve {
                 ConfigError::Invalid { origin, problem }
             };
             if !groups.insert(&listener.group) {
-                return Err(refused("is there twice; a group has one listener".into()));
+                return Err(refused("appears twice; a group has one listener".into()));
             }
             if !self.buses.iter().any(|bus| bus.name == listener.bus) {
                 let known = self.buses.iter().map(|bus| bus.name.as_str());
@@ -178,11 +190,11 @@ impl Serve {
     }
 }
 
-/// The URL of the database alone, for what needs nothing else. `flag` is what the command line
-/// says.
+/// URL of the database, for a command that needs no other setting. `flag` and `config` are the values
+/// of `--database-url` and `--config`.
 ///
 /// # Errors
-/// When it is nowhere, or is not a PostgreSQL URL.
+/// When the value is not a PostgreSQL URL, or the configuration file cannot be used.
 pub fn database_url(
     flag: Option<&str>,
     config: Option<&str>,
@@ -216,7 +228,7 @@ fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
         ),
         (None, None) if management_url.is_some() => alone(
             "management-url",
-            "without --amqp-url; it says where the management API of that RabbitMQ is",
+            "without --amqp-url; it is the address of the management API of that RabbitMQ",
         ),
         (None, None) => Ok(None),
     }
@@ -226,8 +238,10 @@ fn node_id(sources: &Sources<'_>) -> Result<String, ConfigError> {
     if let Some(id) = sources.get("node-id", |text| parse_name("node", text))? {
         return Ok(id);
     }
-    let host = host::told_host_name().ok_or_else(|| {
-        ConfigError::Incoherent("this machine does not tell its host name; give --node-id".into())
+    let host = host::find_host_name().ok_or_else(|| {
+        ConfigError::Incoherent(
+            "the host name of this machine cannot be found; give --node-id".into(),
+        )
     })?;
     parse_name("node", &host).map_err(|problem| {
         ConfigError::Incoherent(format!(
@@ -241,7 +255,7 @@ fn buses(sources: &Sources<'_>) -> Result<Vec<BusDefinition>, ConfigError> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = of_file.iter().find(|bus| !seen.insert(bus.name.clone())) {
         let origin = sources.in_file(&format!("[[bus]] {}", twice.name));
-        return Err(ConfigError::Invalid { origin, problem: "is there twice".into() });
+        return Err(ConfigError::Invalid { origin, problem: "appears twice".into() });
     }
     let mut all: Vec<BusDefinition> = DEFAULT_BUSES
         .iter()
@@ -254,50 +268,6 @@ fn buses(sources: &Sources<'_>) -> Result<Vec<BusDefinition>, ConfigError> {
         }
     }
     Ok(all)
-}
-
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("is {text:?}, not an address and a port such as 127.0.0.1:8000 or [::]:8000")
-    })
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "parsers of settings have one shape")]
-fn parse_path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
-}
-
-fn parse_name(kind: &'static str, text: &str) -> Result<String, String> {
-    // Any kind of name does: they differ in nothing but what the error calls them.
-    GroupName::parse(text)
-        .map(String::from)
-        .map_err(|error| format!("is refused: {}", NameError { kind, ..error }))
-}
-
-fn parse_prefix(text: &str) -> Result<String, String> {
-    if text.contains('.') {
-        return Err(format!("is {text:?}; dots separate the prefix from what follows it"));
-    }
-    if text.len() > MAX_PREFIX {
-        return Err(format!("has {} bytes; {MAX_PREFIX} are allowed", text.len()));
-    }
-    parse_name("prefix", text)
-}
-
-fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        let names = choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
-        format!("is {text:?}; it must be {names}")
-    })
-}
-
-fn span_within(text: &str, least: &str, most: &str) -> Result<Span, String> {
-    let span: Span = text.parse().map_err(|error| format!("is refused: {error}"))?;
-    let limit = |text: &str| text.parse::<Span>().expect("limits are written as spans");
-    if (limit(least)..=limit(most)).contains(&span) {
-        return Ok(span);
-    }
-    Err(format!("is {span}; it must be between {least} and {most}"))
 }
 
 #[cfg(test)]

@@ -1,174 +1,170 @@
-//! How the node and the cluster are, in words and in James's three grades.
+//! Health of the node and of the cluster, in James's three grades.
 //!
-//! Reading health changes nothing: no restart, no repair, no declared queue.
+//! A check changes nothing: it restarts, repairs and declares nothing.
 
+mod component;
 mod events;
+mod topology;
+
+pub use component::{Component, UnknownComponent};
 
 use crate::{
     broker::Broker,
     bus::EventBus,
-    clock,
-    domain::report::{ListenerState, NodeState, TopologyState},
+    clock::Clock,
+    domain::{
+        layout::Flavor,
+        report::{ListenerState, NodeState},
+    },
     error_chain::error_chain,
     node,
     roster::RosterService,
-    store::Store,
+    store::{Store, StoreError},
 };
 use futures_util::future::join_all;
+use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// James's grades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
-    /// It works.
+/// James's grades, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// The component works.
     Healthy,
-    /// It works in part, or will not for long.
+    /// The component works in part, or will soon stop working.
     Degraded,
-    /// It does not work.
+    /// The component does not work.
     Unhealthy,
 }
 
-/// The state of one component.
+/// Result of the check of one component.
 #[derive(Debug, Clone)]
 pub struct Check {
     /// The component.
-    pub name: &'static str,
-    /// Its grade.
-    pub status: Status,
-    /// Why it is not healthy.
+    pub component: Component,
+    /// Grade of the component.
+    pub grade: Grade,
+    /// Why the component is not healthy.
     pub cause: Option<String>,
 }
 
-/// A check that takes longer than this is a failed one.
+/// Why a component is not healthy.
+struct Impairment {
+    grade: Grade,
+    cause: String,
+}
+
+impl Impairment {
+    fn degraded(cause: impl Into<String>) -> Self {
+        Self { grade: Grade::Degraded, cause: cause.into() }
+    }
+
+    fn unhealthy(cause: impl Into<String>) -> Self {
+        Self { grade: Grade::Unhealthy, cause: cause.into() }
+    }
+}
+
+/// Without the database, nothing can be said of what is in it.
+impl From<StoreError> for Impairment {
+    fn from(error: StoreError) -> Self {
+        Self::unhealthy(error_chain(&error))
+    }
+}
+
+/// Time limit of one check. A check that takes longer counts as unhealthy.
 const LIMIT: Duration = Duration::from_secs(5);
 
-const BROKER: &str = "RabbitMQ backend";
-const DATABASE: &str = "Database";
-const TOPOLOGY: &str = "Listener topology";
-const LISTENERS: &str = "Listeners on this node";
-const CONSUMERS: &str = "Event bus consumers";
-const NOTIFICATIONS: &str = "Notification queue";
-const DEAD_LETTERS: &str = "Event dead letters";
-const TAIL: &str = "Roster tail";
-const EMBEDDED: &str = "Embedded broker";
-
-/// Looks at every component.
+/// Checks of the components.
 #[derive(Clone)]
 pub struct Health {
-    /// The database.
+    /// Database of the node.
     pub store: Store,
-    /// The broker.
+    /// Broker with the queues.
     pub broker: Arc<dyn Broker>,
-    /// The bus.
+    /// Event bus of the node.
     pub bus: Arc<dyn EventBus>,
-    /// The roster.
+    /// Roster of the cluster.
     pub roster: Arc<RosterService>,
-    /// This node.
+    /// State of this node.
     pub node: node::ThisNode,
-    /// Whether the broker is RabbitMQ.
-    pub cluster: bool,
-    /// How old the last look at the broker may be.
+    /// Age from which the last comparison of broker and roster is out of date.
     pub stale: Duration,
+    /// Source of time.
+    pub clock: Clock,
 }
 
 impl Health {
-    /// The components, in the order in which they are shown.
+    /// Components of this node, in the order in which they are shown.
     #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        let broker = if self.cluster { BROKER } else { EMBEDDED };
-        vec![broker, DATABASE, TOPOLOGY, LISTENERS, CONSUMERS, NOTIFICATIONS, DEAD_LETTERS, TAIL]
+    pub fn components(&self) -> [Component; 8] {
+        let broker = match self.roster.layout().flavor {
+            Flavor::RabbitMq => Component::RabbitMq,
+            Flavor::Local => Component::EmbeddedBroker,
+        };
+        [
+            broker,
+            Component::Database,
+            Component::Topology,
+            Component::Listeners,
+            Component::Consumers,
+            Component::Notifications,
+            Component::DeadLetters,
+            Component::Tail,
+        ]
     }
 
-    /// Checks the named components, all at once.
-    pub async fn check(&self, names: &[&'static str]) -> Vec<Check> {
-        join_all(names.iter().map(|name| self.one(name))).await
+    /// Component of this node that has a name.
+    ///
+    /// # Errors
+    /// When no component of this node has the name.
+    pub fn component(&self, name: &str) -> Result<Component, UnknownComponent> {
+        let known = self.components();
+        known.into_iter().find(|known| known.name() == name).ok_or_else(|| UnknownComponent {
+            name: name.to_owned(),
+            known: known.map(Component::name).to_vec(),
+        })
     }
 
-    async fn one(&self, name: &'static str) -> Check {
-        let graded = tokio::time::timeout(LIMIT, async {
-            match name {
-                DATABASE => self.database().await,
-                TOPOLOGY => self.topology().await,
-                LISTENERS => self.listeners(),
-                CONSUMERS => self.consumers().await,
-                NOTIFICATIONS => self.notifications(),
-                DEAD_LETTERS => self.dead_letters().await,
-                TAIL => self.tail().await,
-                _ => self.backend().await,
+    /// Checks components, all at the same time.
+    pub async fn check(&self, components: &[Component]) -> Vec<Check> {
+        join_all(components.iter().map(|component| self.check_component(*component))).await
+    }
+
+    /// Checks one component.
+    pub async fn check_component(&self, component: Component) -> Check {
+        let checked = tokio::time::timeout(LIMIT, async {
+            match component {
+                Component::RabbitMq | Component::EmbeddedBroker => self.check_broker().await,
+                Component::Database => self.store.ping().await.map_err(Impairment::from),
+                Component::Topology => self.check_topology().await,
+                Component::Listeners => self.check_listeners(),
+                Component::Consumers => self.check_consumers().await,
+                Component::Notifications => self.check_notifications(),
+                Component::DeadLetters => self.check_dead_letters().await,
+                Component::Tail => self.check_tail().await,
             }
         });
-        let late = || Err((Status::Unhealthy, format!("no answer within {LIMIT:?}")));
-        match graded.await.unwrap_or_else(|_| late()) {
-            Ok(()) => Check { name, status: Status::Healthy, cause: None },
-            Err((status, cause)) => Check { name, status, cause: Some(cause) },
+        let late = || Err(Impairment::unhealthy(format!("no answer within {LIMIT:?}")));
+        match checked.await.unwrap_or_else(|_| late()) {
+            Ok(()) => Check { component, grade: Grade::Healthy, cause: None },
+            Err(Impairment { grade, cause }) => Check { component, grade, cause: Some(cause) },
         }
     }
 
-    async fn backend(&self) -> Result<(), (Status, String)> {
-        self.broker.version().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        self.bus.health().await.map_err(|cause| (Status::Unhealthy, cause))
+    async fn check_broker(&self) -> Result<(), Impairment> {
+        let reached = self.broker.version().await;
+        reached.map_err(|error| Impairment::unhealthy(error_chain(&error)))?;
+        self.bus.health().await.map_err(Impairment::unhealthy)
     }
 
-    async fn database(&self) -> Result<(), (Status, String)> {
-        self.store.ping().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))
-    }
-
-    async fn topology(&self) -> Result<(), (Status, String)> {
-        let status = self.store.topology_status().await;
-        let status = status.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        // A row that no node renews does not describe the present state.
-        let age = status.observed_at.map(|at| clock::now() - at);
-        if let Some(age) = age.filter(|age| *age > self.stale && status.failure.is_none()) {
-            let cause = format!("no pass has ended for {} s", age.whole_seconds());
-            return Err((Status::Degraded, cause));
-        }
-        let failure = status
-            .failure
-            .map(|failure| format!("{}, since {}", failure.cause, shown(failure.since)));
-        let wrong = status
-            .drift
-            .iter()
-            .filter(|drift| drift.remedy != crate::domain::drift::Remedy::Delete);
-        let oldest = wrong.clone().map(|drift| drift.since).min();
-        match status.state {
-            TopologyState::Converged => Ok(()),
-            TopologyState::Pending => {
-                let version = self.roster.known().version();
-                let behind = version.saturating_sub(status.reconciled_version);
-                // A queue that drains is pending for as long as that takes, and well.
-                if behind == 0 && failure.is_none() {
-                    return Ok(());
-                }
-                let cause = format!("the broker is {behind} versions behind the roster");
-                Err((Status::Degraded, failure.unwrap_or(cause)))
-            }
-            TopologyState::Drifted => {
-                let names: Vec<_> = wrong.take(5).map(|drift| drift.name.as_str()).collect();
-                let since = oldest.unwrap_or_else(clock::now);
-                let cause = format!(
-                    "RabbitMQ differs from the roster since {}: {}",
-                    shown(since),
-                    names.join(", ")
-                );
-                Err((Status::Degraded, cause))
-            }
-            TopologyState::Blocked => Err((Status::Unhealthy, failure.unwrap_or_default())),
-            TopologyState::Unknown => {
-                let cause = failure.unwrap_or_else(|| "no pass has been made yet".to_owned());
-                Err((Status::Unhealthy, cause))
-            }
-        }
-    }
-
-    fn listeners(&self) -> Result<(), (Status, String)> {
+    fn check_listeners(&self) -> Result<(), Impairment> {
         let roster = self.roster.known();
         let mut required = self.roster.required().iter();
         if let Some(group) = required.find(|group| roster.configured(group).is_err()) {
-            let cause = format!(
-                "{group}, which this node's configuration requires, is not in the roster; the log of the node's start says why it was not added, or it was removed later"
-            );
-            return Err((Status::Degraded, cause));
+            return Err(Impairment::degraded(format!(
+                "{group}, which this node's configuration requires, is not in the roster: either this node could not add it when it started (its log says why), or it was removed later"
+            )));
         }
         if self.node.state() != NodeState::Degraded {
             return Ok(());
@@ -176,31 +172,26 @@ impl Health {
         let cannot = |state| matches!(state, ListenerState::UnknownClass | ListenerState::Failed);
         let listeners = self.node.listeners();
         let causes = listeners.iter().filter(|listener| cannot(listener.state)).map(|listener| {
-            format!(
-                "{} ({}): {}",
-                listener.group,
-                listener.class,
-                listener.cause.as_deref().unwrap_or_default()
-            )
+            let cause = listener.cause.as_deref().unwrap_or_default();
+            format!("{} ({}): {cause}", listener.group, listener.class)
         });
-        Err((Status::Degraded, causes.collect::<Vec<_>>().join("; ")))
+        Err(Impairment::degraded(causes.collect::<Vec<_>>().join("; ")))
     }
 
-    async fn tail(&self) -> Result<(), (Status, String)> {
+    async fn check_tail(&self) -> Result<(), Impairment> {
         if let Some(halt) = self.roster.halt() {
-            return Err((Status::Unhealthy, error_chain(&*halt)));
+            return Err(Impairment::unhealthy(error_chain(&*halt)));
         }
-        let head =
-            self.store.head().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        let behind = head.saturating_sub(self.roster.known().version());
+        let behind = self.store.head().await?.saturating_sub(self.roster.known().version());
         if behind == 0 {
             return Ok(());
         }
-        Err((Status::Degraded, format!("this node is {behind} versions behind the log")))
+        let cause = format!("this node is {behind} versions behind the log of the roster");
+        Err(Impairment::degraded(cause))
     }
 }
 
-/// A time as everything else shows it (RFC 3339).
+/// Time in RFC 3339, as the REST interface shows times.
 fn shown(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }

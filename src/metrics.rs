@@ -1,60 +1,34 @@
-//! What is counted. Every series exists from the start with zero, so that its absence means that
-//! hearken is not there. No label comes from user data except group and bus.
+//! Metrics of one process, for Prometheus.
+//!
+//! Every series exists from the start with zero, so that an absent series means that hearken does
+//! not run.
 
 mod events;
 mod executions;
+mod labels;
 
 pub use events::CONNECTIONS;
-pub use executions::Running;
+pub use executions::RunningExecution;
 
-use crate::domain::{
-    drift::DriftKind,
-    name::{BusName, GroupName},
+use crate::{
+    clock::Clock,
+    domain::{
+        drift::DriftKind,
+        name::{BusName, GroupName},
+    },
 };
+use labels::{BusLabel, DriftLabel, GroupLabel, OutcomeLabel, RequestLabel};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use std::{sync::atomic::AtomicU64, time::Duration};
 
-/// A label with one name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-/// The kind of a drift.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DriftLabel {
-    kind: &'static str,
-}
-
-/// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Group {
-    bus: String,
-    group: String,
-}
-
-/// A bus.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Bus {
-    bus: String,
-}
-
-/// A kind of request. The route is the pattern, never the path.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabel {
-    method: String,
-    route: String,
-    status: u16,
-}
-
-/// The ways a command ends.
+/// Outcomes of a command.
 pub const COMMAND_OUTCOMES: [&str; 6] =
     ["accepted", "replayed", "refused", "stale", "contention", "unavailable"];
-/// The ways a pass ends.
+/// Outcomes of a pass.
 pub const PASS_OUTCOMES: [&str; 5] = ["clean", "changed", "busy", "blocked", "failed"];
 
 const DRIFT_KINDS: [(DriftKind, &str); 4] = [
@@ -66,8 +40,9 @@ const DRIFT_KINDS: [(DriftKind, &str); 4] = [
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The counters of one process.
+/// Series of one process.
 pub struct Metrics {
+    clock: Clock,
     registry: Registry,
     roster_version: Gauge,
     tail_lag: Gauge,
@@ -77,7 +52,7 @@ pub struct Metrics {
     steps: Family<OutcomeLabel, Counter>,
     drift: Family<DriftLabel, Gauge>,
     oldest_drift: Seconds,
-    dispatched: Family<Bus, Counter>,
+    dispatched: Family<BusLabel, Counter>,
     requests: Family<RequestLabel, Counter>,
     request_duration: Histogram,
     events: events::EventCounters,
@@ -90,7 +65,16 @@ fn buckets() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Clock::system())
+    }
+}
+
+impl Metrics {
+    /// Series that are zero. The clock measures the age of events.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
         let mut metrics = Self {
+            clock,
             registry: Registry::with_prefix("hearken"),
             roster_version: Gauge::default(),
             tail_lag: Gauge::default(),
@@ -110,27 +94,29 @@ impl Default for Metrics {
         metrics.start_at_zero();
         metrics
     }
-}
 
-impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         let secs = Unit::Seconds;
         r.register(
             "roster_version",
-            "Version of the roster this node works by",
+            "Version of the roster that this node works from",
             self.roster_version.clone(),
         );
-        r.register("tail_lag", "Versions this node is behind the log", self.tail_lag.clone());
-        r.register("commands", "Commands taken by this node, by outcome", self.commands.clone());
         r.register(
-            "passes",
-            "Passes of the reconciler on this node, by outcome",
-            self.passes.clone(),
+            "tail_lag",
+            "Versions that this node is behind the log of the roster",
+            self.tail_lag.clone(),
         );
+        r.register(
+            "commands",
+            "Commands that this node executed, by outcome",
+            self.commands.clone(),
+        );
+        r.register("passes", "Reconciliation passes of this node, by outcome", self.passes.clone());
         r.register_with_unit(
             "pass_duration",
-            "Duration of a pass",
+            "Duration of a reconciliation pass",
             secs.clone(),
             self.pass_duration.clone(),
         );
@@ -141,16 +127,16 @@ impl Metrics {
         );
         r.register(
             "drift",
-            "Objects that differ, as of this node's last pass, by kind",
+            "Differences between the broker and the roster in this node's last pass, by kind",
             self.drift.clone(),
         );
         r.register_with_unit(
             "oldest_drift",
-            "Age of the oldest drift",
+            "Age of the oldest difference between the broker and the roster",
             secs.clone(),
             self.oldest_drift.clone(),
         );
-        r.register("dispatched", "Events accepted by this node", self.dispatched.clone());
+        r.register("dispatched", "Events that this node accepted", self.dispatched.clone());
         r.register(
             "http_requests",
             "HTTP requests by method, route and status",
@@ -182,39 +168,39 @@ impl Metrics {
         self.events.start_at_zero();
     }
 
-    /// The text that Prometheus reads.
+    /// Text that Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
-        self.executions.refresh();
+        self.executions.refresh(self.clock.now());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
 
-    /// The roster's version, and how far behind the log it is.
+    /// Sets the version of the roster, and how many versions it is behind the log.
     pub fn roster(&self, version: u64, lag: u64) {
         self.roster_version.set(i64::try_from(version).unwrap_or(i64::MAX));
         self.tail_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 
-    /// A command ended: one of [`COMMAND_OUTCOMES`].
+    /// Counts a command that ended with one of [`COMMAND_OUTCOMES`].
     pub fn command(&self, outcome: &'static str) {
         self.commands.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// A pass ended: one of [`PASS_OUTCOMES`].
+    /// Counts a pass that ended with one of [`PASS_OUTCOMES`].
     pub fn pass(&self, outcome: &'static str, took: Duration) {
         self.passes.get_or_create(&OutcomeLabel { outcome }).inc();
         self.pass_duration.observe(took.as_secs_f64());
     }
 
-    /// A step ended: `done`, `failed` or `skipped`.
+    /// Counts a step that ended as `done`, `failed` or `skipped`.
     pub fn step(&self, outcome: &'static str) {
         self.steps.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// What differs, and the age of the oldest difference.
+    /// Sets the number of differences by kind, and the age of the oldest one.
     pub fn drift(&self, kinds: impl Iterator<Item = DriftKind>, oldest: Duration) {
         let mut counts = [0i64; DRIFT_KINDS.len()];
         for kind in kinds {
@@ -228,26 +214,26 @@ impl Metrics {
         self.oldest_drift.set(oldest.as_secs_f64());
     }
 
-    /// So many events were accepted.
+    /// Counts events that this node accepted.
     pub fn dispatched(&self, bus: &BusName, events: usize) {
-        self.dispatched.get_or_create(&Bus { bus: bus.to_string() }).inc_by(events as u64);
+        self.dispatched.get_or_create(&BusLabel::new(bus)).inc_by(events as u64);
     }
 
-    /// A bus exists: its counters start at zero.
+    /// Starts the series of a bus at zero.
     pub fn bus(&self, bus: &BusName) {
-        let label = Bus { bus: bus.to_string() };
+        let label = BusLabel::new(bus);
         drop(self.dispatched.get_or_create(&label));
         self.events.bus(&label);
     }
 
-    /// A listener runs here: its counters start at zero.
+    /// Starts the series of a listener that runs on this node at zero.
     pub fn listener(&self, bus: &BusName, group: &GroupName) {
-        let label = Group { bus: bus.to_string(), group: group.to_string() };
+        let label = GroupLabel::new(bus, group);
         self.executions.listener(&label);
         self.events.listener(&label);
     }
 
-    /// A request was answered. `route` is the pattern that matched, or `none`.
+    /// Counts an answered request. `route` is the pattern that matched, or `none`.
     pub fn http(&self, route: &str, method: &str, status: u16, took: Duration) {
         let label = RequestLabel { method: method.to_owned(), route: route.to_owned(), status };
         self.requests.get_or_create(&label).inc();
@@ -260,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fixed_series_is_there_from_the_start() {
+    fn every_fixed_series_exists_from_the_start() {
         let text = Metrics::default().encode();
         for series in [
             "hearken_commands_total{outcome=\"accepted\"} 0",

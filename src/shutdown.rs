@@ -1,56 +1,45 @@
-//! Being told to stop.
+//! Signals that ask the process to stop.
 
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Counts the signals that ask the process to end.
-#[derive(Clone)]
-pub struct Signals(watch::Receiver<u32>);
+/// SIGTERM and SIGINT (Ctrl-C) of this process. The first signal asks for an orderly end. An
+/// operator who sends a second one does not want to wait for it.
+pub struct StopSignals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
 
-/// Listens for SIGTERM and for Ctrl-C from here on.
-///
-/// The first asks for an orderly end; an operator who sends a second does not want to wait.
-#[must_use]
-pub fn signals() -> Signals {
-    let (count, seen) = watch::channel(0);
-    tokio::spawn(async move {
-        loop {
-            one().await;
-            count.send_modify(|count| *count += 1);
+impl StopSignals {
+    /// Catches the signals from here on, so that they no longer end the process by themselves.
+    #[must_use]
+    pub fn catch() -> Self {
+        let terminate = catch(SignalKind::terminate(), "SIGTERM");
+        Self { terminate, interrupt: catch(SignalKind::interrupt(), "SIGINT") }
+    }
+
+    /// Waits for the next signal.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            () = receive(&mut self.terminate) => {}
+            () = receive(&mut self.interrupt) => {}
         }
+    }
+}
+
+fn catch(kind: SignalKind, name: &'static str) -> Option<Signal> {
+    let caught = signal(kind).inspect_err(|error| {
+        tracing::warn!(signal = name, %error, "{name} cannot be caught, so it ends this node at once, without an orderly stop: {error}");
     });
-    Signals(seen)
+    caught.ok()
 }
 
-impl Signals {
-    /// Waits for the first signal.
-    pub async fn first(&self) {
-        self.at_least(1).await;
-    }
-
-    /// Waits for the second.
-    pub async fn second(&self) {
-        self.at_least(2).await;
-    }
-
-    async fn at_least(&self, wanted: u32) {
-        let mut seen = self.0.clone();
-        if seen.wait_for(|count| *count >= wanted).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-async fn one() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        },
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be listened for; only Ctrl-C stops this node");
-            let _ = interrupted.await;
-        }
+/// Waits for a signal; forever for one that could not be caught.
+async fn receive(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending::<()>().await;
     }
 }

@@ -1,9 +1,10 @@
-//! Longer work that an administrator starts and comes back for (James WebAdmin, `/tasks`).
+//! Work that outlives the request that started it (James WebAdmin, `/tasks`).
 //!
-//! A task runs on the node that took the request and is shown by all. Its record is in the store;
-//! one whose node is gone is `failed`, since no other node knows how far it came.
+//! A task runs on the node that took the request, and every node shows it, because its record is in
+//! the store. The task of a node that is gone is `failed`: no other node knows how far it came.
 
 use crate::{
+    clock::Clock,
     domain::{
         event::NodeRef,
         report::{Task, TaskState},
@@ -22,94 +23,103 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// How often a task that runs elsewhere is looked at.
+/// Pause between two looks at the record of a task: one query, and a delay that a waiting person
+/// does not notice. Progress is recorded no more often.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How far a task is, as its work says it.
+/// Progress of a task: the way from its work to its record.
 #[derive(Clone)]
 pub struct Progress {
     store: Store,
+    clock: Clock,
     id: Uuid,
     kind: &'static str,
-    said: Arc<Mutex<Said>>,
+    latest: Arc<Mutex<LatestReport>>,
 }
 
-struct Said {
+struct LatestReport {
     information: Value,
-    written: Option<Instant>,
+    recorded: Option<Instant>,
 }
 
 impl Progress {
-    fn new(store: Store, id: Uuid, kind: &'static str) -> Self {
+    fn new(tasks: &Tasks, id: Uuid, kind: &'static str) -> Self {
         let information = serde_json::json!({ "type": kind });
-        let said = Arc::new(Mutex::new(Said { information, written: None }));
-        Self { store, id, kind, said }
+        let latest = Arc::new(Mutex::new(LatestReport { information, recorded: None }));
+        Self { store: tasks.store.clone(), clock: tasks.clock.clone(), id, kind, latest }
     }
 
-    /// Says how far the work is. Written to the task's record, at most every quarter of a second.
-    /// A record that cannot be written is no reason to stop working.
-    pub async fn say(&self, mut information: Value) {
-        if let Value::Object(members) = &mut information {
-            members.insert("type".to_owned(), self.kind.into());
-        }
+    /// Reports how far the work is. Written to the record of the task at most four times a second.
+    /// The work continues when the record cannot be written.
+    pub async fn report(&self, mut information: Value) {
+        name_type(&mut information, self.kind);
         {
-            let mut said = self.said.lock();
-            said.information = information.clone();
-            if said.written.is_some_and(|written| written.elapsed() < POLL) {
+            let mut latest = self.latest.lock();
+            latest.information = information.clone();
+            if latest.recorded.is_some_and(|at| self.clock.elapsed(at) < POLL) {
                 return;
             }
-            said.written = Some(Instant::now());
+            latest.recorded = Some(self.clock.monotonic());
         }
         if let Err(error) = self.store.task_progress(self.id, &information).await {
             let id = self.id;
-            tracing::warn!(%id, %error, "the progress of task {id} could not be recorded: {error}");
+            tracing::warn!(%id, %error, "the progress of task {id} could not be recorded, and the task continues: {error}");
         }
     }
 
-    fn last(&self) -> Value {
-        self.said.lock().information.clone()
+    fn latest(&self) -> Value {
+        self.latest.lock().information.clone()
     }
 }
 
-/// What came of waiting for a task.
+/// Result of waiting for the end of a task.
 pub enum Awaited {
-    /// It ended.
+    /// The task has ended.
     Ended(Box<Task>),
-    /// It has not, in time.
+    /// The task did not end within the limit.
     TimedOut,
-    /// There is no such task.
+    /// No task has this id.
     Unknown,
 }
 
-/// The tasks of the cluster, as this node runs and shows them.
+/// Final state of a task, with its report.
+struct TaskEnd {
+    state: TaskState,
+    information: Value,
+}
+
+/// Tasks of the cluster: those of this node run here, those of all nodes are shown.
 #[derive(Clone)]
 pub struct Tasks {
     store: Store,
     node: NodeRef,
+    clock: Clock,
     tracker: TaskTracker,
     running: Arc<Mutex<HashMap<Uuid, CancellationToken>>>,
     stopping: CancellationToken,
 }
 
 impl Tasks {
-    /// Tasks of this node; none runs yet.
+    /// Tasks of this node. None runs yet.
     #[must_use]
-    pub fn new(store: Store, node: NodeRef) -> Self {
+    pub fn new(store: Store, node: NodeRef, clock: Clock) -> Self {
         Self {
             store,
             node,
+            clock,
             tracker: TaskTracker::new(),
             running: Arc::default(),
             stopping: CancellationToken::new(),
         }
     }
 
-    /// Starts a task. It is in the store before this returns. `Err` of the work is what the report
-    /// says of a failure. What the work said of its [`Progress`] is the report of a task that is
-    /// cancelled, or whose node goes away.
+    /// Starts a task and returns its id. The record of the task is in the store before this
+    /// returns. The work's `Ok` is the report of a completed task, its `Err` the report of a failed
+    /// one. The last [`Progress::report`] is the report of a task that is cancelled, or whose node
+    /// is gone.
     ///
     /// # Errors
-    /// When the store did not take it; then nothing was started.
+    /// When the store did not take the record; then nothing was started.
     pub async fn submit<W>(
         &self,
         kind: &'static str,
@@ -119,100 +129,100 @@ impl Tasks {
     where
         W: Future<Output = Result<Value, Value>> + Send + 'static,
     {
-        let id = Uuid::now_v7();
-        let task = Task {
-            id,
-            kind: kind.to_owned(),
-            state: TaskState::Waiting,
-            actor: actor.to_owned(),
-            submitted_from: self.node.host.clone(),
-            node: self.node.id.clone(),
-            cancelled_from: None,
-            submitted_at: crate::clock::now(),
-            started_at: None,
-            ended_at: None,
-            information: serde_json::json!({ "type": kind }),
-        };
+        let task = self.waiting_task(kind, actor);
+        let id = task.id;
         let cancel = self.stopping.child_token();
         let (inserted, answer) = oneshot::channel();
         let tasks = self.clone();
-        // All of it in the task's own future: a caller that goes away half way leaves no record
-        // of a task that does not run.
+        // The task's own future inserts the record, so that a caller that goes away half way leaves
+        // no record of a task that does not run.
         self.tracker.spawn(async move {
             let stored = tasks.store.insert_task(&task).await;
             let accepted = stored.is_ok();
-            // A caller that has gone away does not stop what it asked for.
+            // The task runs even if its caller has gone away.
             let _ = inserted.send(stored);
             if !accepted {
                 return;
             }
-            tasks.lock().insert(id, cancel.clone());
-            let progress = Progress::new(tasks.store.clone(), id, kind);
+            tasks.running.lock().insert(id, cancel.clone());
+            let progress = Progress::new(&tasks, id, kind);
             let work = begin(progress.clone());
-            let (state, information) = tasks.run(&progress, cancel, work).await;
-            tasks.lock().remove(&id);
-            tasks.finish(id, state, &information).await;
+            let end = tasks.run(&progress, cancel, work).await;
+            tasks.running.lock().remove(&id);
+            tasks.record_end(id, &end).await;
         });
-        // Unanswered only when the runtime ends, and then no caller asks for the task again.
+        // No answer comes only when the runtime ends, and then no caller asks for the task again.
         if let Ok(stored) = answer.await {
             stored?;
         }
         Ok(id)
     }
 
-    /// Records a task's end, for as long as the node lives.
-    async fn finish(&self, id: Uuid, state: TaskState, information: &Value) {
+    /// Record of a task that has not begun.
+    fn waiting_task(&self, kind: &'static str, actor: &str) -> Task {
+        Task {
+            id: Uuid::now_v7(),
+            kind: kind.to_owned(),
+            state: TaskState::Waiting,
+            actor: actor.to_owned(),
+            submitted_from: self.node.host.clone(),
+            node: self.node.id.clone(),
+            cancelled_from: None,
+            submitted_at: self.clock.now(),
+            started_at: None,
+            ended_at: None,
+            information: serde_json::json!({ "type": kind }),
+        }
+    }
+
+    /// Records the end of a task. Tries again, with growing pauses, until the node stops.
+    async fn record_end(&self, id: Uuid, end: &TaskEnd) {
         let pauses = ExponentialBuilder::default()
             .with_max_delay(Duration::from_secs(10))
             .without_max_times()
             .with_jitter();
-        let record = || self.store.finish_task(id, state, information);
+        let record = || self.store.finish_task(id, end.state, &end.information);
         let recorded = record.retry(pauses).when(|_| !self.stopping.is_cancelled()).await;
         if let Err(error) = recorded {
-            tracing::error!(%id, %error, "task {id} ended and its record could not be written: {error}");
+            tracing::error!(%id, %error, "task {id} ended, and its end could not be recorded before this node stopped; it will be shown as failed: {error}");
         }
     }
 
-    async fn run<W>(
-        &self,
-        progress: &Progress,
-        cancel: CancellationToken,
-        work: W,
-    ) -> (TaskState, Value)
+    async fn run<W>(&self, progress: &Progress, cancel: CancellationToken, work: W) -> TaskEnd
     where
         W: Future<Output = Result<Value, Value>>,
     {
         let (id, kind) = (progress.id, progress.kind);
+        let canceled = || TaskEnd { state: TaskState::Canceled, information: progress.latest() };
         match self.store.start_task(id).await {
             Ok(true) => {}
             // Cancelled before it began.
-            Ok(false) => return (TaskState::Canceled, progress.last()),
+            Ok(false) => return canceled(),
             Err(error) => {
-                tracing::warn!(%id, %error, "the start of task {id} could not be recorded: {error}");
+                tracing::warn!(%id, %error, "the start of task {id} could not be recorded, and the task runs: {error}");
             }
         }
-        let (state, mut information) = tokio::select! {
-            () = cancel.cancelled() => (TaskState::Canceled, progress.last()),
-            () = self.cancelled_elsewhere(id) => (TaskState::Canceled, progress.last()),
+        let mut end = tokio::select! {
+            () = cancel.cancelled() => canceled(),
+            () = self.cancelled_elsewhere(id) => canceled(),
             result = work => match result {
-                Ok(information) => (TaskState::Completed, information),
-                Err(information) => (TaskState::Failed, information),
+                Ok(information) => TaskEnd { state: TaskState::Completed, information },
+                Err(information) => TaskEnd { state: TaskState::Failed, information },
             },
         };
-        if let Value::Object(members) = &mut information {
-            members.insert("type".to_owned(), kind.into());
-        }
+        name_type(&mut end.information, kind);
+        let state = end.state;
         if state == TaskState::Failed {
-            let cause =
-                information.get("error").and_then(Value::as_str).unwrap_or("it did not say");
+            let cause = end.information.get("error").and_then(Value::as_str);
+            let cause = cause.unwrap_or("its report names no cause");
             tracing::warn!(%id, kind, cause, "task {id} ({kind}) failed: {cause}");
         } else {
             tracing::info!(%id, kind, ?state, "task {id} ({kind}) ended: {state:?}");
         }
-        (state, information)
+        end
     }
 
-    /// Another node may take the request to cancel.
+    /// Waits until another node has taken a request to cancel the task.
     async fn cancelled_elsewhere(&self, id: Uuid) {
         loop {
             tokio::time::sleep(POLL).await;
@@ -223,7 +233,7 @@ impl Tasks {
         }
     }
 
-    /// Waits for a task's end.
+    /// Waits for the end of a task, at most for `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -240,27 +250,31 @@ impl Tasks {
         tokio::time::timeout(limit, ended).await.unwrap_or(Ok(Awaited::TimedOut))
     }
 
-    /// Asks to cancel a task, wherever it runs. One that has ended stays as it is.
+    /// Requests the cancellation of a task, which may run on any node. A task that has ended stays
+    /// as it is.
     ///
     /// # Errors
     /// When the store did not take the request.
     pub async fn cancel(&self, id: Uuid) -> Result<(), StoreError> {
         self.store.request_cancel(id, &self.node.host).await?;
-        if let Some(token) = self.lock().get(&id) {
+        if let Some(token) = self.running.lock().get(&id) {
             token.cancel();
         }
         Ok(())
     }
 
-    /// Cancels what runs here and waits until that is recorded.
+    /// Cancels the tasks that run on this node, and waits until their ends are recorded.
     pub async fn stop(&self) {
         self.stopping.cancel();
         self.tracker.close();
         self.tracker.wait().await;
     }
+}
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Uuid, CancellationToken>> {
-        self.running.lock()
+/// Adds the member `type` to a report: James's clients choose its shape by the type.
+fn name_type(information: &mut Value, kind: &'static str) {
+    if let Value::Object(members) = information {
+        members.insert("type".to_owned(), kind.into());
     }
 }
 

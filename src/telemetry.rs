@@ -1,37 +1,37 @@
-//! Logs, on standard error.
+//! The log, on standard error.
 
 use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// The filter when no variable sets one: hearken's own messages, and of the drivers only what needs
-/// attention.
+/// Filter of the log when no variable sets one: all of hearken's messages, and the drivers' warnings.
+/// lapin is off, because hearken reports lost connections itself.
 const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn";
 
-/// Where the filter is looked for, in order.
+/// Environment variables that set the filter. The first one that is set wins.
 const VARIABLES: [&str; 2] = ["HEARKEN_LOG", "RUST_LOG"];
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is not one.
+    /// A variable holds a text that is not a log filter.
     #[error("{variable} is not a log filter; write it like info,hearken::reconcile=debug")]
     Filter {
-        /// Where it comes from.
+        /// Name of the variable.
         variable: &'static str,
-        /// What is wrong with it.
+        /// What the filter's parser reports.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
-    /// This process already logs somewhere else.
-    #[error("the log cannot be set up")]
+    /// The process has a log already.
+    #[error("the log cannot be set up, because this process has one already")]
     Taken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Starts logging to standard error, as `HEARKEN_LOG` or `RUST_LOG` filter it.
 ///
 /// # Errors
-/// When the filter cannot be read, or the process logs already.
+/// When a variable holds a wrong filter, or the process has a log already.
 pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
     let given = VARIABLES.iter().find_map(|name| Some((*name, std::env::var(name).ok()?)));
     let filter = filter(given.filter(|(_, text)| !text.is_empty()))?;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_filter_is_one() {
+    fn the_default_filter_is_valid() {
         let expected = ["info", "lapin=off", "sqlx=warn"];
         let filter = filter(None).unwrap().to_string();
         assert!(expected.iter().all(|directive| filter.contains(directive)), "{filter}");

@@ -9,7 +9,8 @@ use super::{
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Time that one request waits for the end of a task before the next request does. Short, because
@@ -102,7 +103,7 @@ impl ListTasks {
 /// Progress of a task in words, read from its report.
 pub(super) type ProgressText = fn(&Value) -> Option<String>;
 
-/// The id of the task in an answer that accepted work.
+/// Id of the task in an answer that accepted work.
 ///
 /// # Errors
 /// When the answer names no task.
@@ -126,24 +127,35 @@ pub(super) async fn wait_for(
     progress: Option<ProgressText>,
 ) -> CommandEnd {
     let goes_on = format!("the task continues; hearken tasks show {task} shows its state");
-    let deadline = Instant::now() + limit;
-    let mut shown = None;
-    let answer = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(CliError::Failed(format!(
-                "task {task} did not end within the --timeout; {goes_on}"
-            )));
+    let answer = match timeout(limit, await_end(server, task, limit, progress)).await {
+        Ok(Err(CliError::Unreachable { what, why })) => {
+            return Err(CliError::Unreachable { what: format!("{goes_on}; {what}"), why });
         }
-        let turn = left.min(if progress.is_some() { PROGRESS_TURN } else { TURN });
+        Ok(ended) => ended?,
+        Err(_) => {
+            let late = format!("task {task} did not end within the --timeout; {goes_on}");
+            return Err(CliError::Failed(late));
+        }
+    };
+    server.show(&answer, |json| details(json, &FIRST))?;
+    Ok(if answer.json()?["status"] == "completed" { DONE } else { FAILED })
+}
+
+/// Report of a task that has ended. Asks again whenever the server's wait is over.
+async fn await_end(
+    server: &Server,
+    task: &str,
+    limit: Duration,
+    progress: Option<ProgressText>,
+) -> Result<Answer, CliError> {
+    let turn = limit.min(if progress.is_some() { PROGRESS_TURN } else { TURN });
+    let mut shown = None;
+    loop {
         let call = server.get(&["tasks", task, "await"]);
         let call = call.query("timeout", &format!("{}ms", turn.as_millis().max(1)));
         match call.patience(turn).send().await {
             Err(CliError::Answered(problem)) if problem.is_timeout() => {}
-            Err(CliError::Unreachable { what, why }) => {
-                return Err(CliError::Unreachable { what: format!("{goes_on}; {what}"), why });
-            }
-            other => break other?,
+            ended => return ended,
         }
         let Some(progress) = progress else { continue };
         let report = server.get(&["tasks", task]).send().await?.json()?;
@@ -152,7 +164,5 @@ pub(super) async fn wait_for(
             remark(now);
         }
         shown = now;
-    };
-    server.show(&answer, |json| details(json, &FIRST))?;
-    Ok(if answer.json()?["status"] == "completed" { DONE } else { FAILED })
+    }
 }

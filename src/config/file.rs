@@ -1,8 +1,10 @@
-//! The configuration file: settings by their flag's name, `[[bus]]` and `[[required]]`.
+//! The configuration file: settings by the name of their flag, and the tables `[[bus]]` and
+//! `[[required]]`.
 
 use super::{
+    DEFAULT_BUS,
+    error::{ConfigError, Origin},
     flags::keys,
-    sources::{ConfigError, Origin},
 };
 use crate::domain::{bus::BusDefinition, listener::ListenerSpec};
 use serde_json::{Map, Number};
@@ -12,14 +14,11 @@ use std::{
 };
 use toml::{Table, Value};
 
-/// The bus of a required listener that does not name one.
-const DEFAULT_BUS: &str = "mailboxEvent";
-
-/// A configuration file whose keys are known and whose tables are checked.
+/// Configuration file. Its keys are known, and its tables are checked.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) path: PathBuf,
-    /// The settings as text, by name.
+    /// Settings as text, by name.
     pub(super) settings: BTreeMap<String, Vec<String>>,
     pub(super) buses: Vec<BusDefinition>,
     pub(super) required: Vec<ListenerSpec>,
@@ -32,7 +31,8 @@ impl File {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            // Only the message: the error's own display repeats the line, with what is in it.
+            // Only the message, because the error's own text repeats the line and may so show a
+            // password.
             let problem = error.message().to_owned();
             ConfigError::NotToml { path: path.to_owned(), line, problem }
         })?;
@@ -73,9 +73,9 @@ impl File {
             let Value::Table(table) = entry else {
                 return Err(self.invalid(key, format!("must be tables; write [[{key}]]")));
             };
-            let called =
-                ["group", "class", "name"].iter().find_map(|name| table.get(*name)?.as_str());
-            let place = format!("[[{key}]] {}", called.unwrap_or(&format!("number {}", index + 1)));
+            let name =
+                ["group", "class", "name"].iter().find_map(|member| table.get(*member)?.as_str());
+            let place = format!("[[{key}]] {}", name.unwrap_or(&format!("number {}", index + 1)));
             json_object(table)
                 .and_then(read)
                 .map_err(|problem| self.invalid(&place, format!("is refused: {problem}")))
@@ -94,7 +94,7 @@ impl File {
 
 fn texts(value: Value) -> Result<Vec<String>, String> {
     let refused = |found: &Value| {
-        format!("is of type {}; every setting is a text, in quotes", found.type_str())
+        format!("is of type {}; write every setting as a text in quotes", found.type_str())
     };
     match value {
         Value::String(text) => Ok(vec![text]),
@@ -136,7 +136,7 @@ fn json(value: Value) -> Result<serde_json::Value, String> {
         Value::String(text) => text.into(),
         Value::Integer(number) => number.into(),
         Value::Boolean(flag) => flag.into(),
-        // JSON has no dates; they travel as text.
+        // JSON has no dates, so a date becomes a text.
         Value::Datetime(time) => time.to_string().into(),
         Value::Float(number) => Number::from_f64(number)
             .ok_or_else(|| format!("{number} cannot be written in JSON"))?

@@ -1,21 +1,21 @@
-//! The table of settings. From it come the flags, the names in the environment, the keys of the
-//! configuration file and the help.
+//! Table of the settings: the source of the flags, of the environment variables, of the keys of the
+//! configuration file and of the help.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 use std::collections::BTreeMap;
 
 /// One setting.
 pub(super) struct Setting {
-    /// Its flag without dashes, which is its key in the file.
+    /// Flag without dashes; also the key in the configuration file.
     pub(super) name: &'static str,
     value: &'static str,
-    /// Its value when no flag, environment variable or file sets it.
+    /// Value when no flag, environment variable or file sets it.
     pub(super) default: Option<&'static str>,
     help: &'static str,
 }
 
 impl Setting {
-    /// Its name in the environment.
+    /// Name of the environment variable.
     pub(super) fn variable(&self) -> String {
         format!("HEARKEN_{}", self.name.to_uppercase().replace('-', "_"))
     }
@@ -40,86 +40,101 @@ const fn setting(
     Setting { name, value, default, help }
 }
 
-/// Every setting. All but the first may be in the configuration file, which it names.
+/// All settings. The first one names the configuration file, so it cannot be in that file.
 pub(super) static SETTINGS: [Setting; 16] = [
     setting(
         "config",
         "FILE",
         None,
-        "The configuration file; hearken.toml in the working directory is read when it exists",
+        "Configuration file [default: hearken.toml in the working directory, if it exists]",
     ),
-    setting("listen", "ADDRESS", Some("127.0.0.1:8000"), "The address and port of REST"),
+    setting("listen", "ADDRESS", Some("127.0.0.1:8000"), "Address and port of the REST interface"),
     setting(
         "data-dir",
         "DIR",
         Some("./hearken-data"),
-        "Where the embedded store and the generated admin token are",
+        "Directory of the embedded store and of the generated administrator's token",
     ),
     setting(
         "database-url",
         "URL",
         None,
-        "PostgreSQL of a cluster, postgres://…; without it and --amqp-url everything is embedded",
+        "PostgreSQL of a cluster, postgres://…; without it and --amqp-url, everything is embedded",
     ),
     setting("amqp-url", "URL", None, "RabbitMQ of a cluster, amqp://…"),
     setting(
         "management-url",
         "URL",
         None,
-        "RabbitMQ's management API, http://…; derived from --amqp-url where it is not given",
+        "Management API of RabbitMQ, http://…; derived from --amqp-url if absent",
     ),
-    setting("node-id", "NAME", None, "What this node is called; the host name if not given"),
+    setting("node-id", "NAME", None, "Name of this node; the host name if absent"),
     setting(
         "prefix",
         "NAME",
         Some("hearken"),
-        "The first part of the name of everything that hearken owns on the broker",
+        "First part of the name of every object of hearken on the broker",
     ),
-    setting("queue-type", "TYPE", Some("quorum"), "The kind of the work queues: quorum or classic"),
+    setting("queue-type", "TYPE", Some("quorum"), "Type of the work queues: quorum or classic"),
     setting(
         "reconcile",
         "MODE",
         Some("auto"),
-        "auto repairs drift, manual leaves it to an administrator",
+        "Repair of drift: auto, or manual (an administrator starts it)",
     ),
-    setting("reconcile-interval", "TIME", Some("30s"), "The longest time between two passes"),
-    setting("admin-token-file", "FILE", None, "The file with the token that may do everything"),
-    setting("read-token-file", "FILE", None, "The file with the token that may only read"),
+    setting(
+        "reconcile-interval",
+        "TIME",
+        Some("30s"),
+        "Longest time between two comparisons of the broker with the roster",
+    ),
+    setting(
+        "admin-token-file",
+        "FILE",
+        None,
+        "File with the administrator's token, which allows everything",
+    ),
+    setting("read-token-file", "FILE", None, "File with the read-only token"),
     setting(
         "webhook-allow",
         "HOST",
         None,
-        "A host or network inside yours that webhooks may call; several, or with commas",
+        "Internal host or network that webhooks may call; may be repeated, or a list with commas",
     ),
-    setting("log-format", "FORMAT", Some("text"), "text for people, json for machines"),
+    setting(
+        "log-format",
+        "FORMAT",
+        Some("text"),
+        "Format of the log: text, or json with one object per line",
+    ),
     setting(
         "shutdown-patience",
         "TIME",
         Some("30s"),
-        "How long listeners may take to finish the events they are handling when the node stops",
+        "Time that listeners have to finish their events when the node stops",
     ),
 ];
 
-/// The keys that a configuration file may have beside its tables.
+/// Keys that a configuration file may have, apart from its tables.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.name).filter(|name| *name != "config")
 }
 
-/// The settings that the command line gives, as it gives them.
+/// Settings from the command line, not parsed yet.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     given: BTreeMap<String, Vec<String>>,
 }
 
 impl Flags {
-    /// Flags as if the command line had given them; those that are `None` were not.
+    /// Flags with these values; a flag with `None` is not set.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
         let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let given = given.map(|(name, value)| (name.to_owned(), vec![value.to_owned()])).collect();
         Self { given }
     }
 
-    /// What the command line gives for a setting.
+    /// Values of a setting on the command line.
     pub(super) fn get(&self, name: &str) -> Option<&[String]> {
         self.given.get(name).map(Vec::as_slice)
     }

@@ -1,19 +1,19 @@
-//! What this machine is called.
+//! Host name of this machine.
 
-/// The machine's host name, for people to read; `localhost` where it does not tell.
+/// Host name of this machine, for people to read; `localhost` if it cannot be found.
 #[must_use]
 pub fn host_name() -> String {
-    told_host_name().unwrap_or_else(|| "localhost".to_owned())
+    find_host_name().unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// The machine's host name, where it tells.
-pub(super) fn told_host_name() -> Option<String> {
-    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    // Not Linux: `uname -n` is POSIX.
-    let told = told.or_else(|| {
+/// Host name of this machine, if it can be found.
+pub(super) fn find_host_name() -> Option<String> {
+    let found = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    // A system without that file has `uname -n`, which is POSIX.
+    let found = found.or_else(|| {
         let output = std::process::Command::new("uname").arg("-n").output().ok()?;
         String::from_utf8(output.stdout).ok()
     })?;
-    let name = told.trim();
+    let name = found.trim();
     (!name.is_empty()).then(|| name.to_owned())
 }

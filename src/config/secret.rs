@@ -1,9 +1,9 @@
-//! URLs that may hold a password.
+//! URLs that may contain a password.
 
 use std::fmt;
 use url::Url;
 
-/// A URL whose password is never shown: `Debug` and `Display` put `***` in its place.
+/// URL whose password is never shown: `Debug` and `Display` write `***` instead of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl {
     text: String,
@@ -11,10 +11,10 @@ pub struct SecretUrl {
 }
 
 impl SecretUrl {
-    /// A PostgreSQL URL.
+    /// Reads the URL of a PostgreSQL database.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating it.
+    /// What is wrong with the URL. The text does not repeat the URL.
     pub fn database(text: &str) -> Result<Self, String> {
         Self::parse(
             text,
@@ -23,18 +23,18 @@ impl SecretUrl {
         )
     }
 
-    /// An AMQP URL.
+    /// Reads an AMQP URL.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating it.
+    /// What is wrong with the URL. The text does not repeat the URL.
     pub fn amqp(text: &str) -> Result<Self, String> {
         Self::parse(text, &["amqp", "amqps"], "amqp://user:password@host:5672/vhost")
     }
 
-    /// The URL of a management API.
+    /// Reads the URL of a management API.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating it.
+    /// What is wrong with the URL. The text does not repeat the URL.
     pub fn management(text: &str) -> Result<Self, String> {
         Self::parse(text, &["http", "https"], "http://user:password@host:15672")
     }
@@ -49,17 +49,17 @@ impl SecretUrl {
         Ok(Self { text: text.to_owned(), shown: redact(url) })
     }
 
-    /// The URL with its password, for the client that connects.
+    /// URL with its password, for the client that connects.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 }
 
-/// PostgreSQL URLs may carry a password as a parameter, too.
+/// Replaces the password of a URL. A PostgreSQL URL may also have the password as a parameter.
 fn redact(mut url: Url) -> String {
     if url.password().is_some() {
-        // Refused only for a URL without a host, which has no password either.
+        // Fails only for a URL without a host, and such a URL has no password.
         let _ = url.set_password(Some("***"));
     }
     if url.query().is_some_and(|query| query.contains("password")) {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_in_no_text_but_the_exposed_one() {
+    fn only_the_exposed_text_has_the_password() {
         for text in [
             "postgres://hearken:hunter2@db/hearken",
             "postgres://hearken@db/hearken?sslmode=require&password=hunter2",

@@ -1,94 +1,22 @@
-//! Where a setting's value comes from.
+//! Search for the value of a setting: flag, environment, file, default.
 
 use super::{
+    error::{ConfigError, Origin},
     file::File,
     flags::{Flags, SETTINGS, Setting},
 };
 use std::{
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
 };
 
-/// The environment, by name.
+/// Lookup of an environment variable by name.
 pub(super) type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
-/// Read in the working directory when `--config` does not name a file.
+/// Configuration file that is read from the working directory when `--config` names none.
 const DEFAULT_FILE: &str = "hearken.toml";
 
-/// The place that gave a value, as errors call it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// `--listen`.
-    Flag(&'static str),
-    /// `HEARKEN_LISTEN`.
-    Environment(String),
-    /// `listen in hearken.toml`.
-    File {
-        /// The key, or the table.
-        key: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The default of this flag: no other source sets the value.
-    Default(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "--{name}"),
-            Self::Environment(variable) => f.write_str(variable),
-            Self::File { key, path } => write!(f, "{key} in {}", path.display()),
-            Self::Default(name) => write!(f, "the default of --{name}"),
-        }
-    }
-}
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The configuration file cannot be read.
-    #[error("the configuration file {} cannot be read", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The configuration file is not TOML. The offending line is not shown: it may hold a password.
-    #[error("{}, line {line}: {problem}", path.display())]
-    NotToml {
-        /// The file.
-        path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// What the parser says.
-        problem: String,
-    },
-    /// The configuration file has a key that nothing reads.
-    #[error("{origin} is not a setting; the settings are {known}")]
-    UnknownKey {
-        /// Where it is.
-        origin: Origin,
-        /// What it could have been.
-        known: String,
-    },
-    /// A value is wrong.
-    #[error("{origin} {problem}")]
-    Invalid {
-        /// Where it comes from.
-        origin: Origin,
-        /// What is wrong and what would be right; goes on from the origin.
-        problem: String,
-    },
-    /// Settings that do not fit together, or one that is needed and nowhere.
-    #[error("{0}")]
-    Incoherent(String),
-}
-
-/// The places in which a setting may be, in order.
+/// Sources of settings. The first source that has a setting wins.
 pub(super) struct Sources<'a> {
     flags: &'a Flags,
     environment: &'a Environment<'a>,
@@ -111,23 +39,23 @@ impl<'a> Sources<'a> {
         Ok(sources)
     }
 
-    /// The configuration file.
+    /// The configuration file, if there is one.
     pub(super) fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
 
-    /// A place in the configuration file.
+    /// Origin of a key or a table of the configuration file.
     pub(super) fn in_file(&self, key: &str) -> Origin {
         let path = self.file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
         Origin::File { key: key.to_owned(), path }
     }
 
-    /// The place that gives a setting, when one does.
+    /// Origin of a setting, if a source has it.
     pub(super) fn origin(&self, name: &'static str) -> Option<Origin> {
         self.find(name).ok().flatten().map(|(origin, _)| origin)
     }
 
-    /// A setting, when it is somewhere or has a default.
+    /// Value of a setting, if a source or the default has it.
     pub(super) fn get<T>(
         &self,
         name: &'static str,
@@ -135,7 +63,7 @@ impl<'a> Sources<'a> {
     ) -> Result<Option<T>, ConfigError> {
         let Some((origin, values)) = self.find(name)? else { return Ok(None) };
         let problem = match values.as_slice() {
-            [one] => match parse(one) {
+            [text] => match parse(text) {
                 Ok(value) => return Ok(Some(value)),
                 Err(problem) => problem,
             },
@@ -144,7 +72,7 @@ impl<'a> Sources<'a> {
         Err(ConfigError::Invalid { origin, problem })
     }
 
-    /// A setting that has a default.
+    /// Value of a setting that has a default.
     pub(super) fn required<T>(
         &self,
         name: &'static str,
@@ -153,7 +81,7 @@ impl<'a> Sources<'a> {
         Ok(self.get(name, parse)?.expect("the setting has a default"))
     }
 
-    /// A setting with several values, given apart or with commas between them.
+    /// Values of a setting that may have several: repeated, or separated by commas.
     pub(super) fn list(&self, name: &'static str) -> Result<Vec<String>, ConfigError> {
         let Some((origin, values)) = self.find(name)? else { return Ok(Vec::new()) };
         let values = values.iter().flat_map(|value| value.split(',')).map(str::trim);
@@ -170,7 +98,8 @@ impl<'a> Sources<'a> {
             return Ok(Some((Origin::Flag(name), values.to_vec())));
         }
         let variable = setting.variable();
-        // Empty is how a variable is unset where it cannot be taken away, as in a compose file.
+        // An empty variable counts as unset, because a compose file can empty a variable but not
+        // remove it.
         if let Some(value) = (self.environment)(&variable).filter(|value| !value.is_empty()) {
             let origin = Origin::Environment(variable);
             return match value.into_string() {

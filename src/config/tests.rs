@@ -73,7 +73,7 @@ fn an_error_names_the_place_that_gave_the_value() {
 }
 
 #[test]
-fn a_key_that_nothing_reads_is_refused_with_those_that_are() {
+fn an_unknown_key_is_refused_with_the_known_keys() {
     let error = refusal(&[], &[], Some("data_dir = 'x'"));
     assert!(error.starts_with("data_dir in hearken.toml is not a setting"), "{error}");
     assert!(error.contains("listen, data-dir, ") && error.ends_with("[[bus]] and [[required]]"));
@@ -82,14 +82,14 @@ fn a_key_that_nothing_reads_is_refused_with_those_that_are() {
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_refused_by_line_without_showing_what_it_holds() {
+fn a_file_that_is_not_toml_is_refused_without_showing_its_content() {
     let error = refusal(&[], &[], Some("listen = '0.0.0.0:1'\namqp-url = 'amqp://a:hunter2@b\n"));
     assert!(error.contains("hearken.toml, line 2: "), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn a_named_file_that_is_not_there_is_an_error() {
+fn a_named_file_that_does_not_exist_is_an_error() {
     let error = resolve(&[("config", "/nowhere/at-all.toml")], &[], None).unwrap_err();
     assert_eq!(error.to_string(), "the configuration file /nowhere/at-all.toml cannot be read");
 }
@@ -131,7 +131,7 @@ fn a_value_outside_its_range_is_refused_with_the_range() {
         assert!(error.contains(expected), "{error}");
     }
     let error = refusal(&[], &[], Some("reconcile-interval = 30"));
-    assert!(error.contains("is of type integer; every setting is a text"), "{error}");
+    assert!(error.contains("is of type integer; write every setting as a text"), "{error}");
 }
 
 #[test]
@@ -165,14 +165,14 @@ fn required_listeners_have_defaults_and_nested_configuration() {
 }
 
 #[test]
-fn required_listeners_that_cannot_be_are_refused() {
+fn wrong_buses_and_required_listeners_are_refused() {
     for (file, expected) in [
-        ("[[required]]\nclass='log'\n[[required]]\nclass='log'", "is there twice"),
+        ("[[required]]\nclass='log'\n[[required]]\nclass='log'", "appears twice"),
         ("[[required]]\nclass='log'\nbus='nowhere'", "add [[bus]] name = \"nowhere\""),
         ("[[required]]\nclass='log'\nconcurrency=0", "between 1 and 1000"),
         ("[[required]]\ngroup='a'", "missing field `class`"),
         ("[required]\nclass='log'", "write [[required]]"),
-        ("[[bus]]\nname='a'\n[[bus]]\nname='a'", "is there twice"),
+        ("[[bus]]\nname='a'\n[[bus]]\nname='a'", "appears twice"),
         ("[[bus]]\nname='a'\nexchange='x'", "only an attached bus has one"),
         ("[[bus]]\nname='a'\nattached=true", "give exchange = "),
         (
@@ -182,7 +182,7 @@ fn required_listeners_that_cannot_be_are_refused() {
         ("[[bus]]\nname='a'\nqueue='x'", "unknown field `queue`"),
         (
             "[[bus]]\nname='a'\nattached=true\nexchange='x'",
-            "[[bus]] a in hearken.toml is attached, and without RabbitMQ there is nothing to attach to",
+            "[[bus]] a in hearken.toml is attached to an exchange, which needs RabbitMQ",
         ),
         ("admin-token-file='t'\nread-token-file='t'", "the same file"),
     ] {
@@ -205,7 +205,7 @@ fn a_bus_of_a_cluster_may_be_attached_to_an_exchange_of_another_program() {
 }
 
 #[test]
-fn every_setting_has_its_own_name_and_a_default_that_is_accepted() {
+fn every_setting_has_a_name_of_its_own_and_a_valid_default() {
     let names: BTreeSet<_> = flags::SETTINGS.iter().map(|setting| setting.name).collect();
     assert_eq!(names.len(), flags::SETTINGS.len());
     for setting in flags::SETTINGS.iter().filter(|setting| setting.default.is_some()) {

@@ -121,7 +121,7 @@ impl RedeliveryRun {
             left: self.limit.unwrap_or(usize::MAX),
             tally: Tally::default(),
         };
-        progress.say(state.report()).await;
+        progress.report(state.report()).await;
         let read = state.take_turn().await;
         let mut report = state.report();
         let tally = state.tally;
@@ -253,7 +253,7 @@ impl RunState<'_> {
         if let Some(lock) = lock {
             lock.release().await;
         }
-        self.progress.say(self.report()).await;
+        self.progress.report(self.report()).await;
         Ok(())
     }
 

@@ -1,51 +1,61 @@
-//! The health of events: whether their groups have consumers, which events were given up, and
-//! whether notifications arrive.
+//! Health of events: consumers of the groups, dead letters, and the arrival of notifications.
 
-use super::{Health, Status, shown};
-use crate::{
-    domain::{
-        command::Pending,
-        depth::Depth,
-        listener::Delivery,
-        name::GroupName,
-        report::{ListenerState, NodeState},
-        span::Span,
-    },
-    error_chain::error_chain,
+use super::{Health, Impairment, shown};
+use crate::domain::{
+    command::Pending,
+    depth::Depth,
+    listener::Delivery,
+    name::GroupName,
+    report::{ListenerState, ListenerStatus, NodeState},
+    span::Span,
 };
 use futures_util::future::join_all;
 
-/// The most groups that a cause names.
+/// Largest number of groups that a cause names.
 const NAMED: usize = 10;
 
 impl Health {
-    /// Whether each listener runs on some node of the cluster, by what the nodes say, and whether
-    /// a queue that is on its way out is being emptied.
-    pub(super) async fn consumers(&self) -> Result<(), (Status, String)> {
-        let nodes =
-            self.store.nodes().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        let retired =
-            self.store.retired().await.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        let (roster, here, layout) =
-            (self.roster.known(), self.node.listeners(), self.roster.layout());
-        let lives = nodes.iter().filter(|node| node.state != NodeState::Gone);
-        let everywhere: Vec<_> = lives.flat_map(|node| &node.listeners).chain(&here).collect();
+    /// Checks that each listener runs on a node of the cluster, by what the nodes report, and that
+    /// a queue that is to be drained has a consumer.
+    pub(super) async fn check_consumers(&self) -> Result<(), Impairment> {
+        let mut without = self.listeners_without_consumer().await?;
+        without.extend(self.drained_without_consumer().await?);
+        if without.is_empty() {
+            return Ok(());
+        }
+        Err(Impairment::degraded(format!("no consumer for {}", without.join(", "))))
+    }
+
+    /// Listeners that run on no node, each with the events that wait for it.
+    async fn listeners_without_consumer(&self) -> Result<Vec<String>, Impairment> {
+        let nodes = self.store.nodes().await?;
+        let here = self.node.listeners();
+        let alive = nodes.iter().filter(|node| node.state != NodeState::Gone);
+        let reported: Vec<&ListenerStatus> =
+            alive.flat_map(|node| &node.listeners).chain(&here).collect();
         let runs = |group: &GroupName| {
-            let mut of_group = everywhere.iter().filter(|listener| listener.group == *group);
+            let mut of_group = reported.iter().filter(|listener| listener.group == *group);
             of_group.any(|listener| listener.state == ListenerState::Running)
         };
+        let (roster, layout) = (self.roster.known(), self.roster.layout());
         let idle = roster.listeners().iter().filter(|(group, _)| !runs(group));
         let idle = idle.map(async |(group, configured)| {
             let listener = &configured.listener;
             let queue = layout.work(&listener.bus, group, configured.generation);
             let once = listener.delivery == Delivery::Once;
             let depth = if once { self.depth(&queue).await } else { None };
-            let waiting = match depth.filter(|depth| depth.ready > 0) {
-                Some(depth) => format!(" ({})", self.waiting(&queue, depth).await),
-                None => String::new(),
-            };
-            Some(format!("{group}{waiting}"))
+            match depth.filter(|depth| depth.ready > 0) {
+                Some(depth) => format!("{group} ({})", self.waiting(&queue, depth).await),
+                None => group.to_string(),
+            }
         });
+        Ok(join_all(idle).await)
+    }
+
+    /// Queues of removed listeners that are to be drained and that no node consumes.
+    async fn drained_without_consumer(&self) -> Result<Vec<String>, Impairment> {
+        let retired = self.store.retired().await?;
+        let (roster, layout) = (self.roster.known(), self.roster.layout());
         let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
             tombstone.pending == Pending::Drain
                 && tombstone.listener.delivery == Delivery::Once
@@ -60,20 +70,15 @@ impl Health {
             let waiting = self.waiting(&queue, depth).await;
             Some(format!("{} ({waiting}; it was removed and is to be drained)", id.group))
         });
-        let mut wrong: Vec<_> = join_all(idle).await.into_iter().flatten().collect();
-        wrong.extend(join_all(draining).await.into_iter().flatten());
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        Err((Status::Degraded, format!("no consumer for {}", wrong.join(", "))))
+        Ok(join_all(draining).await.into_iter().flatten().collect())
     }
 
-    /// What a queue holds, where the broker says.
+    /// Depth of a queue, if the broker answers and has the queue.
     async fn depth(&self, queue: &str) -> Option<Depth> {
         self.broker.depth(queue).await.ok().flatten()
     }
 
-    /// How much waits in a queue, and for how long where that is known.
+    /// Number of waiting events in words, with the age of the oldest one if the broker knows it.
     async fn waiting(&self, queue: &str, depth: Depth) -> String {
         let events = if depth.ready == 1 { "event waits" } else { "events wait" };
         match self.broker.oldest(queue).await.ok().flatten() {
@@ -85,33 +90,35 @@ impl Health {
         }
     }
 
-    /// Whether notifications arrive on this node.
-    pub(super) fn notifications(&self) -> Result<(), (Status, String)> {
+    /// Checks that notifications arrive on this node.
+    pub(super) fn check_notifications(&self) -> Result<(), Impairment> {
         let buses = self.roster.buses();
         let causes = buses.keys().filter_map(|bus| {
             let cause = self.bus.notifications(bus).err()?;
             Some(format!("{bus}: {cause}"))
         });
         let causes: Vec<_> = causes.collect();
-        if causes.is_empty() { Ok(()) } else { Err((Status::Degraded, causes.join("; "))) }
+        if causes.is_empty() { Ok(()) } else { Err(Impairment::degraded(causes.join("; "))) }
     }
 
-    /// Whether every event was handled.
-    pub(super) async fn dead_letters(&self) -> Result<(), (Status, String)> {
-        let counts = self.store.dead_letter_counts().await;
-        let counts = counts.map_err(|error| (Status::Unhealthy, error_chain(&error)))?;
-        let all: u64 = counts.iter().map(|of| of.count).sum();
-        if all == 0 {
+    /// Checks that there are no dead letters.
+    pub(super) async fn check_dead_letters(&self) -> Result<(), Impairment> {
+        let groups = self.store.dead_letter_counts().await?;
+        let total: u64 = groups.iter().map(|group| group.count).sum();
+        if total == 0 {
             return Ok(());
         }
-        let shown = counts.iter().take(NAMED).map(|of| {
-            format!("{} of {} on {} since {}", of.count, of.group, of.bus, shown(of.oldest))
+        let named = groups.iter().take(NAMED).map(|entry| {
+            let (count, group, bus) = (entry.count, &entry.group, &entry.bus);
+            format!("{count} of {group} on {bus} since {}", shown(entry.oldest))
         });
-        let mut cause = shown.collect::<Vec<_>>().join(", ");
-        if counts.len() > NAMED {
-            cause.push_str(", and more");
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if groups.len() > NAMED {
+            named.push_str(", and more");
         }
-        let them = if all == 1 { "1 event was" } else { &format!("{all} events were") };
-        Err((Status::Degraded, format!("{them} given up and kept: {cause}")))
+        let letters = if total == 1 { "dead letter" } else { "dead letters" };
+        Err(Impairment::degraded(format!(
+            "{total} {letters}: {named}; hearken dead-letters list shows the causes"
+        )))
     }
 }

@@ -1,7 +1,7 @@
 //! Request bodies: their size, their form, their fields.
 
 use super::{
-    parameters::invalid,
+    parameters::invalid_parameter,
     problem::{Problem, kinds},
 };
 use crate::{domain::listener::Configuration, json::JsonError};
@@ -53,8 +53,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 /// When the header is there twice or is not text.
 pub fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut all = headers.get_all(header::CONTENT_TYPE).iter();
-    let bad =
-        || invalid("Content-Type", "the header Content-Type is given twice or is not ASCII".into());
+    let bad = || {
+        invalid_parameter(
+            "Content-Type",
+            "the header Content-Type is given twice or is not ASCII".into(),
+        )
+    };
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
         (Some(one), None) => one.to_str().map(Some).map_err(|_| bad()),

@@ -3,7 +3,7 @@
 use super::{
     App,
     body::{Body, content_type},
-    parameters::{Query, Segment, invalid},
+    parameters::{Query, Segment, invalid_parameter},
     problem::{Problem, kinds},
 };
 use crate::{
@@ -102,8 +102,8 @@ pub(crate) async fn dispatch(
 
 /// The registration keys of a request.
 fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
-    let keys = query.all("key").iter().map(RegistrationKey::parse);
-    keys.map(|key| key.map_err(|error| invalid("key", error.to_string()))).collect()
+    let keys = query.values("key").iter().map(RegistrationKey::parse);
+    keys.map(|key| key.map_err(|error| invalid_parameter("key", error.to_string()))).collect()
 }
 
 /// The events of a request, and whether they came as a batch.

@@ -1,11 +1,13 @@
-//! `/healthcheck`: the components, as in James's WebAdmin. Open, and changes nothing.
+//! `/healthcheck`: health of the components, as in James's WebAdmin. Needs no token and changes
+//! nothing.
 
 use super::{
     App,
     parameters::{Query, Segment},
     problem::{Problem, kinds},
+    schema,
 };
-use crate::health::{Check, Status};
+use crate::health::{Check, Component, Grade};
 use axum::{
     Json,
     extract::State,
@@ -16,75 +18,57 @@ use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// How something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// It works.
-    Healthy,
-    /// It works in part, or will not for long.
-    Degraded,
-    /// It does not work.
-    Unhealthy,
-}
-
-impl From<Status> for Grade {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Healthy => Self::Healthy,
-            Status::Degraded => Self::Degraded,
-            Status::Unhealthy => Self::Unhealthy,
-        }
-    }
-}
-
-/// A component's name.
+/// Name of a component.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Component {
-    /// Its name.
+#[schema(as = Component)]
+pub struct ComponentView {
+    /// Name of the component.
     #[schema(example = "Listener topology")]
     component_name: String,
-    /// Its name, escaped for a URL.
+    /// Name of the component, escaped for a URL.
     #[schema(example = "Listener%20topology")]
     escaped_component_name: String,
 }
 
-impl Component {
-    fn new(name: &str) -> Self {
+impl From<Component> for ComponentView {
+    fn from(component: Component) -> Self {
+        let name = component.name();
         Self { component_name: name.to_owned(), escaped_component_name: name.replace(' ', "%20") }
     }
 }
 
-/// The state of a component.
+/// Health of a component.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
-    /// Its name.
+    /// Name of the component.
     component_name: String,
-    /// Its name, escaped for a URL.
+    /// Name of the component, escaped for a URL.
     escaped_component_name: String,
-    /// How it is.
+    /// Grade of the component.
+    #[schema(value_type = schema::GradeSchema)]
     status: Grade,
-    /// Why it is not healthy.
+    /// Why the component is not healthy; null when it is.
     #[schema(required = true)]
     cause: Option<String>,
 }
 
 impl From<Check> for CheckReport {
     fn from(check: Check) -> Self {
-        let Component { component_name, escaped_component_name } = Component::new(check.name);
-        let (status, cause) = (check.status.into(), check.cause);
+        let ComponentView { component_name, escaped_component_name } = check.component.into();
+        let (status, cause) = (check.grade, check.cause);
         Self { component_name, escaped_component_name, status, cause }
     }
 }
 
-/// The state of all components.
+/// Health of all checked components.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HealthReport {
-    /// The worst of them.
+    /// Worst grade among the components.
+    #[schema(value_type = schema::GradeSchema)]
     status: Grade,
-    /// Each of them.
+    /// Health of each component.
     checks: Vec<CheckReport>,
 }
 
@@ -92,53 +76,57 @@ pub struct HealthReport {
 #[utoipa::path(
     get, path = "/healthcheck", tag = "operations", operation_id = "checkHealth",
     params(
-        ("check" = Vec<String>, Query, description = "Only these components; may be repeated."),
-        ("strict" = Option<bool>, Query, description = "Answer 503 when a component is degraded, too."),
+        ("check" = Vec<String>, Query, description = "Check only this component; may be repeated."),
+        ("strict" = Option<bool>, Query, description = "Answer 503 also when a component is degraded."),
     ),
     responses(
-        (status = 200, description = "All work, or some in part.", body = HealthReport),
-        (status = 503, description = "Some do not work.", body = HealthReport),
+        (status = 200, description = "No component is unhealthy.", body = HealthReport),
+        (status = 503, description = "A component is unhealthy; with `strict`, also: a component is degraded.", body = HealthReport),
     ),
     extensions(("x-problems" = json!(["not-found"]))),
 )]
 pub(crate) async fn check(State(app): State<Arc<App>>, query: Query) -> Result<Response, Problem> {
-    let strict = query.flag("strict")?;
-    let all = app.health.names();
-    let wanted = query.all("check");
-    let unknown: Vec<_> =
-        wanted.iter().filter(|name| !all.contains(&name.as_str())).cloned().collect();
-    if !unknown.is_empty() {
-        let detail = format!("Components with name {} cannot be found", unknown.join(", "));
-        return Err(Problem::new(&kinds::NOT_FOUND, detail).with("known", all));
+    let strictness = strictness(&query)?;
+    let (mut wanted, mut unknown) = (Vec::new(), Vec::new());
+    for name in query.values("check") {
+        match app.health.component(name) {
+            Ok(component) => wanted.push(component),
+            Err(error) => unknown.push(error.name),
+        }
     }
-    let is_wanted = |name: &&str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    let names: Vec<&'static str> = all.into_iter().filter(is_wanted).collect();
-    let checks = app.health.check(&names).await;
-    let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Healthy);
+    let mut components = app.health.components().to_vec();
+    if !unknown.is_empty() {
+        let known: Vec<_> = components.into_iter().map(Component::name).collect();
+        let detail = format!("Components with name {} cannot be found", unknown.join(", "));
+        return Err(Problem::new(&kinds::NOT_FOUND, detail).with("known", known));
+    }
+    components.retain(|component| wanted.is_empty() || wanted.contains(component));
+    let checks = app.health.check(&components).await;
+    let worst = checks.iter().map(|check| check.grade).max().unwrap_or(Grade::Healthy);
     let checks = checks.into_iter().map(CheckReport::from).collect();
-    let report = HealthReport { status: worst.into(), checks };
-    Ok((status(worst, strict), Json(report)).into_response())
+    let report = HealthReport { status: worst, checks };
+    Ok((strictness.status_of(worst), Json(report)).into_response())
 }
 
 /// List the components
 #[utoipa::path(
     get, path = "/healthcheck/checks", tag = "operations", operation_id = "listChecks",
-    responses((status = 200, description = "The components.", body = Vec<Component>)),
+    responses((status = 200, description = "The components.", body = Vec<ComponentView>)),
 )]
-pub(crate) async fn checks(State(app): State<Arc<App>>) -> Json<Vec<Component>> {
-    Json(app.health.names().into_iter().map(Component::new).collect())
+pub(crate) async fn checks(State(app): State<Arc<App>>) -> Json<Vec<ComponentView>> {
+    Json(app.health.components().into_iter().map(ComponentView::from).collect())
 }
 
 /// Check one component
 #[utoipa::path(
     get, path = "/healthcheck/checks/{name}", tag = "operations", operation_id = "checkComponent",
     params(
-        ("name" = String, Path, description = "The component."),
-        ("strict" = Option<bool>, Query, description = "Answer 503 when it is degraded, too."),
+        ("name" = String, Path, description = "Name of the component."),
+        ("strict" = Option<bool>, Query, description = "Answer 503 also when the component is degraded."),
     ),
     responses(
-        (status = 200, description = "It works, or in part.", body = CheckReport),
-        (status = 503, description = "It does not work.", body = CheckReport),
+        (status = 200, description = "The component is not unhealthy.", body = CheckReport),
+        (status = 503, description = "The component is unhealthy; with `strict`, also: it is degraded.", body = CheckReport),
     ),
     extensions(("x-problems" = json!(["not-found"]))),
 )]
@@ -147,24 +135,35 @@ pub(crate) async fn check_one(
     Segment(name): Segment<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let strict = query.flag("strict")?;
-    let all = app.health.names();
-    let known = all.iter().copied().find(|known| *known == name);
-    let check = match known {
-        Some(known) => app.health.check(&[known]).await.pop(),
-        None => None,
-    };
-    let check = check.ok_or_else(|| {
+    let strictness = strictness(&query)?;
+    let component = app.health.component(&name).map_err(|error| {
         let detail = format!("Component with name {name} cannot be found");
-        Problem::new(&kinds::NOT_FOUND, detail).with("known", all)
+        Problem::new(&kinds::NOT_FOUND, detail).with("known", error.known)
     })?;
-    Ok((status(check.status, strict), Json(CheckReport::from(check))).into_response())
+    let check = app.health.check_component(component).await;
+    Ok((strictness.status_of(check.grade), Json(CheckReport::from(check))).into_response())
 }
 
-fn status(worst: Status, strict: bool) -> StatusCode {
-    match worst {
-        Status::Healthy => StatusCode::OK,
-        Status::Degraded if !strict => StatusCode::OK,
-        Status::Degraded | Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+/// What a monitoring system counts as a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// Only an unhealthy component is a failure.
+    Lenient,
+    /// A degraded component is a failure, too.
+    Strict,
+}
+
+fn strictness(query: &Query) -> Result<Strictness, Problem> {
+    Ok(if query.flag("strict")? { Strictness::Strict } else { Strictness::Lenient })
+}
+
+impl Strictness {
+    fn status_of(self, grade: Grade) -> StatusCode {
+        match (grade, self) {
+            (Grade::Healthy, _) | (Grade::Degraded, Self::Lenient) => StatusCode::OK,
+            (Grade::Degraded, Self::Strict) | (Grade::Unhealthy, _) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     App,
-    parameters::{Query, Segment, invalid},
+    parameters::{Query, Segment, invalid_parameter},
     problem::{Problem, kinds},
 };
 use crate::{
@@ -101,18 +101,18 @@ pub(crate) async fn follow(
 }
 
 fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
-    let texts = query.all("key");
+    let texts = query.values("key");
     if texts.is_empty() {
         let detail = "query parameter key is missing; give the keys to follow, such as key=MailboxIdRegistrationKey:18";
-        return Err(invalid("key", detail.into()));
+        return Err(invalid_parameter("key", detail.into()));
     }
     let parse = |text: &String| RegistrationKey::parse(text.as_str());
     let keys: BTreeSet<_> = (texts.iter().map(parse).collect::<Result<_, _>>())
-        .map_err(|error| invalid("key", error.to_string()))?;
+        .map_err(|error| invalid_parameter("key", error.to_string()))?;
     if keys.len() > MAX_KEYS {
         let detail =
             format!("{} keys are given; one stream follows at most {MAX_KEYS}", keys.len());
-        return Err(invalid("key", detail));
+        return Err(invalid_parameter("key", detail));
     }
     Ok(keys)
 }

@@ -87,7 +87,8 @@ pub struct Query(BTreeMap<String, Vec<String>>);
 impl Query {
     fn parse(query: &str, known: &BTreeMap<String, bool>) -> Result<Self, Problem> {
         let names: Vec<&String> = known.keys().collect();
-        let refused = |name: &str, what: String| Err(invalid(name, what).with("known", &names));
+        let refused =
+            |name: &str, what: String| Err(invalid_parameter(name, what).with("known", &names));
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -117,12 +118,12 @@ impl Query {
     /// A parameter's value as it was given.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.all(name).first().map(String::as_str)
+        self.values(name).first().map(String::as_str)
     }
 
     /// All values of a parameter that may repeat.
     #[must_use]
-    pub fn all(&self, name: &str) -> &[String] {
+    pub fn values(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -134,7 +135,10 @@ impl Query {
         let read = |text: &str| {
             text.parse().map_err(|_| {
                 let shown: String = text.chars().take(80).collect();
-                invalid(name, format!("query parameter {name} is {shown:?}; it must be {right}"))
+                invalid_parameter(
+                    name,
+                    format!("query parameter {name} is {shown:?}; it must be {right}"),
+                )
             })
         };
         self.text(name).map(read).transpose()
@@ -151,7 +155,7 @@ impl Query {
             Some(_) => {
                 let what =
                     format!("query parameter {name} is a flag: give it alone, or as true or false");
-                Err(invalid(name, what))
+                Err(invalid_parameter(name, what))
             }
         }
     }
@@ -165,7 +169,7 @@ impl Query {
         let limit = self.read::<usize>("limit", PAGE_RANGE)?.unwrap_or(PAGE);
         if !(1..=LARGEST_PAGE).contains(&limit) {
             let what = format!("query parameter limit is {limit}; it must be {PAGE_RANGE}");
-            return Err(invalid("limit", what));
+            return Err(invalid_parameter("limit", what));
         }
         Ok(Page { after: after.unwrap_or(0), limit })
     }
@@ -212,7 +216,7 @@ impl Page {
 
 /// The problem of a parameter.
 #[must_use]
-pub fn invalid(name: &str, detail: String) -> Problem {
+pub fn invalid_parameter(name: &str, detail: String) -> Problem {
     Problem::new(&kinds::INVALID_PARAMETER, detail).with("parameter", name)
 }
 
@@ -256,7 +260,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
             let what = format!("the path {} is not percent-encoded UTF-8", parts.uri.path());
-            invalid("path", what)
+            invalid_parameter("path", what)
         })?;
         text.parse().map(Self).map_err(|error: T::Err| error.into().0)
     }
@@ -278,7 +282,7 @@ where
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Path((first, second)) = path.map_err(|_| {
             let what = format!("the path {} is not percent-encoded UTF-8", parts.uri.path());
-            invalid("path", what)
+            invalid_parameter("path", what)
         })?;
         let first = first.parse().map_err(|error: A::Err| error.into().0)?;
         Ok(Self(first, second.parse().map_err(|error: B::Err| error.into().0)?))
@@ -309,7 +313,7 @@ impl From<Problem> for SegmentError {
 impl SegmentError {
     /// A path's part that is not what it must be.
     pub fn new(name: &str, detail: impl Display) -> Self {
-        Self(invalid(name, detail.to_string()))
+        Self(invalid_parameter(name, detail.to_string()))
     }
 }
 

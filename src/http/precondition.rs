@@ -4,7 +4,7 @@ use super::{
     auth::Actor,
     body::Body,
     envelope::RequestId,
-    parameters::{Query, invalid},
+    parameters::{Query, invalid_parameter},
     problem::Problem,
 };
 use crate::{
@@ -47,7 +47,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
     let version = quoted.filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
     version.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
         let detail = "If-Match must be one roster version in quotes, as the ETag of GET /listeners has it, such as \"12\"";
-        invalid("If-Match", detail.into())
+        invalid_parameter("If-Match", detail.into())
     })
 }
 
@@ -107,7 +107,7 @@ impl CommandRequest {
     /// When it is too long or has control characters.
     pub fn reason(&self) -> Result<Option<String>, Problem> {
         let Some(reason) = self.query.text("reason") else { return Ok(None) };
-        check_reason(reason).map_err(|detail| invalid("reason", detail))?;
+        check_reason(reason).map_err(|detail| invalid_parameter("reason", detail))?;
         Ok(Some(reason.to_owned()))
     }
 
@@ -149,7 +149,7 @@ fn idempotency(
     let Some(key) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
     if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
         let detail = "Idempotency-Key must have 1 to 255 visible ASCII characters, such as a UUID";
-        return Err(invalid("Idempotency-Key", detail.into()));
+        return Err(invalid_parameter("Idempotency-Key", detail.into()));
     }
     let mut digest = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {
@@ -172,16 +172,17 @@ fn idempotency(
 fn wait(query: &Query) -> Result<Option<Duration>, Problem> {
     let right = "a length of time up to 60s, such as 5s";
     match query.read::<Span>("wait", right)?.map(Span::duration) {
-        Some(wait) if wait > LONGEST_WAIT => {
-            Err(invalid("wait", format!("query parameter wait is too long; it must be {right}")))
-        }
+        Some(wait) if wait > LONGEST_WAIT => Err(invalid_parameter(
+            "wait",
+            format!("query parameter wait is too long; it must be {right}"),
+        )),
         wait => Ok(wait),
     }
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut all = headers.get_all(name).iter();
-    let bad = |what| Err(invalid(name.as_str(), format!("the header {name} {what}")));
+    let bad = |what| Err(invalid_parameter(name.as_str(), format!("the header {name} {what}")));
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
         (Some(_), Some(_)) => bad("is given twice"),

@@ -7,7 +7,7 @@ pub use report::TaskReport;
 use super::{
     App,
     auth::Actor,
-    parameters::{Query, Segment, SegmentError, invalid},
+    parameters::{Query, Segment, SegmentError, invalid_parameter},
     problem::{Problem, kinds},
 };
 use crate::{
@@ -82,7 +82,7 @@ where
 /// When `action` is missing, blank or none of those supported.
 pub fn action<'a>(query: &'a Query, supported: &[&str]) -> Result<&'a str, Problem> {
     let values = format!("Supported values are [{}]", supported.join(", "));
-    let refused = |what: String| Err(invalid("action", format!("{what}. {values}")));
+    let refused = |what: String| Err(invalid_parameter("action", format!("{what}. {values}")));
     match query.text("action") {
         None => refused("'action' query parameter is compulsory".into()),
         Some(blank) if blank.trim().is_empty() => {
@@ -190,7 +190,7 @@ pub(crate) async fn wait(
     let right = "a length of time up to 365d, such as 30s";
     let limit = query.read::<Span>("timeout", right)?.map_or(LONGEST_AWAIT, Span::duration);
     if limit.is_zero() || limit > LONGEST_AWAIT {
-        return Err(invalid("timeout", format!("Invalid timeout: it must be {right}")));
+        return Err(invalid_parameter("timeout", format!("Invalid timeout: it must be {right}")));
     }
     let ended = tokio::select! {
         ended = app.tasks.await_end(id, limit) => ended?,

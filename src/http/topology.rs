@@ -181,7 +181,7 @@ pub(crate) async fn reconcile(
     if request.query.flag("dryRun")? {
         if rebuild {
             let detail = "query parameter dryRun goes with action=reconcile; the plan of a rebuild is the same";
-            return Err(super::parameters::invalid("dryRun", detail.into()));
+            return Err(super::parameters::invalid_parameter("dryRun", detail.into()));
         }
         let plan = app.reconciler.plan().await?;
         return Ok(Json(PlanView { steps: plan.steps.iter().map(StepReport::from).collect() })

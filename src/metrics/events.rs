@@ -1,10 +1,15 @@
-//! What becomes of events that do not simply run: retries, dead letters, notifications.
+//! Series of retries, dead letters and notifications.
 
-use super::{Bus, Group, Metrics};
-use crate::domain::name::{BusName, GroupName};
+use super::{
+    Metrics,
+    labels::{BusLabel, ConnectionLabel, GroupLabel},
+};
+use crate::domain::{
+    dead_letter::{DISPATCH_FAILURE, PARKED},
+    name::{BusName, GroupName},
+};
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -13,60 +18,60 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What connections to the broker are for, where events travel.
+/// Purposes of the connections to the broker that carry events.
 pub const CONNECTIONS: [&str; 2] = ["publish", "consume"];
 
-/// How old the numbers of dead letters may be that a scrape sees.
+/// Age up to which a scrape sees the last count of dead letters. Several scrapers then cost one query
+/// in ten seconds.
 const FRESH: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Link {
-    connection: &'static str,
-}
-
-/// The counters, as a part of [`Metrics`].
+/// The series, as a part of [`Metrics`].
 #[derive(Default)]
 pub(super) struct EventCounters {
-    retried: Family<Group, Counter>,
-    dead_lettered: Family<Group, Counter>,
-    dead_letters: Family<Group, Gauge>,
-    /// When dead letters were counted last, and for whom there were some then or earlier.
-    counted: Mutex<(Option<Instant>, HashSet<Group>)>,
-    dispatch_failures: Family<Bus, Counter>,
-    redispatched: Family<Bus, Counter>,
-    registrations: Family<Bus, Gauge>,
-    key_bindings: Family<Bus, Gauge>,
-    notified: Family<Bus, Counter>,
-    dropped: Family<Bus, Counter>,
-    reconnects: Family<Link, Counter>,
+    retried: Family<GroupLabel, Counter>,
+    dead_lettered: Family<GroupLabel, Counter>,
+    dead_letters: Family<GroupLabel, Gauge>,
+    last_count: Mutex<LastCount>,
+    dispatch_failures: Family<BusLabel, Counter>,
+    redispatched: Family<BusLabel, Counter>,
+    registrations: Family<BusLabel, Gauge>,
+    key_bindings: Family<BusLabel, Gauge>,
+    notified: Family<BusLabel, Counter>,
+    dropped: Family<BusLabel, Counter>,
+    reconnects: Family<ConnectionLabel, Counter>,
+}
+
+/// The last count of dead letters.
+#[derive(Default)]
+struct LastCount {
+    /// When dead letters were last counted.
+    at: Option<Instant>,
+    /// Groups that had dead letters in any count.
+    groups: HashSet<GroupLabel>,
 }
 
 impl EventCounters {
     pub(super) fn register(&self, r: &mut Registry) {
-        let group: [(_, _, &Family<Group, Counter>); 2] = [
-            ("retried", "Executions on this node of an event that failed before", &self.retried),
-            ("dead_lettered", "Events that a group gave up on, by this node", &self.dead_lettered),
+        let group: [(_, _, &Family<GroupLabel, Counter>); 2] = [
+            ("retried", "Executions on this node of events that had failed before", &self.retried),
+            ("dead_lettered", "Events that became dead letters on this node", &self.dead_lettered),
         ];
         for (name, help, family) in group {
             r.register(name, help, family.clone());
         }
-        let help = "Dead letters in the database, as of a few seconds ago";
+        let help = "Dead letters in the database, counted at most every ten seconds";
         r.register("dead_letters", help, self.dead_letters.clone());
-        let bus: [(_, _, &Family<Bus, Counter>); 4] = [
+        let bus: [(_, _, &Family<BusLabel, Counter>); 4] = [
             (
                 "dispatch_failures",
-                "Events that this node could not publish and kept",
+                "Events that this node could not publish, and kept",
                 &self.dispatch_failures,
             ),
-            (
-                "redispatched",
-                "Events that could not be published before, and were by this node",
-                &self.redispatched,
-            ),
-            ("notifications", "Notifications given to key listeners of this node", &self.notified),
+            ("redispatched", "Kept events that this node published later", &self.redispatched),
+            ("notifications", "Notifications that key listeners of this node got", &self.notified),
             (
                 "notifications_dropped",
-                "Notifications that a key listener of this node was too slow for",
+                "Notifications that were dropped because a key listener of this node was too slow",
                 &self.dropped,
             ),
         ];
@@ -75,7 +80,7 @@ impl EventCounters {
         }
         let help = "Registrations of key listeners on this node";
         r.register("registrations", help, self.registrations.clone());
-        let help = "Keys that this node's queue is bound with";
+        let help = "Registration keys that the queue of this node is bound with";
         r.register("key_bindings", help, self.key_bindings.clone());
         let help = "Connections to the broker that were lost and came back";
         r.register("reconnects", help, self.reconnects.clone());
@@ -83,39 +88,29 @@ impl EventCounters {
 
     pub(super) fn start_at_zero(&self) {
         for connection in CONNECTIONS {
-            drop(self.reconnects.get_or_create(&Link { connection }));
+            drop(self.reconnects.get_or_create(&ConnectionLabel { connection }));
         }
     }
 
-    pub(super) fn bus(&self, label: &Bus) {
+    pub(super) fn bus(&self, label: &BusLabel) {
         for family in [&self.dispatch_failures, &self.redispatched, &self.notified, &self.dropped] {
             drop(family.get_or_create(label));
         }
         for family in [&self.registrations, &self.key_bindings] {
             drop(family.get_or_create(label));
         }
-        for group in
-            [crate::domain::dead_letter::DISPATCH_FAILURE, crate::domain::dead_letter::PARKED]
-        {
-            let label = Group { bus: label.bus.clone(), group: group.to_owned() };
+        for group in [DISPATCH_FAILURE, PARKED] {
+            let label = label.group(group);
             drop(self.dead_letters.get_or_create(&label));
             drop(self.dead_lettered.get_or_create(&label));
         }
     }
 
-    pub(super) fn listener(&self, label: &Group) {
+    pub(super) fn listener(&self, label: &GroupLabel) {
         drop(self.retried.get_or_create(label));
         drop(self.dead_lettered.get_or_create(label));
         drop(self.dead_letters.get_or_create(label));
     }
-}
-
-fn group(bus: &BusName, group: &GroupName) -> Group {
-    Group { bus: bus.to_string(), group: group.to_string() }
-}
-
-fn on(bus: &BusName) -> Bus {
-    Bus { bus: bus.to_string() }
 }
 
 fn number(count: u64) -> i64 {
@@ -123,73 +118,75 @@ fn number(count: u64) -> i64 {
 }
 
 impl Metrics {
-    /// An execution began of an event that failed before.
-    pub fn retried(&self, bus: &BusName, of: &GroupName) {
-        self.events.retried.get_or_create(&group(bus, of)).inc();
+    /// Counts an execution of an event that failed before.
+    pub fn retried(&self, bus: &BusName, group: &GroupName) {
+        self.events.retried.get_or_create(&GroupLabel::new(bus, group)).inc();
     }
 
-    /// A dead letter was kept: a group gave up on an event, or it was parked.
-    pub fn dead_lettered(&self, bus: &BusName, of: &GroupName) {
-        self.events.dead_lettered.get_or_create(&group(bus, of)).inc();
+    /// Counts a new dead letter: a group gave up on an event, or a message was parked.
+    pub fn dead_lettered(&self, bus: &BusName, group: &GroupName) {
+        self.events.dead_lettered.get_or_create(&GroupLabel::new(bus, group)).inc();
     }
 
-    /// An event could not be published and was kept.
+    /// Counts an event that could not be published and was kept.
     pub fn dispatch_failed(&self, bus: &BusName) {
-        self.events.dispatch_failures.get_or_create(&on(bus)).inc();
+        self.events.dispatch_failures.get_or_create(&BusLabel::new(bus)).inc();
     }
 
-    /// An event that could not be published was published after all.
+    /// Counts a kept event that was published.
     pub fn redispatched(&self, bus: &BusName) {
-        self.events.redispatched.get_or_create(&on(bus)).inc();
+        self.events.redispatched.get_or_create(&BusLabel::new(bus)).inc();
     }
 
-    /// So many registrations of key listeners are held on this node.
+    /// Sets the number of registrations of key listeners on this node.
     pub fn registrations(&self, bus: &BusName, count: usize) {
-        self.events.registrations.get_or_create(&on(bus)).set(number(count as u64));
+        self.events.registrations.get_or_create(&BusLabel::new(bus)).set(number(count as u64));
     }
 
-    /// This node's queue is bound with so many keys.
+    /// Sets the number of keys that the queue of this node is bound with.
     pub fn key_bindings(&self, bus: &BusName, count: usize) {
-        self.events.key_bindings.get_or_create(&on(bus)).set(number(count as u64));
+        self.events.key_bindings.get_or_create(&BusLabel::new(bus)).set(number(count as u64));
     }
 
-    /// A key listener was given a notification.
+    /// Counts a notification that a key listener got.
     pub fn notified(&self, bus: &BusName) {
-        self.events.notified.get_or_create(&on(bus)).inc();
+        self.events.notified.get_or_create(&BusLabel::new(bus)).inc();
     }
 
-    /// A notification was dropped, because its key listener is too slow.
+    /// Counts a notification that was dropped because its key listener is too slow.
     pub fn notification_dropped(&self, bus: &BusName) {
-        self.events.dropped.get_or_create(&on(bus)).inc();
+        self.events.dropped.get_or_create(&BusLabel::new(bus)).inc();
     }
 
-    /// A connection that was lost is back: one of [`CONNECTIONS`].
+    /// Counts a lost connection that is back, by one of [`CONNECTIONS`].
     pub fn reconnected(&self, connection: &'static str) {
-        self.events.reconnects.get_or_create(&Link { connection }).inc();
+        self.events.reconnects.get_or_create(&ConnectionLabel { connection }).inc();
     }
 
-    /// Whether dead letters should be counted anew. Of callers at the same time one is told so.
+    /// Whether dead letters should be counted again. Of several callers at the same time, only one
+    /// gets `true`.
     pub fn wants_dead_letters(&self) -> bool {
-        let mut counted = self.events.counted.lock();
-        if counted.0.is_some_and(|at| at.elapsed() < FRESH) {
+        let mut last = self.events.last_count.lock();
+        if last.at.is_some_and(|at| self.clock.elapsed(at) < FRESH) {
             return false;
         }
-        counted.0 = Some(Instant::now());
+        last.at = Some(self.clock.monotonic());
         true
     }
 
-    /// How many dead letters there are, of every group that has some.
+    /// Sets the number of dead letters of every group that has some, and of every other group to
+    /// zero.
     pub fn dead_letters<'a>(
         &self,
         counts: impl Iterator<Item = (&'a BusName, &'a GroupName, u64)>,
     ) {
-        let mut counted = self.events.counted.lock();
-        let mut gone = counted.1.clone();
-        for (bus, of, count) in counts {
-            let label = group(bus, of);
+        let mut last = self.events.last_count.lock();
+        let mut gone = last.groups.clone();
+        for (bus, group, count) in counts {
+            let label = GroupLabel::new(bus, group);
             self.events.dead_letters.get_or_create(&label).set(number(count));
             gone.remove(&label);
-            counted.1.insert(label);
+            last.groups.insert(label);
         }
         for label in gone {
             self.events.dead_letters.get_or_create(&label).set(0);
@@ -200,6 +197,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn a_group_whose_dead_letters_are_gone_shows_zero() {
@@ -213,14 +211,17 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_are_counted_once_however_often_they_are_scraped() {
-        let metrics = Metrics::default();
+    fn dead_letters_are_counted_at_most_every_ten_seconds() {
+        let (clock, hand) = Clock::turnable();
+        let metrics = Metrics::new(clock);
         assert!(metrics.wants_dead_letters());
         assert!(!metrics.wants_dead_letters());
+        hand.forward(FRESH);
+        assert!(metrics.wants_dead_letters());
     }
 
     #[test]
-    fn every_series_of_a_bus_and_a_group_is_there_before_anything_happens() {
+    fn every_series_of_a_bus_and_a_group_starts_at_zero() {
         let metrics = Metrics::default();
         let (bus, of) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
         metrics.bus(&bus);

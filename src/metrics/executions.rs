@@ -1,11 +1,11 @@
-//! What this node's listeners do: executions under way, how they end, and how far behind they are.
+//! Series of executions: how many run, how they end, and how old their events are.
 
-use super::{Group, Metrics, Seconds, buckets};
+use super::{Metrics, Seconds, buckets, labels::GroupLabel};
 use crate::{
-    clock,
+    clock::Clock,
     domain::name::{BusName, GroupName},
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
@@ -16,21 +16,28 @@ use std::{
 };
 use time::OffsetDateTime;
 
-/// The counters, as a part of [`Metrics`].
+/// The series, as a part of [`Metrics`].
 pub(super) struct ExecutionCounters {
-    handled: Family<Group, Counter>,
-    failed: Family<Group, Counter>,
-    in_flight: Family<Group, Gauge>,
-    handling: Family<Group, Histogram>,
-    oldest: Family<Group, Seconds>,
-    in_hand: Mutex<HashMap<Group, InHand>>,
+    handled: Family<GroupLabel, Counter>,
+    failed: Family<GroupLabel, Counter>,
+    in_flight: Family<GroupLabel, Gauge>,
+    handling: Family<GroupLabel, Histogram>,
+    oldest: Family<GroupLabel, Seconds>,
+    open: Mutex<HashMap<GroupLabel, OpenExecutions>>,
 }
 
-/// Since when the events in hand wait, each with a number that makes it one of a kind.
+/// Executions of a group that have not ended.
 #[derive(Default)]
-struct InHand {
-    taken: u64,
-    waiting_since: BTreeSet<(OffsetDateTime, u64)>,
+struct OpenExecutions {
+    begun: u64,
+    events: BTreeSet<OpenEvent>,
+}
+
+/// Event that is being executed. The number tells events of the same age apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct OpenEvent {
+    waiting_since: OffsetDateTime,
+    number: u64,
 }
 
 impl Default for ExecutionCounters {
@@ -41,53 +48,50 @@ impl Default for ExecutionCounters {
             in_flight: Family::default(),
             handling: Family::new_with_constructor(buckets),
             oldest: Family::default(),
-            in_hand: Mutex::default(),
+            open: Mutex::default(),
         }
     }
 }
 
 impl ExecutionCounters {
     pub(super) fn register(&self, r: &mut Registry) {
-        let help = "Events a listener handled on this node";
+        let help = "Events that a listener handled on this node";
         r.register("handled", help, self.handled.clone());
         let help = "Executions of a listener that failed on this node";
         r.register("failed", help, self.failed.clone());
-        let help = "Executions under way on this node";
+        let help = "Executions that run on this node";
         r.register("in_flight", help, self.in_flight.clone());
         let help = "Duration of an execution";
         r.register_with_unit("handling", help, Unit::Seconds, self.handling.clone());
-        let help = "Age of the oldest event in hand on this node, since it was published or \
-                    failed for the first time; what waits behind it came later";
+        let help = "Age of the oldest event that is being executed on this node, since it was \
+                    published or first failed; events that wait behind it are younger";
         r.register_with_unit("oldest_in_hand", help, Unit::Seconds, self.oldest.clone());
     }
 
-    pub(super) fn listener(&self, label: &Group) {
+    pub(super) fn listener(&self, label: &GroupLabel) {
         drop(self.handled.get_or_create(label));
         drop(self.failed.get_or_create(label));
         drop(self.in_flight.get_or_create(label));
         drop(self.oldest.get_or_create(label));
     }
 
-    /// Works out what is measured when somebody looks.
-    pub(super) fn refresh(&self) {
-        let now = clock::now();
-        for (label, in_hand) in &*self.in_hand() {
-            let oldest = in_hand.waiting_since.first();
-            let age = oldest.map_or(0.0, |(since, _)| (now - *since).as_seconds_f64().max(0.0));
-            self.oldest.get_or_create(label).set(age);
+    /// Sets the series that change with time alone. Called for each scrape.
+    pub(super) fn refresh(&self, now: OffsetDateTime) {
+        for (label, open) in &*self.open.lock() {
+            let oldest = open.events.first();
+            let age = oldest.map(|event| (now - event.waiting_since).as_seconds_f64().max(0.0));
+            self.oldest.get_or_create(label).set(age.unwrap_or(0.0));
         }
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, HashMap<Group, InHand>> {
-        self.in_hand.lock()
     }
 }
 
-/// An execution under way. Dropped, it has ended: badly, unless it was said to be handled.
-pub struct Running<'a> {
+/// Execution that runs. Dropping the guard counts the execution as failed, unless
+/// [`RunningExecution::handled`] was called.
+pub struct RunningExecution<'a> {
     counters: &'a ExecutionCounters,
-    label: Group,
-    waiting_since: (OffsetDateTime, u64),
+    clock: &'a Clock,
+    label: GroupLabel,
+    event: OpenEvent,
     began: Instant,
     handled: bool,
 }
@@ -95,7 +99,7 @@ pub struct Running<'a> {
 impl Metrics {
     /// Counts the beginning of an execution; dropping the returned guard counts its end. `attempt`
     /// is 0 for the first execution of an event. `waiting_since` is when the event was published or
-    /// failed first, where that is known.
+    /// first failed, if that is known.
     #[must_use]
     pub fn execution(
         &self,
@@ -103,38 +107,48 @@ impl Metrics {
         group: &GroupName,
         attempt: u32,
         waiting_since: Option<OffsetDateTime>,
-    ) -> Running<'_> {
+    ) -> RunningExecution<'_> {
         if attempt > 0 {
             self.retried(bus, group);
         }
         let counters = &self.executions;
-        let label = Group { bus: bus.to_string(), group: group.to_string() };
+        let clock = &self.clock;
+        let label = GroupLabel::new(bus, group);
         counters.in_flight.get_or_create(&label).inc();
-        let mut all = counters.in_hand();
-        let in_hand = all.entry(label.clone()).or_default();
-        in_hand.taken += 1;
-        let waiting_since = (waiting_since.unwrap_or_else(clock::now), in_hand.taken);
-        in_hand.waiting_since.insert(waiting_since);
-        drop(all);
-        Running { counters, label, waiting_since, began: Instant::now(), handled: false }
+        let waiting_since = waiting_since.unwrap_or_else(|| clock.now());
+        let event = counters.open.lock().entry(label.clone()).or_default().begin(waiting_since);
+        let began = clock.monotonic();
+        RunningExecution { counters, clock, label, event, began, handled: false }
     }
 }
 
-impl Running<'_> {
-    /// Its event was handled.
+impl OpenExecutions {
+    fn begin(&mut self, waiting_since: OffsetDateTime) -> OpenEvent {
+        self.begun += 1;
+        let event = OpenEvent { waiting_since, number: self.begun };
+        self.events.insert(event);
+        event
+    }
+}
+
+impl RunningExecution<'_> {
+    /// Counts the execution as successful.
     pub fn handled(mut self) {
         self.handled = true;
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningExecution<'_> {
     fn drop(&mut self) {
         let Self { counters, label, .. } = self;
-        if let Some(in_hand) = counters.in_hand().get_mut(label) {
-            in_hand.waiting_since.remove(&self.waiting_since);
+        if let Some(open) = counters.open.lock().get_mut(label) {
+            open.events.remove(&self.event);
         }
         counters.in_flight.get_or_create(label).dec();
-        counters.handling.get_or_create(label).observe(self.began.elapsed().as_secs_f64());
+        counters
+            .handling
+            .get_or_create(label)
+            .observe(self.clock.elapsed(self.began).as_secs_f64());
         let counter = if self.handled { &counters.handled } else { &counters.failed };
         counter.get_or_create(label).inc();
     }
@@ -145,9 +159,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn begin(metrics: &Metrics, attempt: u32, age: Duration) -> Running<'_> {
+    fn begin(metrics: &Metrics, attempt: u32, age: Duration) -> RunningExecution<'_> {
         let (bus, group) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
-        metrics.execution(&bus, &group, attempt, Some(clock::now() - age))
+        metrics.execution(&bus, &group, attempt, Some(metrics.clock.now() - age))
     }
 
     fn oldest(metrics: &Metrics) -> f64 {
@@ -157,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_in_hand_is_the_oldest_that_has_not_ended() {
+    fn the_oldest_event_is_the_oldest_whose_execution_has_not_ended() {
         let metrics = Metrics::default();
         let (old, young) = (Duration::from_mins(5), Duration::from_mins(1));
         let older = begin(&metrics, 0, old);
         let younger = begin(&metrics, 0, young);
-        let again = begin(&metrics, 1, Duration::from_hours(1));
+        let retried = begin(&metrics, 1, Duration::from_hours(1));
         assert!((3600.0..3660.0).contains(&oldest(&metrics)), "{}", oldest(&metrics));
-        drop(again);
+        drop(retried);
         assert!((300.0..360.0).contains(&oldest(&metrics)), "{}", oldest(&metrics));
         older.handled();
         assert!((60.0..120.0).contains(&oldest(&metrics)), "{}", oldest(&metrics));

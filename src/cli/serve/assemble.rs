@@ -78,7 +78,7 @@ pub(super) async fn assemble(
     stops: &Stops,
     clock: Clock,
 ) -> anyhow::Result<Assembly> {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(clock.clone()));
     let roster = load_roster(settings, extras, &store, &metrics, &clock).await?;
     let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics, &clock)?;
     let context = Arc::new(ReconcileContext {
@@ -95,7 +95,7 @@ pub(super) async fn assemble(
     let ReconcileContext { roster, store, bus, metrics, .. } = &*context;
     let (reconciler, passes) = reconcile::Reconciler::new(Arc::clone(&context));
     let node = node::ThisNode::new(roster.node().clone());
-    let tasks = Tasks::new(store.clone(), roster.node().clone());
+    let tasks = Tasks::new(store.clone(), roster.node().clone(), clock.clone());
     let dispatcher = dispatcher(&context, &clock);
     let heartbeat = heartbeat(&context, &node, &clock, stops);
     let loops = Loops {
@@ -115,7 +115,7 @@ pub(super) async fn assemble(
         bus: Arc::clone(bus),
         catalog: roster.catalog().clone(),
         tasks: tasks.clone(),
-        health: health(settings, &context, &node),
+        health: health(settings, &context, &node, clock.clone()),
         node: node.clone(),
         metrics: Arc::clone(metrics),
         tokens,
@@ -164,14 +164,19 @@ fn supervisor(
     }
 }
 
-fn health(settings: &config::Serve, context: &ReconcileContext, node: &node::ThisNode) -> Health {
+fn health(
+    settings: &config::Serve,
+    context: &ReconcileContext,
+    node: &node::ThisNode,
+    clock: Clock,
+) -> Health {
     Health {
         store: context.store.clone(),
         broker: Arc::clone(&context.broker),
         bus: Arc::clone(&context.bus),
         roster: Arc::clone(&context.roster),
         node: node.clone(),
-        cluster: settings.cluster.is_some(),
         stale: settings.reconcile_interval.duration() * 4,
+        clock,
     }
 }

@@ -5,7 +5,8 @@ use super::{
     assemble::{Assembly, Loops},
 };
 use crate::{
-    domain::span::Span, http, node, reconcile, reconcile::ReconcileContext, shutdown, tasks::Tasks,
+    domain::span::Span, http, node, reconcile, reconcile::ReconcileContext, shutdown::StopSignals,
+    tasks::Tasks,
 };
 use anyhow::Context;
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
@@ -89,9 +90,9 @@ impl RunningNode {
 
     /// Waits for a signal, or for the HTTP server to fail; then stops the node.
     pub(super) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
-        let signals = shutdown::signals();
+        let mut signals = StopSignals::catch();
         let failed = tokio::select! {
-            () = signals.first() => None,
+            () = signals.next() => None,
             ended = &mut self.http_server => Some(ended),
         };
         self.node.stopping();
@@ -99,7 +100,7 @@ impl RunningNode {
         tracing::info!(%patience, "stopping: this node takes no new events; handlers have {patience} to finish");
         tokio::select! {
             () = self.stop() => tracing::info!("stopped"),
-            () = signals.second() => tracing::warn!("stopped at once, because of a second signal"),
+            () = signals.next() => tracing::warn!("stopped at once, because of a second signal"),
         }
         match failed {
             Some(ended) => ended?.context("the HTTP server ended"),

@@ -7,7 +7,7 @@ use crate::{
         span::Span,
     },
     http::{
-        parameters::{Query, SegmentError, invalid},
+        parameters::{Query, SegmentError, invalid_parameter},
         problem::{Problem, kinds},
         tasks::report::read_time,
     },
@@ -64,9 +64,9 @@ pub(super) fn limit(query: &Query) -> Result<Option<usize>, Problem> {
     let Some(text) = query.text("limit") else { return Ok(None) };
     let limit = text.parse::<i64>().map_err(|_| {
         let detail = "Can not parse limit: it must be a whole number from 0 on";
-        invalid("limit", detail.into())
+        invalid_parameter("limit", detail.into())
     })?;
-    let negative = |_| invalid("limit", "limit can not be negative".into());
+    let negative = |_| invalid_parameter("limit", "limit can not be negative".into());
     usize::try_from(limit).map(Some).map_err(negative)
 }
 
@@ -86,7 +86,7 @@ pub(super) fn older_than(query: &Query, clock: &Clock) -> Result<Option<OffsetDa
     before.map(Some).ok_or_else(|| {
         let detail =
             "query parameter olderThan must be a length of time, such as 30day, 12h or 2weeks";
-        invalid("olderThan", detail.into())
+        invalid_parameter("olderThan", detail.into())
     })
 }
 

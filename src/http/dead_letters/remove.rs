@@ -5,7 +5,7 @@ use crate::{
     domain::name::{BusName, GroupName},
     http::{
         App,
-        parameters::{Query, Segment, Segments, invalid},
+        parameters::{Query, Segment, Segments, invalid_parameter},
         precondition::CommandRequest,
         problem::Problem,
     },
@@ -34,7 +34,7 @@ pub(crate) async fn purge(
     let before = filter::older_than(&request.query, &app.clock)?;
     if before.is_none() {
         let detail = "'olderThan' query parameter is compulsory: it is a length of time, such as 30day; to delete all of a group, name it in the path";
-        return Err(invalid("olderThan", detail.into()));
+        return Err(invalid_parameter("olderThan", detail.into()));
     }
     let group = request.query.text("group").map(GroupName::parse).transpose()?;
     delete(&app, &request, DeadLetterFilter { group, before, ..DeadLetterFilter::default() }).await

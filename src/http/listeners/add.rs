@@ -2,6 +2,7 @@
 
 use super::view::{ListenerView, configured_by};
 use crate::{
+    config::DEFAULT_BUS,
     domain::{
         command::Command,
         listener::{ListenerSpec, default_concurrency, default_timeout},
@@ -25,9 +26,6 @@ use axum::{
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// The bus of a listener that names none: James's bus of mailbox events.
-const DEFAULT_BUS: &str = "mailboxEvent";
 
 /// A listener to add. Only the class must be given.
 #[derive(ToSchema)]

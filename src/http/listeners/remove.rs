@@ -8,7 +8,7 @@ use crate::{
     http::{
         App,
         body::Body,
-        parameters::{Segment, invalid},
+        parameters::{Segment, invalid_parameter},
         precondition::{CommandRequest, etag},
         problem::Problem,
         schema,
@@ -51,7 +51,7 @@ pub(crate) async fn remove(
         Some("discard") => Pending::Discard,
         Some(_) => {
             let detail = "query parameter pending must be keep, drain or discard";
-            return Err(invalid("pending", detail.into()));
+            return Err(invalid_parameter("pending", detail.into()));
         }
     };
     let wait = request.wait()?;

@@ -11,7 +11,7 @@ fn refused(query: &str) -> String {
 #[test]
 fn a_query_is_decoded_and_a_repeatable_parameter_may_repeat() {
     let query = Query::parse("check=RabbitMQ+backend&check=%C3%A9&limit=5&", &known()).unwrap();
-    assert_eq!(query.all("check"), ["RabbitMQ backend", "é"]);
+    assert_eq!(query.values("check"), ["RabbitMQ backend", "é"]);
     assert_eq!(query.page().unwrap(), Page { after: 0, limit: 5 });
 }
 

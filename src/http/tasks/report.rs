@@ -2,7 +2,7 @@
 
 use crate::{
     domain::report::{Task, TaskState},
-    http::{parameters::invalid, problem::Problem},
+    http::{parameters::invalid_parameter, problem::Problem},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -119,7 +119,7 @@ fn written(time: OffsetDateTime) -> String {
 pub(super) fn read_state(text: &str) -> Result<TaskState, Problem> {
     serde_json::from_value(Value::String(text.to_owned())).map_err(|_| {
         let detail = "Invalid status query parameter: it must be waiting, inProgress, canceledRequested, completed, canceled or failed";
-        invalid("status", detail.into())
+        invalid_parameter("status", detail.into())
     })
 }
 
@@ -129,7 +129,7 @@ pub(in crate::http) fn read_time(name: &str, text: &str) -> Result<OffsetDateTim
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, JAMES));
     read.map_err(|_| {
         let detail = format!("Invalid {name} query parameter: it must be a time with its zone, such as 2026-11-21T05:00:00Z");
-        invalid(name, detail)
+        invalid_parameter(name, detail)
     })
 }
 

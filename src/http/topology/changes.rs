@@ -13,7 +13,7 @@ use crate::{
     },
     http::{
         App,
-        parameters::{Query, invalid},
+        parameters::{Query, invalid_parameter},
         problem::Problem,
     },
     roster::RosterService,
@@ -95,7 +95,7 @@ fn start(headers: &HeaderMap, query: &Query) -> Result<Option<(Option<Uuid>, Ver
         .and_then(|(log, version)| Some((Some(Uuid::parse_str(log).ok()?), version.parse().ok()?)));
     place.map(Some).ok_or_else(|| {
         let detail = "the header Last-Event-ID must be the id of an event of this stream";
-        invalid("Last-Event-ID", detail.into())
+        invalid_parameter("Last-Event-ID", detail.into())
     })
 }
 

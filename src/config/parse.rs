@@ -1,0 +1,62 @@
+//! Parsers of values. An error is a text that continues the sentence `--flag …`, because settings
+//! come from several sources and only the caller knows the origin.
+
+use crate::domain::{
+    name::{GroupName, NameError},
+    span::Span,
+};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Length of the longest prefix, in bytes. The prefix is part of every queue's name, which has at
+/// most 255 bytes, and bus and group need most of them.
+const MAX_PREFIX: usize = 32;
+
+/// Reads an address with its port.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("is {text:?}, not an address and a port such as 127.0.0.1:8000 or [::]:8000")
+    })
+}
+
+/// Reads a path: any text is one.
+#[expect(clippy::unnecessary_wraps, reason = "parsers of settings have one signature")]
+pub(super) fn parse_path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+/// Reads a name. `kind` is what the error calls it.
+pub(super) fn parse_name(kind: &'static str, text: &str) -> Result<String, String> {
+    // All kinds of names have the same rules and differ only in what the error calls them.
+    GroupName::parse(text)
+        .map(String::from)
+        .map_err(|error| format!("is refused: {}", NameError { kind, ..error }))
+}
+
+/// Reads the prefix of the names on the broker.
+pub(super) fn parse_prefix(text: &str) -> Result<String, String> {
+    if text.contains('.') {
+        return Err(format!("is {text:?}; dots separate the prefix from what follows it"));
+    }
+    if text.len() > MAX_PREFIX {
+        return Err(format!("has {} bytes; {MAX_PREFIX} are allowed", text.len()));
+    }
+    parse_name("prefix", text)
+}
+
+/// Reads one of several words.
+pub(super) fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names = choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+        format!("is {text:?}; it must be {names}")
+    })
+}
+
+/// Reads a time span between two limits.
+pub(super) fn span_within(text: &str, least: &str, most: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("is refused: {error}"))?;
+    let limit = |text: &str| text.parse::<Span>().expect("limits are written as spans");
+    if (limit(least)..=limit(most)).contains(&span) {
+        return Ok(span);
+    }
+    Err(format!("is {span}; it must be between {least} and {most}"))
+}
