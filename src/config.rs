@@ -190,8 +190,8 @@ impl Serve {
     }
 }
 
-/// URL of the database, for a command that needs no other setting. `flag` and `config` are the values
-/// of `--database-url` and `--config`.
+/// URL of the database, for a command that needs no other setting. `flag` and `config` are the
+/// values of `--database-url` and `--config`.
 ///
 /// # Errors
 /// When the value is not a PostgreSQL URL, or the configuration file cannot be used.

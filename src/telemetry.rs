@@ -4,8 +4,8 @@ use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Filter of the log when no variable sets one: all of hearken's messages, and the drivers' warnings.
-/// lapin is off, because hearken reports lost connections itself.
+/// Filter of the log when no variable sets one: all of hearken's messages, and the drivers'
+/// warnings. lapin is off, because hearken reports lost connections itself.
 const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn";
 
 /// Environment variables that set the filter. The first one that is set wins.

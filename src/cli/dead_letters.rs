@@ -72,13 +72,13 @@ struct DeadLetterFilters {
 
 impl DeadLetterFilters {
     /// Tells whether a filter is set.
-    fn any(&self) -> bool {
+    fn is_set(&self) -> bool {
         let texts = [&self.kind, &self.user, &self.since, &self.before];
         self.bus.is_some() || texts.iter().any(|text| text.is_some())
     }
 
     /// Adds the filters to a request.
-    fn on<'a>(&self, call: Call<'a>) -> Call<'a> {
+    fn apply_to<'a>(&self, call: Call<'a>) -> Call<'a> {
         call.maybe("bus", self.bus.as_ref())
             .maybe("type", self.kind.as_ref())
             .maybe("user", self.user.as_ref())

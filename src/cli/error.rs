@@ -45,7 +45,7 @@ pub(super) enum CliError {
     /// The command failed for another reason.
     #[error("{0}")]
     Failed(String),
-    /// A room of the library failed.
+    /// An operation of the library failed.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
     /// The reader of the output closed it, such as `head`.

@@ -68,7 +68,7 @@ const REMOVE_HELP: &str = "\
 Pending events of a removed listener:
   keep     the queue is unbound and kept; adding the group again consumes it (the default)
   drain    the queue is unbound, consumed until it is empty, then deleted
-  discard  the queue is unbound and deleted with what it holds";
+  discard  the queue is unbound and deleted with its events";
 
 #[derive(Debug, Args)]
 #[command(after_help = REMOVE_HELP)]

@@ -28,7 +28,8 @@ impl Health {
             TopologyState::Pending => {
                 let version = self.roster.known().version();
                 let behind = version.saturating_sub(status.reconciled_version);
-                // A queue that drains keeps the topology pending until it is empty. That is healthy.
+                // A queue that drains keeps the topology pending until it is empty. That is
+                // healthy.
                 if behind == 0 && failure.is_none() {
                     return Ok(());
                 }

@@ -1,7 +1,7 @@
-//! Who may ask: static bearer tokens, one to administer and one to read.
+//! Authentication: static bearer tokens, one for the administrator and one for reading.
 //!
-//! Only the tokens' SHA-256 digests are kept, and digests are compared in constant time, so that
-//! neither a memory dump nor the time an answer takes tells a token.
+//! Only the SHA-256 digests of the tokens are kept, and digests are compared in constant time, so
+//! that neither a memory dump nor the time of an answer reveals a token.
 
 use super::problem::{Problem, kinds};
 use axum::{
@@ -23,35 +23,35 @@ use std::{
 };
 use subtle::{Choice, ConstantTimeEq};
 
-/// The name of the generated administrator's token in the data directory.
+/// Name of the file with the generated administrator's token, in the data directory.
 pub const TOKEN_FILE: &str = "admin-token";
 
-/// The shortest token accepted from a file, in characters.
+/// Length of the shortest accepted token, in characters.
 const SHORTEST: usize = 16;
 
 /// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Its file cannot be read.
+    /// The file of the token cannot be read.
     #[error("cannot read the token file {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// The generated token cannot be written.
     #[error("cannot write a new token to {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
-    /// It is not usable as a bearer token.
+    /// The file holds no usable bearer token.
     #[error(
-        "the token in {} is not usable: a token is one line of at least {SHORTEST} visible ASCII characters",
+        "the token in {} cannot be used: a token is one line of at least {SHORTEST} visible ASCII characters",
         .0.display()
     )]
     Unusable(PathBuf),
-    /// Both tokens are the same, so a reader could administer.
-    #[error("the administrator's and the read-only token are the same")]
+    /// Both tokens are the same, so the read-only token would allow everything.
+    #[error("the administrator's token and the read-only token are the same; use two tokens")]
     Same,
 }
 
 type Digest = [u8; 32];
 
-/// The tokens that open the door.
+/// Tokens that are accepted.
 #[derive(Clone)]
 pub struct Tokens {
     admin: Digest,
@@ -59,7 +59,7 @@ pub struct Tokens {
     generated: Option<PathBuf>,
 }
 
-/// Who asks. Goes into the roster's history.
+/// Caller of a request, as the history of the roster records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);
 
@@ -70,11 +70,12 @@ enum Tier {
 }
 
 impl Tokens {
-    /// Reads the tokens. Without an administrator's token, one of 32 random bytes is made and
-    /// kept in the data directory, readable by its owner alone; the next start finds it there.
+    /// Reads the tokens. Without a configured administrator's token, one of 32 random bytes is
+    /// generated and kept in the data directory, readable by its owner alone. The next start reads
+    /// the same file.
     ///
     /// # Errors
-    /// [`TokenError`] names the file.
+    /// When a token cannot be read, written or used; the error names the file.
     pub fn load(
         admin: Option<&Path>,
         read: Option<&Path>,
@@ -93,7 +94,7 @@ impl Tokens {
         if tokens.read == Some(tokens.admin) { Err(TokenError::Same) } else { Ok(tokens) }
     }
 
-    /// The file of the generated token, where none was configured.
+    /// File of the generated token, if none was configured.
     #[must_use]
     pub fn generated(&self) -> Option<&Path> {
         self.generated.as_deref()
@@ -107,7 +108,8 @@ impl Tokens {
         }
         let given = sha256(token.trim_ascii());
         let none = [0; 32];
-        // Both are compared whatever the first says.
+        // Both are always compared, so that the time of the answer does not tell which token is
+        // known.
         let admin = given.ct_eq(&self.admin);
         let read = given.ct_eq(self.read.as_ref().unwrap_or(&none))
             & Choice::from(u8::from(self.read.is_some()));
@@ -118,19 +120,23 @@ impl Tokens {
         }
     }
 
-    /// Who asks, when they may.
+    /// Caller of a request that the token allows.
     fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Actor, Problem> {
         match (self.tier(headers), method) {
             (Some(Tier::Admin), _) => Ok(Actor("admin".into())),
             (Some(Tier::Read), &Method::GET | &Method::HEAD) => Ok(Actor("read-only".into())),
             (Some(Tier::Read), _) => Err(Problem::new(
                 &kinds::FORBIDDEN,
-                format!("the read-only token does not allow {method}; use the administrator's"),
+                format!(
+                    "the read-only token does not allow {method}; use the administrator's token"
+                ),
             )),
             (None, _) => {
                 let detail = match headers.get(header::AUTHORIZATION) {
-                    None => "send the header Authorization: Bearer with a token",
-                    Some(_) => "the Authorization header does not carry a token that is known here",
+                    None => {
+                        "the request has no token; send the header Authorization: Bearer with one"
+                    }
+                    Some(_) => "the Authorization header has no token that this node knows",
                 };
                 Err(Problem::new(&kinds::UNAUTHORIZED, detail)
                     .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
@@ -139,7 +145,7 @@ impl Tokens {
     }
 }
 
-/// Lets a request through that carries a token for what it wants.
+/// Middleware that lets a request through if its token allows it.
 pub(crate) async fn guard(
     State(tokens): State<Tokens>,
     mut request: Request,
@@ -167,12 +173,12 @@ fn stored(file: &Path) -> Result<Digest, TokenError> {
     let others = fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
     if others {
         let file = file.display();
-        tracing::warn!(%file, "the token file {file} can be read by others; make its mode 0600");
+        tracing::warn!(%file, "other users of this machine can read the token file {file}; give it the mode 0600");
     }
     Ok(sha256(token.as_bytes()))
 }
 
-/// Writes beside, then renames: a crash leaves no half a token.
+/// Writes a new token to a second file and renames it, so that a crash cannot leave half a token.
 fn generate(file: &Path) -> io::Result<()> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
@@ -182,7 +188,7 @@ fn generate(file: &Path) -> io::Result<()> {
         let _ = write!(token, "{byte:02x}");
     }
     token.push('\n');
-    // The store makes the directory in embedded mode only; in a cluster it holds just this.
+    // The store creates the directory in embedded mode only. In a cluster, it holds only this file.
     if let Some(directory) = file.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }

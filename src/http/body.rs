@@ -1,4 +1,4 @@
-//! Request bodies: their size, their form, their fields.
+//! Request bodies: size, content type and fields.
 
 use super::{
     parameters::invalid_parameter,
@@ -12,15 +12,15 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
-/// The largest body, in bytes.
+/// Size of the largest body, in bytes.
 pub const LIMIT: usize = 1024 * 1024;
 
-/// How long a body may take to arrive.
+/// Time that a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A body as it came, of at most [`LIMIT`] bytes.
+/// Body as the client sent it, of at most [`LIMIT`] bytes.
 #[derive(Debug, Clone)]
 pub struct Body(pub Bytes);
 
@@ -37,7 +37,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 let detail = format!("the body has more than {LIMIT} bytes");
                 Err(Problem::new(&kinds::BODY_TOO_LARGE, detail).with("limit", LIMIT))
             }
-            Ok(Err(_)) => Err(Problem::new(&kinds::INVALID_BODY, "the body ended before its end")),
+            Ok(Err(_)) => Err(Problem::new(
+                &kinds::INVALID_BODY,
+                "the connection ended before the body was complete",
+            )),
             Err(_) => {
                 let detail =
                     format!("the body did not arrive within {} seconds", PATIENCE.as_secs());
@@ -47,26 +50,27 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// The content type of a request, where it has exactly one.
+/// Content type of a request, if it has one.
 ///
 /// # Errors
-/// When the header is there twice or is not text.
+/// When the header appears twice, or is not visible ASCII.
 pub fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut all = headers.get_all(header::CONTENT_TYPE).iter();
     let bad = || {
         invalid_parameter(
             "Content-Type",
-            "the header Content-Type is given twice or is not ASCII".into(),
+            "the header Content-Type appears twice or is not visible ASCII".into(),
         )
     };
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(one), None) => one.to_str().map(Some).map_err(|_| bad()),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| bad()),
         (Some(_), Some(_)) => Err(bad()),
     }
 }
 
-/// A JSON object, of which one takes a field after the other and refuses the rest.
+/// Fields of a JSON object. The caller takes the fields that it knows, and [`Fields::end`] refuses
+/// any other field.
 #[derive(Debug)]
 pub struct Fields {
     pointer: String,
@@ -75,10 +79,10 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads a body. One without a content type is taken as JSON.
+    /// Reads a body. A body without a content type is read as JSON.
     ///
     /// # Errors
-    /// When the content type is another, or the body is not a JSON object.
+    /// When the content type is not JSON, or the body is not a JSON object.
     pub fn from_body(headers: &HeaderMap, body: &Body) -> Result<Self, Problem> {
         let content_type = content_type(headers)?.unwrap_or("application/json");
         let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -88,117 +92,119 @@ impl Fields {
             return Err(Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with("known", ["application/json"]));
         }
-        Self::object(String::new(), crate::json::strict(&body.0)?)
+        Self::from_value(String::new(), crate::json::strict(&body.0)?)
     }
 
-    fn object(pointer: String, value: Value) -> Result<Self, Problem> {
+    fn from_value(pointer: String, value: Value) -> Result<Self, Problem> {
         match value {
             Value::Object(fields) => Ok(Self { pointer, left: fields, known: Vec::new() }),
             other => {
                 let what = if pointer.is_empty() { "the body" } else { pointer.as_str() };
-                let detail = format!("{what} is {}; it must be a JSON object", name(&other));
-                Err(wrong(&pointer, detail))
+                let detail = format!("{what} is {}; it must be a JSON object", kind_of(&other));
+                Err(invalid_field(&pointer, detail))
             }
         }
     }
 
-    /// A field's value. `null` is the same as a field that is not there.
+    /// Takes a field. `null` means the same as an absent field.
     fn take(&mut self, field: &'static str) -> Option<Value> {
         self.known.push(field);
         self.left.remove(field).filter(|value| !value.is_null())
     }
 
-    fn at(&self, field: &str) -> String {
+    /// JSON pointer of a field.
+    fn pointer_to(&self, field: &str) -> String {
         format!("{}/{field}", self.pointer)
     }
 
-    /// A text.
+    /// Takes a text.
     ///
     /// # Errors
-    /// When the field is something else.
+    /// When the field is not a string.
     pub fn text(&mut self, field: &'static str) -> Result<Option<String>, Problem> {
         match self.take(field) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => {
-                let at = self.at(field);
-                let detail = format!("{at} is {}; it must be a string", name(&other));
-                Err(wrong(&at, detail))
+                let at = self.pointer_to(field);
+                let detail = format!("{at} is {}; it must be a string", kind_of(&other));
+                Err(invalid_field(&at, detail))
             }
         }
     }
 
-    /// A text that must pass a check.
+    /// Takes a text that must pass a check.
     ///
     /// # Errors
-    /// When the field is something else, or does not pass.
-    pub fn checked_text(
+    /// When the field is not a string, or the check refuses it.
+    pub fn checked_text<E: Display>(
         &mut self,
         field: &'static str,
-        check: impl FnOnce(&str) -> Result<(), String>,
+        check: impl FnOnce(&str) -> Result<(), E>,
     ) -> Result<Option<String>, Problem> {
         let Some(text) = self.text(field)? else { return Ok(None) };
-        check(&text).map_err(|detail| wrong(&self.at(field), detail))?;
+        check(&text).map_err(|error| invalid_field(&self.pointer_to(field), error.to_string()))?;
         Ok(Some(text))
     }
 
-    /// A text that must be there.
+    /// Takes a text that is required.
     ///
     /// # Errors
-    /// When it is not there or something else.
+    /// When the field is absent or not a string.
     pub fn required_text(&mut self, field: &'static str) -> Result<String, Problem> {
         self.text(field)?.ok_or_else(|| {
-            let at = self.at(field);
-            wrong(&at, format!("{at} is missing; it must be a string"))
+            let at = self.pointer_to(field);
+            invalid_field(&at, format!("{at} is missing; it must be a string"))
         })
     }
 
-    /// A value whose type checks itself.
+    /// Takes a value that its type reads.
     ///
     /// # Errors
-    /// When the type does not accept it.
+    /// When the type refuses the value.
     pub fn read<T: DeserializeOwned>(&mut self, field: &'static str) -> Result<Option<T>, Problem> {
         let Some(value) = self.take(field) else { return Ok(None) };
-        let at = self.at(field);
+        let at = self.pointer_to(field);
         let read = serde_json::from_value(value);
-        read.map(Some).map_err(|error| wrong(&at, format!("{at} is wrong: {error}")))
+        read.map(Some).map_err(|error| invalid_field(&at, format!("{at} is wrong: {error}")))
     }
 
-    /// An object of its own.
+    /// Takes an object, whose fields are taken one by one.
     ///
     /// # Errors
-    /// When the field is something else.
+    /// When the field is not an object.
     pub fn fields(&mut self, field: &'static str) -> Result<Option<Self>, Problem> {
-        let at = self.at(field);
-        self.take(field).map(|value| Self::object(at, value)).transpose()
+        let at = self.pointer_to(field);
+        self.take(field).map(|value| Self::from_value(at, value)).transpose()
     }
 
-    /// An object whose fields only somebody else knows.
+    /// Takes an object as it is, for example the configuration, whose fields the class knows.
     ///
     /// # Errors
-    /// When the field is something else.
-    pub fn free(&mut self, field: &'static str) -> Result<Option<Configuration>, Problem> {
+    /// When the field is not an object.
+    pub fn object(&mut self, field: &'static str) -> Result<Option<Configuration>, Problem> {
         Ok(self.fields(field)?.map(|inner| inner.left))
     }
 
-    /// Refuses whatever was not taken.
+    /// Refuses the fields that were not taken.
     ///
     /// # Errors
-    /// Names the first field that is left, and those there are.
+    /// When a field is left; names it and the known fields.
     pub fn end(self) -> Result<(), Problem> {
         let Some(left) = self.left.keys().next() else { return Ok(()) };
         let shown: String = left.chars().take(80).collect();
-        let at = self.at(&shown.replace('~', "~0").replace('/', "~1"));
-        let detail = format!("there is no field {at}; there are {}", self.known.join(", "));
-        Err(wrong(&at, detail).with("known", &self.known))
+        let at = self.pointer_to(&shown.replace('~', "~0").replace('/', "~1"));
+        let detail = format!("there is no field {at}; the fields are {}", self.known.join(", "));
+        Err(invalid_field(&at, detail).with("known", &self.known))
     }
 }
 
-fn wrong(pointer: &str, detail: String) -> Problem {
+fn invalid_field(pointer: &str, detail: String) -> Problem {
     Problem::new(&kinds::INVALID_BODY, detail).with("pointer", pointer)
 }
 
-fn name(value: &Value) -> &'static str {
+/// Kind of a JSON value, with its article.
+fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -221,7 +227,7 @@ impl From<JsonError> for Problem {
     }
 }
 
-/// The JSON reader says where it stopped at the end of its text.
+/// Line and column where reading stopped: the end of the JSON reader's message.
 fn place(text: &str) -> Option<(u64, u64)> {
     let (_, place) = text.rsplit_once(" at line ")?;
     let (line, column) = place.split_once(" column ")?;
@@ -266,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_field_and_one_too_many_are_named() {
+    fn a_missing_field_and_an_unknown_field_are_named() {
         let mut outer = fields(r#"{"clas": "log", "reason": null}"#).unwrap();
         let problem = outer.required_text("class").unwrap_err();
         assert_eq!(problem.detail(), "/class is missing; it must be a string");
         assert_eq!(outer.text("reason").unwrap(), None);
         let problem = outer.end().unwrap_err();
-        assert_eq!(problem.detail(), "there is no field /clas; there are class, reason");
+        assert_eq!(problem.detail(), "there is no field /clas; the fields are class, reason");
         assert_eq!(member(&problem, "known"), json!(["class", "reason"]));
     }
 
     #[test]
-    fn another_content_type_than_json_is_refused() {
+    fn a_content_type_other_than_json_is_refused() {
         let mut headers = HeaderMap::new();
         let body = Body(Bytes::from_static(b"{}"));
         headers.insert(

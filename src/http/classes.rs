@@ -1,4 +1,4 @@
-//! `/classes`: what this node can instantiate.
+//! `/classes`: the classes that this node can instantiate.
 
 use super::{App, schema};
 use crate::{domain::name::ClassName, listeners::Source};
@@ -8,34 +8,34 @@ use serde_json::Value;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// The node's catalog.
+/// Catalog of this node.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Classes {
-    /// Its classes, by name.
+    /// Classes of the catalog, in the order of their names.
     classes: Vec<ClassView>,
 }
 
-/// A class of listeners.
+/// Class that listeners are instantiated from.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Class)]
 pub struct ClassView {
-    /// Its name.
+    /// Name of the class.
     #[schema(value_type = String, example = "log")]
     class: ClassName,
-    /// Where it comes from.
+    /// Origin of the class.
     #[schema(value_type = schema::ClassSourceSchema)]
     source: Source,
-    /// What it does.
+    /// What a listener of the class does.
     description: String,
-    /// The JSON Schema of its configuration.
+    /// JSON Schema of the configuration of its listeners.
     #[schema(value_type = Object)]
     configuration: Value,
 }
 
-/// List the classes this node knows
+/// List the classes that this node knows
 #[utoipa::path(
     get, path = "/classes", tag = "listeners", operation_id = "listClasses",
-    responses((status = 200, description = "The node's catalog.", body = Classes)),
+    responses((status = 200, description = "Catalog of this node.", body = Classes)),
 )]
 pub(crate) async fn classes(State(app): State<Arc<App>>) -> Json<Classes> {
     let classes = app.catalog.iter().map(|(name, source, class)| ClassView {

@@ -1,4 +1,4 @@
-//! The contract: `openapi.yaml`, and an explanation for every kind of problem.
+//! The contract document `openapi.yaml`, and the explanation of every kind of problem.
 
 use super::{
     parameters::Segment,
@@ -23,27 +23,27 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-/// The extension in which an operation lists its problems; replaced by responses.
+/// Extension in which an operation lists its problems. It is replaced by responses.
 const PROBLEMS: &str = "x-problems";
 
 const SECURITY: &str = "token";
 
 const ABOUT: &str = "\
-hearken keeps one audited list of a cluster's event listeners, makes RabbitMQ match it, and runs the
-listeners.
+hearken keeps one audited list of a cluster's event listeners, makes RabbitMQ match the list, and
+runs the listeners.
 
-Errors are `application/problem+json` (RFC 9457). Their `type` is an address that answers an
-explanation. An address that is none answers `not-found`, a method that an address does not take
-`method-not-allowed` with `Allow`, and a query parameter that a call does not have
-`invalid-parameter`. Every answer has an `X-Request-Id`; a request may bring its own. Bodies have at
-most 1 MiB. Clients must pass over members that they do not know.
+Errors are `application/problem+json` (RFC 9457). The `type` of a problem is an address that answers
+an explanation. An unknown address answers `not-found`, an unsupported method `method-not-allowed`
+with `Allow`, and an unknown query parameter `invalid-parameter`. Every answer has an
+`X-Request-Id`; a request may bring its own. A body has at most 1 MiB. Clients must ignore members
+that they do not know.
 
-Calls need `Authorization: Bearer` with the administrator's token, or, to read, the read-only one.
-Open to everybody are `/livez`, `/readyz`, `/healthcheck`, `/metrics`, `/openapi.yaml` and
-`/problems`: they say nothing that a user gave but names of groups, classes and buses, and why a
-listener does not run.";
+Calls need `Authorization: Bearer` with the administrator's token; the read-only token is enough for
+calls that only read. These calls need no token: `/livez`, `/readyz`, `/healthcheck`, `/metrics`,
+`/openapi.yaml` and `/problems`. They show the names of groups, classes and buses and why a listener
+does not run, but nothing else that users entered.";
 
-/// What the document says before any operation is in it.
+/// Document without operations: title, tags, security scheme and problems.
 #[must_use]
 pub fn start() -> OpenApi {
     let info = InfoBuilder::new()
@@ -54,22 +54,22 @@ pub fn start() -> OpenApi {
             LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
         ));
     let tags = [
-        ("listeners", "The roster: the listeners that the cluster has."),
+        ("listeners", "The roster: the listeners of the cluster."),
         (
             "topology",
-            "What the broker should hold, what it holds, and the way from one to the other.",
+            "The desired topology, the observed one, and the repair of their differences.",
         ),
-        ("events", "Events in, and notifications of them."),
+        ("events", "Dispatch of events, and notifications about events."),
         (
             "dead letters",
-            "Events that somebody gave up on, kept until they are put back or deleted.",
+            "Events that a group gave up on, kept until they are redelivered or deleted.",
         ),
-        ("tasks", "Longer work that somebody asked for."),
-        ("operations", "How the cluster and this node are."),
-        ("contract", "What this document and its problems mean."),
+        ("tasks", "Work that outlives the request that started it."),
+        ("operations", "State of the cluster and of this node."),
+        ("contract", "This document, and the explanations of problems."),
     ];
     let tags =
-        tags.map(|(name, says)| TagBuilder::new().name(name).description(Some(says)).build());
+        tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let components = ComponentsBuilder::new()
         .schema("Problem", problem_schema())
@@ -111,20 +111,20 @@ pub fn complete(document: &mut OpenApi, access: Access) {
             let mut kinds = vec![&kinds::INVALID_PARAMETER, &kinds::INTERNAL];
             kinds.extend(guarded.then_some(&kinds::UNAUTHORIZED));
             kinds.extend((guarded && writes).then_some(&kinds::FORBIDDEN));
-            kinds.extend(listed(operation));
+            kinds.extend(take_listed_problems(operation));
             let mut by_status: BTreeMap<u16, Vec<&ProblemKind>> = BTreeMap::new();
             for kind in kinds {
                 by_status.entry(kind.status).or_default().push(kind);
             }
             for (status, kinds) in by_status {
-                answer(operation, status, &kinds);
+                add_problems(operation, status, &kinds);
             }
         }
     }
 }
 
-/// The problems that an operation lists.
-fn listed(operation: &mut Operation) -> Vec<&'static ProblemKind> {
+/// Problems that an operation lists.
+fn take_listed_problems(operation: &mut Operation) -> Vec<&'static ProblemKind> {
     let Some(mut extensions) = operation.extensions.take() else { return Vec::new() };
     let slugs = extensions.remove(PROBLEMS).unwrap_or_default();
     let find = |slug: &Value| kinds::ALL.iter().copied().find(|kind| *slug == kind.slug);
@@ -135,8 +135,8 @@ fn listed(operation: &mut Operation) -> Vec<&'static ProblemKind> {
         .collect()
 }
 
-/// Documents that an operation may answer these problems, beside what it answers else.
-fn answer(operation: &mut Operation, status: u16, kinds: &[&ProblemKind]) {
+/// Adds problems of one status to the answers of an operation.
+fn add_problems(operation: &mut Operation, status: u16, kinds: &[&ProblemKind]) {
     let entry = operation.responses.responses.entry(status.to_string());
     match (entry, kinds) {
         (Entry::Vacant(free), [kind]) => {
@@ -164,7 +164,7 @@ fn describe(response: &mut Response, kinds: &[&ProblemKind]) {
     response.content.insert(PROBLEM_JSON.to_owned(), content.into());
 }
 
-/// What a client sees of a kind of problem.
+/// Example of a problem of a kind.
 fn example(kind: &'static ProblemKind) -> Example {
     let body = Problem::new(kind, kind.meaning).body("0199c0de-0000-7000-8000-000000000000");
     ExampleBuilder::new().summary(kind.title).value(Some(body)).build()
@@ -173,8 +173,8 @@ fn example(kind: &'static ProblemKind) -> Example {
 fn problem_schema() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let types = kinds::ALL.iter().map(|kind| kind.uri());
-    let members = "A refusal or failure (RFC 9457). Members beside these name what is in the way; \
-        the explanation at `type` lists them.";
+    let members = "Refusal or failure (RFC 9457). A problem may have further members; the \
+        explanation at `type` lists them.";
     ObjectBuilder::new()
         .description(Some(members))
         .property(
@@ -182,26 +182,24 @@ fn problem_schema() -> Schema {
             text()
                 .format(Some(SchemaFormat::Custom("uri-reference".into())))
                 .enum_values(Some(types))
-                .description(Some(
-                    "Which kind of problem; an address that answers an explanation.",
-                )),
+                .description(Some("Kind of the problem: an address that answers an explanation.")),
         )
-        .property("title", text().description(Some("The kind in a few words.")))
+        .property("title", text().description(Some("Kind of the problem in a few words.")))
         .property(
             "status",
             ObjectBuilder::new()
                 .schema_type(Type::Integer)
-                .description(Some("The status of the answer.")),
+                .description(Some("HTTP status of the answer.")),
         )
         .property(
             "detail",
-            text().description(Some("What was wrong with this request, and what would be right.")),
+            text().description(Some("What is wrong with this request, and what would be right.")),
         )
         .property(
             "instance",
             text()
                 .format(Some(SchemaFormat::Custom("uri".into())))
-                .description(Some("Names the request, as the log does.")),
+                .description(Some("Id of the request, which is also in the log.")),
         )
         .required("type")
         .required("title")
@@ -213,20 +211,20 @@ fn problem_schema() -> Schema {
 
 static YAML: LazyLock<String> = LazyLock::new(super::openapi_yaml);
 
-/// This document
+/// Read this document
 #[utoipa::path(
     get, path = "/openapi.yaml", tag = "contract", operation_id = "getOpenApi",
-    responses((status = 200, description = "The contract.", body = String, content_type = "application/yaml")),
+    responses((status = 200, description = "The document.", body = String, content_type = "application/yaml")),
 )]
 pub(crate) async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/yaml")], YAML.as_str())
 }
 
-/// What a kind of problem means
+/// Explain a kind of problem
 #[utoipa::path(
     get, path = "/problems/{slug}", tag = "contract", operation_id = "explainProblem",
-    params(("slug" = String, Path, description = "The last part of the problem's `type`.", example = "group-in-use")),
-    responses((status = 200, description = "An explanation.", body = String, content_type = "text/markdown")),
+    params(("slug" = String, Path, description = "Last segment of the `type` of the problem.", example = "group-in-use")),
+    responses((status = 200, description = "Explanation of the problem.", body = String, content_type = "text/markdown")),
     extensions(("x-problems" = json!(["not-found"]))),
 )]
 pub(crate) async fn explain(Segment(slug): Segment<String>) -> Result<impl IntoResponse, Problem> {

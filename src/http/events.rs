@@ -1,4 +1,4 @@
-//! `/events/{bus}`: events in.
+//! `/events/{bus}`: dispatch of events.
 
 use super::{
     App,
@@ -11,7 +11,10 @@ use crate::{
         codec::{self, CLOUDEVENTS_BATCH_JSON, CLOUDEVENTS_JSON, CLOUDEVENTS_MSGPACK},
         event::Event,
     },
-    domain::name::{BusName, RegistrationKey},
+    domain::{
+        bus::Buses,
+        name::{BusName, RegistrationKey},
+    },
 };
 use axum::{
     Json,
@@ -23,42 +26,42 @@ use serde::Serialize;
 use std::{collections::BTreeSet, sync::Arc};
 use utoipa::ToSchema;
 
-/// An event was accepted.
+/// Accepted event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
-    /// Its id, as its producer gave it.
+    /// Id of the event, as the producer set it.
     event_id: String,
 }
 
-/// A batch of events was accepted.
+/// Accepted batch of events.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchAccepted {
-    /// Their ids, in the order of the batch.
+    /// Ids of the events, in the order of the batch.
     event_ids: Vec<String>,
 }
 
-/// Either.
+/// Accepted event or batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum AcceptedEvents {
-    /// One event.
-    One(Accepted),
+    /// A single event.
+    Single(Accepted),
     /// A batch.
     Batch(BatchAccepted),
 }
 
 /// Dispatch an event
 ///
-/// A `CloudEvent` (structured in JSON or `MessagePack`, a batch of them, or binary with `ce-`
-/// headers), or the bus's own JSON, which is James's. The answer comes when the event is safe.
-/// Sending the same event again delivers it again.
+/// The body is a `CloudEvent` (structured in JSON or `MessagePack`, a batch in JSON, or binary with
+/// `ce-` headers), or an event in James's JSON. The answer comes when the broker or the database
+/// has the event. An event that is sent twice is delivered twice.
 #[utoipa::path(
     post, path = "/events/{bus}", tag = "events", operation_id = "dispatchEvent",
     params(
-        ("bus" = String, Path, description = "The bus.", example = "mailboxEvent"),
-        ("key" = Vec<String>, Query, description = "A registration key whose followers are notified, such as `MailboxIdRegistrationKey:18`; may be repeated. Of a batch, every event has them all."),
+        ("bus" = String, Path, description = "Name of the bus.", example = "mailboxEvent"),
+        ("key" = Vec<String>, Query, description = "Registration key whose followers are notified, such as `MailboxIdRegistrationKey:18`; may be repeated. The keys apply to every event of a batch."),
     ),
     request_body(description = "The event.", content(
         (Value = "application/cloudevents+json", example = json!({"specversion": "1.0", "id": "1", "source": "/mail", "type": "Added", "data": {"mailbox": "18"}})),
@@ -68,7 +71,7 @@ pub enum AcceptedEvents {
         ("text/plain"),
         ("*/*"),
     )),
-    responses((status = 202, description = "The bus has it.", body = AcceptedEvents)),
+    responses((status = 202, description = "The broker or the database has the event.", body = AcceptedEvents)),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "invalid-event", "not-found",
         "body-too-large", "unsupported-media-type", "timeout", "not-accepted"]))),
 )]
@@ -79,68 +82,101 @@ pub(crate) async fn dispatch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !app.roster.buses().contains_key(&bus) {
-        let known: Vec<BusName> = app.roster.buses().keys().cloned().collect();
-        let names: Vec<&str> = known.iter().map(BusName::as_str).collect();
-        let detail = format!("there is no bus {bus}; the cluster has {}", names.join(", "));
-        return Err(Problem::new(&kinds::NOT_FOUND, detail).with("known", known));
+    let buses = app.roster.buses();
+    if !buses.contains_key(&bus) {
+        return Err(no_such_bus(&bus, &buses));
     }
     let keys = keys(&query)?;
-    let (events, batch) = read(&headers, &body)?;
-    let mut event_ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
-    let keyed = events.into_iter().map(|event| (event, keys.clone())).collect();
+    let sent = SentEvents::read(&headers, &body)?;
+    let accepted = sent.accepted();
+    let keyed = sent.into_events().into_iter().map(|event| (event, keys.clone())).collect();
     app.dispatcher.dispatch(&bus, keyed).await?;
-    let accepted = match event_ids.pop() {
-        Some(event_id) if !batch => AcceptedEvents::One(Accepted { event_id }),
-        last => {
-            event_ids.extend(last);
-            AcceptedEvents::Batch(BatchAccepted { event_ids })
-        }
-    };
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
-/// The registration keys of a request.
+/// Problem of a name that no bus has.
+pub(super) fn no_such_bus(name: &BusName, buses: &Buses) -> Problem {
+    let known: Vec<&str> = buses.keys().map(BusName::as_str).collect();
+    let detail = format!("there is no bus {name}; the cluster has {}", known.join(", "));
+    Problem::new(&kinds::NOT_FOUND, detail).with("known", known)
+}
+
+/// Registration keys of a request.
 fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
     let keys = query.values("key").iter().map(RegistrationKey::parse);
     keys.map(|key| key.map_err(|error| invalid_parameter("key", error.to_string()))).collect()
 }
 
-/// The events of a request, and whether they came as a batch.
-fn read(headers: &HeaderMap, body: &Body) -> Result<(Vec<Event>, bool), Problem> {
-    let stated = content_type(headers)?;
-    let essence = stated
-        .map(|stated| stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let structured = matches!(
-        essence.as_deref(),
-        Some(CLOUDEVENTS_JSON | CLOUDEVENTS_BATCH_JSON | CLOUDEVENTS_MSGPACK)
-    );
-    if !structured && headers.contains_key("ce-specversion") {
-        let mut pairs = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            match value.to_str() {
-                Ok(value) => pairs.push((name.as_str(), value)),
-                Err(_) if name.as_str().starts_with("ce-") => {
-                    let detail = format!(
-                        "the header {name} is not visible ASCII; other characters are percent-encoded"
-                    );
-                    return Err(Problem::new(&kinds::INVALID_EVENT, detail));
-                }
-                Err(_) => {}
-            }
-        }
-        return Ok((vec![codec::from_binary(pairs.into_iter(), stated, &body.0)?], false));
-    }
-    if stated.is_none() {
-        let detail = "there is no Content-Type; say which form of event this is";
-        return Err(unsupported(detail.into()));
-    }
-    let text = essence.as_deref() != Some(CLOUDEVENTS_MSGPACK);
-    let array = text && body.0.trim_ascii_start().starts_with(b"[");
-    Ok((codec::decode_all(stated, &body.0)?, array))
+/// Events of a request.
+#[derive(Debug)]
+enum SentEvents {
+    Single(Event),
+    Batch(Vec<Event>),
 }
 
-/// The problem of a content type that no form of events has.
+impl SentEvents {
+    fn read(headers: &HeaderMap, body: &Body) -> Result<Self, Problem> {
+        let stated = content_type(headers)?;
+        let essence = stated
+            .map(|stated| stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let structured = matches!(
+            essence.as_deref(),
+            Some(CLOUDEVENTS_JSON | CLOUDEVENTS_BATCH_JSON | CLOUDEVENTS_MSGPACK)
+        );
+        if !structured && headers.contains_key("ce-specversion") {
+            let pairs = text_headers(headers)?;
+            let event = codec::from_binary(pairs.into_iter(), stated, &body.0)?;
+            return Ok(Self::Single(event));
+        }
+        if stated.is_none() {
+            let detail = "the request has no Content-Type; name the form of the event";
+            return Err(unsupported(detail.into()));
+        }
+        let text = essence.as_deref() != Some(CLOUDEVENTS_MSGPACK);
+        if text && body.0.trim_ascii_start().starts_with(b"[") {
+            return Ok(Self::Batch(codec::decode_all(stated, &body.0)?));
+        }
+        Ok(Self::Single(codec::decode(stated, &body.0)?))
+    }
+
+    fn accepted(&self) -> AcceptedEvents {
+        match self {
+            Self::Single(event) => AcceptedEvents::Single(Accepted { event_id: event.id.clone() }),
+            Self::Batch(events) => {
+                let event_ids = events.iter().map(|event| event.id.clone()).collect();
+                AcceptedEvents::Batch(BatchAccepted { event_ids })
+            }
+        }
+    }
+
+    fn into_events(self) -> Vec<Event> {
+        match self {
+            Self::Single(event) => vec![event],
+            Self::Batch(events) => events,
+        }
+    }
+}
+
+/// Names and values of the headers that are text. The binary form of an event has its attributes in
+/// headers, so each of those must be text.
+fn text_headers(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Problem> {
+    let mut pairs = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        match value.to_str() {
+            Ok(value) => pairs.push((name.as_str(), value)),
+            Err(_) if name.as_str().starts_with("ce-") => {
+                let detail = format!(
+                    "the header {name} is not visible ASCII; percent-encode the other characters"
+                );
+                return Err(Problem::new(&kinds::INVALID_EVENT, detail));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(pairs)
+}
+
+/// Problem of a content type that is not a form of events.
 pub(super) fn unsupported(detail: String) -> Problem {
     let known = [
         CLOUDEVENTS_JSON,
@@ -161,49 +197,53 @@ mod tests {
     fn reading(
         headers: &[(&'static str, &str)],
         body: &'static str,
-    ) -> Result<(Vec<Event>, bool), Problem> {
+    ) -> Result<SentEvents, Problem> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        read(&map, &Body(Bytes::from_static(body.as_bytes())))
+        SentEvents::read(&map, &Body(Bytes::from_static(body.as_bytes())))
+    }
+
+    fn single(sent: Result<SentEvents, Problem>) -> Event {
+        let Ok(SentEvents::Single(event)) = sent else { panic!("{sent:?}") };
+        event
     }
 
     const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t"}"#;
 
     #[test]
     fn an_event_is_read_in_each_of_its_forms() {
-        let (events, batch) =
-            reading(&[("content-type", "application/cloudevents+json; charset=utf-8")], EVENT)
-                .unwrap();
-        assert_eq!((events[0].id.as_str(), batch), ("1", false));
-        let (events, batch) = reading(
-            &[("content-type", "application/cloudevents-batch+json")],
-            r#" [{"specversion":"1.0","id":"1","source":"/a","type":"t"}]"#,
-        )
-        .unwrap();
-        assert_eq!((events.len(), batch), (1, true));
-        let compact = codec::encode(Codec::MsgPack, &events[0]).unwrap();
+        let json = [("content-type", "application/cloudevents+json; charset=utf-8")];
+        let event = single(reading(&json, EVENT));
+        assert_eq!(event.id, "1");
+        let compact = codec::encode(Codec::MsgPack, &event).unwrap();
         let mut map = HeaderMap::new();
         map.insert("content-type", HeaderValue::from_static(compact.content_type));
-        let (events, batch) = read(&map, &Body(Bytes::from(compact.body))).unwrap();
-        assert_eq!((events[0].id.as_str(), batch), ("1", false));
+        let read = SentEvents::read(&map, &Body(Bytes::from(compact.body)));
+        assert_eq!(single(read).id, "1");
         let headers =
             [("ce-specversion", "1.0"), ("ce-id", "2"), ("ce-source", "/a"), ("ce-type", "t")];
-        let (events, batch) = reading(&headers, "").unwrap();
-        assert_eq!((events[0].id.as_str(), batch), ("2", false));
+        assert_eq!(single(reading(&headers, "")).id, "2");
         let james =
             r#"{"MailboxAdded":{"eventId":"6e0dd59d-660e-4d9b-b22f-0354479f47b4","user":"bob"}}"#;
         for form in ["application/json", "text/plain"] {
-            assert_eq!(
-                reading(&[("content-type", form)], james).unwrap().0[0].kind,
-                "MailboxAdded"
-            );
+            assert_eq!(single(reading(&[("content-type", form)], james)).kind, "MailboxAdded");
         }
     }
 
     #[test]
-    fn what_is_not_an_event_is_told_apart() {
+    fn an_array_is_a_batch_even_with_one_event() {
+        let sent = reading(
+            &[("content-type", "application/cloudevents-batch+json")],
+            r#" [{"specversion":"1.0","id":"1","source":"/a","type":"t"}]"#,
+        );
+        let Ok(SentEvents::Batch(events)) = sent else { panic!("{sent:?}") };
+        assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn each_way_to_send_no_event_has_its_own_problem() {
         let json = ("content-type", "application/cloudevents+json");
         for (headers, body, slug) in [
             (vec![], EVENT, "unsupported-media-type"),

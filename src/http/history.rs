@@ -1,6 +1,6 @@
-//! `/listeners/history`: what happened to the roster, and who, when, where and why.
+//! `/listeners/history`: recorded changes of the roster, each with author, time, node and reason.
 
-use super::{App, parameters::Query, problem::Problem, schema};
+use super::{App, parameters::Query, problem::Problem, schema, schema::PageLimitParams};
 use crate::domain::{
     command::Pending,
     event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
@@ -14,64 +14,64 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A page of the history.
+/// Page of the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct History {
-    /// Events, oldest first.
+    /// Recorded events, oldest first.
     events: Vec<HistoryEvent>,
-    /// The `after` of the next page, where there is one.
+    /// Value of `after` for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, nullable = false)]
     next: Option<Version>,
 }
 
-/// What happened.
+/// Type of a recorded event.
 #[derive(Debug, Serialize, ToSchema)]
 pub enum EventType {
-    /// A listener was configured.
+    /// A listener was added to the roster.
     ListenerAdded,
-    /// A listener was unconfigured.
+    /// A listener was removed from the roster.
     ListenerRemoved,
 }
 
-/// An event of the roster.
+/// Recorded event of the roster.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent {
-    /// The roster's version since this event.
+    /// Version of the roster after this event.
     #[schema(value_type = u64)]
     version: Version,
-    /// What happened.
+    /// Type of the event.
     r#type: EventType,
-    /// The group it is about.
+    /// Group of the listener.
     #[schema(value_type = String)]
     group: GroupName,
-    /// The listener, where one was added.
+    /// Settings of an added listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
     listener: Option<ListenerSpec>,
-    /// Which of the group's queues it works on, where one was added.
+    /// Generation of the queue of an added listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, nullable = false)]
     generation: Option<Generation>,
-    /// What becomes of its waiting events, where one was removed.
+    /// What happens to the events that wait for a removed listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::PendingSchema>, nullable = false)]
     pending: Option<Pending>,
-    /// Who asked; `node:<id>` for what a node does by itself.
+    /// Author of the change; `node:<id>` for a change that a node made by itself.
     actor: String,
-    /// The node that took the command.
+    /// Node that executed the command.
     #[schema(value_type = schema::NodeRefSchema)]
     node: NodeRef,
-    /// Why.
+    /// Reason that the author gave.
     #[schema(required = true)]
     reason: Option<String>,
-    /// When, by the database's clock.
+    /// Time of the change, by the clock of the database.
     #[serde(with = "time::serde::rfc3339")]
     recorded_at: OffsetDateTime,
-    /// Its identity.
+    /// Id of the event.
     event_id: Uuid,
-    /// The HTTP request that carried the command.
+    /// Id of the HTTP request with the command.
     #[schema(required = true)]
     request_id: Option<String>,
 }
@@ -106,14 +106,14 @@ impl From<RecordedEvent> for HistoryEvent {
 
 /// Read the history
 ///
-/// Everything that ever happened to the roster, oldest first.
+/// Lists every change of the roster since its beginning, oldest first.
 #[utoipa::path(
     get, path = "/listeners/history", tag = "listeners", operation_id = "getHistory",
     params(
         ("after" = Option<u64>, Query, description = "Only events after this version."),
-        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000; 100 where it is not given.", minimum = 1, maximum = 1000),
+        PageLimitParams,
     ),
-    responses((status = 200, description = "A page of the history.", body = History)),
+    responses((status = 200, description = "Page of the history.", body = History)),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
 pub(crate) async fn history(

@@ -1,4 +1,4 @@
-//! `/listeners`: the roster as it is.
+//! `/listeners`: the listeners of the roster.
 
 pub mod add;
 pub mod remove;

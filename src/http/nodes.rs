@@ -10,14 +10,14 @@ use utoipa::ToSchema;
 /// The nodes of the cluster.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Nodes {
-    /// By id.
+    /// Nodes, by id.
     #[schema(value_type = Vec<schema::NodeSchema>)]
     nodes: Vec<NodeStatus>,
 }
 
 /// List the nodes
 ///
-/// Each with its state and, for each of its listeners, whether it runs and why not.
+/// Each node has its state and its listeners; a listener that does not run has its cause.
 #[utoipa::path(
     get, path = "/nodes", tag = "operations", operation_id = "listNodes",
     responses((status = 200, description = "The nodes of the cluster.", body = Nodes)),

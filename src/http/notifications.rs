@@ -1,10 +1,11 @@
-//! `/events/{bus}/notifications`: the events of some keys as server-sent events, for clients that
-//! are no part of the cluster.
+//! `/events/{bus}/notifications`: the events of registration keys as server-sent events, for
+//! clients outside the cluster.
 
 use super::{
     App,
+    events::no_such_bus,
     parameters::{Query, Segment, invalid_parameter},
-    problem::{Problem, kinds},
+    problem::Problem,
 };
 use crate::{
     bus::{Failure, KeyListener, Registration, codec::encode_cloudevent, event::Event},
@@ -37,44 +38,48 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-/// A comment goes out this often, so that a client and whatever is between notice a dead stream.
+/// Pause between two comments on an idle stream. Comments let the client, and any proxy on the way,
+/// notice a dead stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long the answer waits until notifications arrive.
+/// Time that the answer waits for the bindings of the keys. After it, the stream begins and tells
+/// the client to resynchronise once the bindings exist.
 const ESTABLISHING: Duration = Duration::from_secs(5);
 
-/// The most keys that one stream follows.
+/// Largest number of keys that one stream follows.
 const MAX_KEYS: usize = 1000;
 
-/// How many notifications wait for a client, and how many bytes, before it has missed some.
+/// Number of notifications that may wait for a client. A client that reads too slowly misses more.
 const WAITING: usize = 1024;
+
+/// Size of the notifications that may wait for a client, in bytes.
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
-/// An event that concerns a key.
+/// Event that was dispatched with a followed key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Notification<'a> {
-    /// Those of the event's keys that are followed.
+    /// Keys of the event that this stream follows.
     #[schema(value_type = Vec<String>)]
     keys: &'a BTreeSet<RegistrationKey>,
-    /// The event, as a `CloudEvent` in JSON.
+    /// Event as a `CloudEvent` in JSON.
     #[schema(value_type = serde_json::Value)]
     event: &'a RawValue,
 }
 
 /// Follow keys
 ///
-/// Server-sent events: `notification` for each event that is dispatched with one of the keys
-/// anywhere in the cluster, and `resynchronise`, whose data are `{}`, when something may have been
-/// missed: the connection to the broker was lost, or this client is too slow. At most once: nothing
-/// is sent again and no stream resumes, so a client that connects, or is told to resynchronise,
-/// reads anew whatever it derives from notifications.
+/// The server-sent event `notification` comes for each event that any node of the cluster
+/// dispatches with one of the keys. `resynchronise`, with the data `{}`, comes when notifications
+/// may have been lost: the connection to the broker was lost, or this client reads too slowly.
+/// Delivery is at most once: no notification is repeated and no stream resumes. A client that has
+/// connected, or gets `resynchronise`, must read again the data that it derives from notifications.
 #[utoipa::path(
     get, path = "/events/{bus}/notifications", tag = "events", operation_id = "followKeys",
     params(
-        ("bus" = String, Path, description = "The bus.", example = "mailboxEvent"),
-        ("key" = Vec<String>, Query, description = "A registration key to follow; 1 to 1000 of them, each of 1 to 255 bytes.", example = json!(["MailboxIdRegistrationKey:18"])),
+        ("bus" = String, Path, description = "Name of the bus.", example = "mailboxEvent"),
+        ("key" = Vec<String>, Query, description = "Registration key to follow, of 1 to 255 bytes; may be repeated, up to 1000 keys.", example = json!(["MailboxIdRegistrationKey:18"])),
     ),
-    responses((status = 200, description = "The stream, whose data are `Notification`.",
+    responses((status = 200, description = "Stream of events whose data are `Notification`.",
         body = Notification, content_type = "text/event-stream")),
     extensions(("x-problems" = json!(["invalid-name", "not-found"]))),
 )]
@@ -86,9 +91,7 @@ pub(crate) async fn follow(
     let keys = keys(&query)?;
     let buses = app.roster.buses();
     let Some(bus) = buses.get(&name) else {
-        let known: Vec<&str> = buses.keys().map(BusName::as_str).collect();
-        let detail = format!("there is no bus {name}; the cluster has {}", known.join(", "));
-        return Err(Problem::new(&kinds::NOT_FOUND, detail).with("known", known));
+        return Err(no_such_bus(&name, &buses));
     };
     let (sender, waiting) = mpsc::channel(WAITING);
     let client = Arc::new(Client { sender, bytes: AtomicUsize::new(0), missed: Notify::new() });
@@ -103,7 +106,7 @@ pub(crate) async fn follow(
 fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
     let texts = query.values("key");
     if texts.is_empty() {
-        let detail = "query parameter key is missing; give the keys to follow, such as key=MailboxIdRegistrationKey:18";
+        let detail = "query parameter key is missing; name the keys to follow, such as key=MailboxIdRegistrationKey:18";
         return Err(invalid_parameter("key", detail.into()));
     }
     let parse = |text: &String| RegistrationKey::parse(text.as_str());
@@ -111,16 +114,16 @@ fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {
         .map_err(|error| invalid_parameter("key", error.to_string()))?;
     if keys.len() > MAX_KEYS {
         let detail =
-            format!("{} keys are given; one stream follows at most {MAX_KEYS}", keys.len());
+            format!("the request has {} keys; one stream follows at most {MAX_KEYS}", keys.len());
         return Err(invalid_parameter("key", detail));
     }
     Ok(keys)
 }
 
-/// What the bus calls: it puts aside what the client has yet to read.
+/// Key listener of one client: holds the notifications that the client has not read yet.
 struct Client {
     sender: mpsc::Sender<String>,
-    /// How many bytes wait.
+    /// Size of the waiting notifications.
     bytes: AtomicUsize,
     missed: Notify,
 }
@@ -152,7 +155,7 @@ impl KeyListener for Client {
     }
 }
 
-/// One client's stream.
+/// Stream of one client.
 struct KeyFollower {
     app: Arc<App>,
     client: Arc<Client>,
@@ -169,7 +172,7 @@ impl KeyFollower {
         })
     }
 
-    /// The next event; none when the node stops.
+    /// Next event of the stream; `None` when the node stops.
     async fn next(&mut self) -> Option<sse::Event> {
         tokio::select! {
             biased;
@@ -182,7 +185,7 @@ impl KeyFollower {
                 return Some(sse::Event::default().event("notification").data(frame));
             }
         }
-        // The client reads everything anew: what waits for it says nothing more.
+        // The client reads its data again, so the waiting notifications tell it no more.
         while let Ok(frame) = self.waiting.try_recv() {
             self.client.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
         }

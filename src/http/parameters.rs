@@ -1,7 +1,8 @@
-//! Query parameters and parts of the path.
+//! Query parameters and variable segments of the path.
 //!
-//! Which parameters a call has is written once, in its documentation: this layer reads it from the
-//! document and refuses any other, so that a misspelt `pendnig=discard` is never silently ignored.
+//! The parameters of a call are written once, in its documentation. This layer reads them from the
+//! contract document and refuses any other parameter, so that a misspelt `pendnig=discard` is never
+//! silently ignored.
 
 use super::problem::{Problem, kinds};
 use axum::{
@@ -20,12 +21,22 @@ use utoipa::openapi::{
     OpenApi, RefOr, Schema, path::ParameterIn, schema::SchemaType, schema::Type,
 };
 
-/// The query parameters of each call: its method and path, then name and whether it may repeat.
+/// Query parameters of each call, by method and path.
 #[derive(Debug, Default)]
-pub struct KnownParameters(HashMap<(Method, String), BTreeMap<String, bool>>);
+pub struct KnownParameters(HashMap<(Method, String), QueryParameters>);
+
+/// Query parameters of a call, by name.
+type QueryParameters = BTreeMap<String, Occurrence>;
+
+/// How often a parameter may appear in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occurrence {
+    Once,
+    Repeated,
+}
 
 impl KnownParameters {
-    /// Reads them from the document.
+    /// Reads the parameters of all calls from the document.
     #[must_use]
     pub fn from_document(document: &OpenApi) -> Self {
         let mut known = HashMap::new();
@@ -43,7 +54,8 @@ impl KnownParameters {
                     RefOr::Ref(_) => None,
                 });
                 let query = parameters.filter(|p| p.parameter_in == ParameterIn::Query);
-                let names = query.map(|p| (p.name.clone(), repeats(p.schema.as_ref()))).collect();
+                let names =
+                    query.map(|p| (p.name.clone(), occurrence(p.schema.as_ref()))).collect();
                 known.insert((method, path.clone()), names);
             }
         }
@@ -51,13 +63,20 @@ impl KnownParameters {
     }
 }
 
-fn repeats(schema: Option<&RefOr<Schema>>) -> bool {
-    matches!(schema, Some(RefOr::T(Schema::Array(array)))
-        if array.schema_type == SchemaType::Type(Type::Array))
+/// A parameter whose schema is an array may be repeated.
+fn occurrence(schema: Option<&RefOr<Schema>>) -> Occurrence {
+    match schema {
+        Some(RefOr::T(Schema::Array(array)))
+            if array.schema_type == SchemaType::Type(Type::Array) =>
+        {
+            Occurrence::Repeated
+        }
+        _ => Occurrence::Once,
+    }
 }
 
-/// Refuses a request whose query is not what its call takes, and keeps the parameters of one that
-/// is for [`Query`].
+/// Middleware that refuses a request with a wrong query, and keeps the parameters of a right one
+/// for [`Query`].
 pub(crate) async fn check(
     State(known): State<Arc<KnownParameters>>,
     route: MatchedPath,
@@ -80,15 +99,15 @@ pub(crate) async fn check(
     }
 }
 
-/// The query of a request, decoded and known.
+/// Query of a request, decoded. It has only parameters that the call knows.
 #[derive(Debug, Clone, Default)]
 pub struct Query(BTreeMap<String, Vec<String>>);
 
 impl Query {
-    fn parse(query: &str, known: &BTreeMap<String, bool>) -> Result<Self, Problem> {
+    fn parse(query: &str, known: &QueryParameters) -> Result<Self, Problem> {
         let names: Vec<&String> = known.keys().collect();
         let refused =
-            |name: &str, what: String| Err(invalid_parameter(name, what).with("known", &names));
+            |name: &str, detail: String| Err(invalid_parameter(name, detail).with("known", &names));
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -96,7 +115,7 @@ impl Query {
                 let what = format!("query parameter {name} is not percent-encoded UTF-8");
                 return refused(name, what);
             };
-            let Some(repeats) = known.get(&name) else {
+            let Some(occurrence) = known.get(&name) else {
                 let what = match names.as_slice() {
                     [] => format!("there is no query parameter {name:?}; this call has none"),
                     names => format!(
@@ -107,30 +126,30 @@ impl Query {
                 return refused(&name, what);
             };
             let present = values.entry(name.clone()).or_default();
-            if !repeats && !present.is_empty() {
-                return refused(&name, format!("query parameter {name} is given twice"));
+            if *occurrence == Occurrence::Once && !present.is_empty() {
+                return refused(&name, format!("query parameter {name} appears twice"));
             }
             present.push(value);
         }
         Ok(Self(values))
     }
 
-    /// A parameter's value as it was given.
+    /// Value of a parameter as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.values(name).first().map(String::as_str)
     }
 
-    /// All values of a parameter that may repeat.
+    /// Values of a parameter that may be repeated.
     #[must_use]
     pub fn values(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// A parameter's value, read. `right` says what would be right.
+    /// Parsed value of a parameter. `right` describes a right value.
     ///
     /// # Errors
-    /// An invalid-parameter problem that names it.
+    /// When the value cannot be parsed; the problem names the parameter.
     pub fn read<T: FromStr>(&self, name: &str, right: &str) -> Result<Option<T>, Problem> {
         let read = |text: &str| {
             text.parse().map_err(|_| {
@@ -144,28 +163,29 @@ impl Query {
         self.text(name).map(read).transpose()
     }
 
-    /// Whether a flag is set: present, and not `false`.
+    /// Whether a flag is set: the parameter is present and not `false`.
     ///
     /// # Errors
-    /// When it is something else than a flag.
+    /// When the value is not that of a flag.
     pub fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
             None | Some("false") => Ok(false),
             Some("" | "true") => Ok(true),
             Some(_) => {
-                let what =
-                    format!("query parameter {name} is a flag: give it alone, or as true or false");
+                let what = format!(
+                    "query parameter {name} is a flag; it must be true, false or without a value"
+                );
                 Err(invalid_parameter(name, what))
             }
         }
     }
 
-    /// Where a page starts and how much it holds.
+    /// Page that the parameters `after` and `limit` describe.
     ///
     /// # Errors
-    /// When one of them is no number or out of its range.
+    /// When one of the two is not a number or outside its range.
     pub fn page(&self) -> Result<Page, Problem> {
-        let after = self.read("after", "a whole number, the `next` of the page before")?;
+        let after = self.read("after", "a whole number, the `next` of the previous page")?;
         let limit = self.read::<usize>("limit", PAGE_RANGE)?.unwrap_or(PAGE);
         if !(1..=LARGEST_PAGE).contains(&limit) {
             let what = format!("query parameter limit is {limit}; it must be {PAGE_RANGE}");
@@ -174,37 +194,38 @@ impl Query {
         Ok(Page { after: after.unwrap_or(0), limit })
     }
 
-    /// The parameters in order, without one, for telling requests apart.
-    pub fn without(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+    /// Names and values in order, without those of one parameter.
+    pub fn pairs_without(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
         let others = self.0.iter().filter(move |(other, _)| *other != name);
         others.flat_map(|(name, values)| values.iter().map(move |v| (name.as_str(), v.as_str())))
     }
 }
 
-/// Entries on a page when the client does not say.
+/// Entries on a page if the client does not limit them.
 const PAGE: usize = 100;
-/// The most it may ask for.
+/// Largest number of entries on a page.
 const LARGEST_PAGE: usize = 1000;
 const PAGE_RANGE: &str = "a whole number from 1 to 1000";
 
-/// A piece of a list.
+/// Part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Entries up to this one have been seen.
+    /// Position of the last entry that the client has seen.
     pub after: u64,
-    /// So many are wanted.
+    /// Largest number of entries.
     pub limit: usize,
 }
 
 impl Page {
-    /// What to read, so that it shows whether there is more.
+    /// Number of entries to read: one more than the page has, which shows whether there is a next
+    /// page.
     #[must_use]
     pub fn with_one_more(self) -> usize {
         self.limit + 1
     }
 
-    /// Cuts a list that was read [`Page::with_one_more`]. The position of the last entry
-    /// is `next` where there are more.
+    /// Cuts a list that was read [`Page::with_one_more`] to the page. Returns the position of the
+    /// last entry as `next` if there is a next page.
     pub fn cut<T>(self, entries: &mut Vec<T>, position: impl Fn(&T) -> u64) -> Option<u64> {
         if entries.len() <= self.limit {
             return None;
@@ -214,21 +235,21 @@ impl Page {
     }
 }
 
-/// The problem of a parameter.
+/// Problem of a parameter.
 #[must_use]
 pub fn invalid_parameter(name: &str, detail: String) -> Problem {
     Problem::new(&kinds::INVALID_PARAMETER, detail).with("parameter", name)
 }
 
-/// Decodes a form's percent-encoding; `None` where it is broken or not UTF-8.
+/// Decodes the percent-encoding of a query; `None` if the encoding is broken or not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
+    let mut encoded = text.bytes();
+    while let Some(byte) = encoded.next() {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let mut digit = || char::from(encoded.next()?).to_digit(16);
                 u8::try_from(digit()? * 16 + digit()?).ok()?
             }
             byte => byte,
@@ -245,7 +266,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// The one variable part of the path.
+/// Value of the variable segment of a path that has one.
 #[derive(Debug, Clone)]
 pub struct Segment<T>(pub T);
 
@@ -266,7 +287,7 @@ where
     }
 }
 
-/// The two variable parts of the path.
+/// Values of the variable segments of a path that has two.
 #[derive(Debug, Clone)]
 pub struct Segments<A, B>(pub A, pub B);
 
@@ -289,7 +310,7 @@ where
     }
 }
 
-/// Why a part of the path cannot be read, as a problem.
+/// Problem of a path segment that cannot be parsed.
 pub struct SegmentError(Problem);
 
 impl From<std::convert::Infallible> for SegmentError {
@@ -311,7 +332,7 @@ impl From<Problem> for SegmentError {
 }
 
 impl SegmentError {
-    /// A path's part that is not what it must be.
+    /// Problem of the segment with this name.
     pub fn new(name: &str, detail: impl Display) -> Self {
         Self(invalid_parameter(name, detail.to_string()))
     }

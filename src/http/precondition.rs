@@ -1,4 +1,5 @@
-//! The headers with which a client guards its command, and how long it waits for the effect.
+//! Conditions of a command: the headers `If-Match` and `Idempotency-Key`, the reason, and the time
+//! to wait for the effect.
 
 use super::{
     auth::Actor,
@@ -19,16 +20,16 @@ use ring::digest::{Context, SHA256};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Names a command, so that it is never executed twice.
+/// Header that identifies a command, so that a repeated request does not execute it twice.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The longest a request waits for its effect.
+/// Longest time that a request may wait for its effect.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The name space of idempotency keys among version 5 UUIDs.
+/// Name space of idempotency keys among version 5 UUIDs.
 const KEYS: Uuid = Uuid::from_u128(0x8f1b_6c0a_43d5_4e6f_9a57_6a1c_7f0e_2d91);
 
-/// The `ETag` of a roster's version.
+/// `ETag` of a version of the roster.
 ///
 /// # Panics
 /// Never: digits are valid in a header.
@@ -37,30 +38,30 @@ pub fn etag(version: Version) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).expect("digits are valid in a header")
 }
 
-/// The version a client expects, from `If-Match`: one quoted version or `*`.
+/// Version that the client expects, from `If-Match`: one quoted version. `*` expects any version.
 fn if_match(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
-    let Some(text) = single(headers, &header::IF_MATCH)? else { return Ok(None) };
+    let Some(text) = single_header(headers, &header::IF_MATCH)? else { return Ok(None) };
     if text.trim() == "*" {
         return Ok(None);
     }
     let quoted = text.trim().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let version = quoted.filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
     version.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
-        let detail = "If-Match must be one roster version in quotes, as the ETag of GET /listeners has it, such as \"12\"";
+        let detail = "If-Match must be one version of the roster in quotes, such as \"12\"; the ETag of GET /listeners has it";
         invalid_parameter("If-Match", detail.into())
     })
 }
 
-/// A request that changes something: who asks, and under which conditions.
+/// Request with a command: its author and its conditions.
 #[derive(Debug)]
 pub struct CommandRequest {
-    /// Who.
+    /// Author of the command.
     pub actor: Actor,
-    /// Under which id the log has it.
+    /// Id of the request.
     pub request: RequestId,
-    /// Its headers.
+    /// Headers of the request.
     pub headers: HeaderMap,
-    /// Its query.
+    /// Query of the request.
     pub query: Query,
     method: Method,
     path: String,
@@ -71,8 +72,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandRequest {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::from_request_parts(parts, state).await?;
-        let lacking =
-            |what| Problem::internal(format!("a route that changes something has no {what}"));
+        let lacking = |what| Problem::internal(format!("a route with a command has no {what}"));
         let extensions = &parts.extensions;
         Ok(Self {
             actor: extensions.get().cloned().ok_or_else(|| lacking("guard"))?,
@@ -86,80 +86,94 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandRequest {
 }
 
 impl CommandRequest {
-    /// Everything that the roster records of a command and checks before it.
+    /// What the roster checks before it executes the command, and records with it.
     ///
     /// # Errors
-    /// When a header cannot be used.
+    /// When a header is wrong.
     pub fn audited(&self, body: &Body, reason: Option<String>) -> Result<Audited, Problem> {
-        let endpoint = (&self.method, self.path.as_str());
         Ok(Audited {
             actor: self.actor.0.clone(),
             reason,
             request_id: Some(self.request.0.clone()),
             if_match: if_match(&self.headers)?,
-            idempotency: idempotency(&self.headers, endpoint, &self.query, body)?,
+            idempotency: idempotency(&self.headers, &self.target(), &self.query, body)?,
         })
     }
 
-    /// The reason, from `?reason`.
+    fn target(&self) -> RequestTarget<'_> {
+        RequestTarget { method: &self.method, path: &self.path }
+    }
+
+    /// Reason for the command, from `?reason`.
     ///
     /// # Errors
-    /// When it is too long or has control characters.
+    /// When the reason is too long or has control characters.
     pub fn reason(&self) -> Result<Option<String>, Problem> {
         let Some(reason) = self.query.text("reason") else { return Ok(None) };
-        check_reason(reason).map_err(|detail| invalid_parameter("reason", detail))?;
+        check_reason(reason).map_err(|error| invalid_parameter("reason", error.to_string()))?;
         Ok(Some(reason.to_owned()))
     }
 
-    /// How long to wait for the effect, from `?wait`.
+    /// Time to wait for the effect, from `?wait`.
     ///
     /// # Errors
-    /// When it is no span or a too long one.
+    /// When the value is not a time span or is too long.
     pub fn wait(&self) -> Result<Option<Duration>, Problem> {
         wait(&self.query)
     }
 }
 
-/// The longest reason, in characters.
+/// Length of the longest reason, in characters.
 const LONGEST_REASON: usize = 1000;
 
-/// Checks a reason. It is shown in tables and logs: it is short, and has no control characters (of
-/// which NUL could not even be stored).
+/// A reason is too long or has control characters.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the reason must have at most {LONGEST_REASON} characters, and no control characters except line feed and tab"
+)]
+pub struct InvalidReason;
+
+/// Checks a reason. Tables and logs show it, so it must be short and without control characters;
+/// the database could not even store NUL.
 ///
 /// # Errors
-/// What is wrong with it and what would be right.
-pub fn check_reason(reason: &str) -> Result<(), String> {
+/// When the reason is too long or has control characters.
+pub fn check_reason(reason: &str) -> Result<(), InvalidReason> {
     let control = |c: char| c.is_control() && c != '\n' && c != '\t';
     if reason.chars().count() <= LONGEST_REASON && !reason.contains(control) {
         return Ok(());
     }
-    Err(format!(
-        "the reason must have at most {LONGEST_REASON} characters, and no control character but line feed and tab"
-    ))
+    Err(InvalidReason)
 }
 
-/// What an idempotency key names: the command, and the digest of the request it stands for, which
-/// is its method, path, query (but for `wait`) and body.
+/// Method and path of a request.
+struct RequestTarget<'a> {
+    method: &'a Method,
+    path: &'a str,
+}
+
+/// Id of the command that an idempotency key identifies, with the digest of the request: its
+/// method, path, query (except `wait`) and body.
 fn idempotency(
     headers: &HeaderMap,
-    (method, path): (&Method, &str),
+    target: &RequestTarget<'_>,
     query: &Query,
     body: &Body,
 ) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let Some(key) = single_header(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
     if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
         let detail = "Idempotency-Key must have 1 to 255 visible ASCII characters, such as a UUID";
         return Err(invalid_parameter("Idempotency-Key", detail.into()));
     }
     let mut digest = Context::new(&SHA256);
     let mut part = |bytes: &[u8]| {
-        // The length first, so that no two requests run together into the same bytes.
+        // The length comes first, so that two different requests never have the same bytes.
         digest.update(&(bytes.len() as u64).to_be_bytes());
         digest.update(bytes);
     };
-    part(method.as_str().as_bytes());
-    part(path.as_bytes());
-    for (name, value) in query.without("wait") {
+    part(target.method.as_str().as_bytes());
+    part(target.path.as_bytes());
+    for (name, value) in query.pairs_without("wait") {
         part(name.as_bytes());
         part(value.as_bytes());
     }
@@ -170,7 +184,7 @@ fn idempotency(
 }
 
 fn wait(query: &Query) -> Result<Option<Duration>, Problem> {
-    let right = "a length of time up to 60s, such as 5s";
+    let right = "a time span up to 60s, such as 5s";
     match query.read::<Span>("wait", right)?.map(Span::duration) {
         Some(wait) if wait > LONGEST_WAIT => Err(invalid_parameter(
             "wait",
@@ -180,12 +194,16 @@ fn wait(query: &Query) -> Result<Option<Duration>, Problem> {
     }
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+/// Value of a header that may appear only once.
+fn single_header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
     let mut all = headers.get_all(name).iter();
     let bad = |what| Err(invalid_parameter(name.as_str(), format!("the header {name} {what}")));
     match (all.next(), all.next()) {
         (None, _) => Ok(None),
-        (Some(_), Some(_)) => bad("is given twice"),
+        (Some(_), Some(_)) => bad("appears twice"),
         (Some(value), None) => match value.to_str() {
             Ok(text) => Ok(Some(text)),
             Err(_) => bad("is not visible ASCII"),
@@ -214,14 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_the_same_command_and_tells_requests_apart() {
+    fn a_key_identifies_a_command_and_its_digest_the_request() {
         let key = |key: &str, method: &Method, path: &str, body: &'static str| {
             let body = Body(Bytes::from_static(body.as_bytes()));
-            idempotency(&with(IDEMPOTENCY_KEY, key), (method, path), &Query::default(), &body)
+            let target = RequestTarget { method, path };
+            idempotency(&with(IDEMPOTENCY_KEY, key), &target, &Query::default(), &body)
         };
         let first = key("k", &Method::POST, "/listeners", "{}").unwrap().unwrap();
-        let again = key("k", &Method::POST, "/listeners", "{}").unwrap().unwrap();
-        assert_eq!((again.id, again.fingerprint), (first.id, first.fingerprint));
+        let repeated = key("k", &Method::POST, "/listeners", "{}").unwrap().unwrap();
+        assert_eq!((repeated.id, repeated.fingerprint), (first.id, first.fingerprint));
         for (method, path, body) in [
             (Method::DELETE, "/listeners", "{}"),
             (Method::POST, "/listeners/a", "{}"),

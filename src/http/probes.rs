@@ -1,5 +1,5 @@
-//! What a supervisor and a scraper ask, without a token: is it alive, may it have traffic, and
-//! its metrics, which name groups and buses and nothing else that a user gave.
+//! Calls of supervisors and scrapers, which need no token: liveness, readiness and metrics. The
+//! metrics contain the names of groups and buses, and nothing else that users entered.
 
 use super::{App, schema};
 use crate::domain::report::{ListenerState, ListenerStatus, NodeState};
@@ -13,10 +13,10 @@ use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
 
-/// How long a scrape waits for the database. Scrapers commonly give up after ten seconds.
+/// Time that a scrape waits for the database. Scrapers commonly give up after ten seconds.
 const COUNTING: Duration = Duration::from_secs(2);
 
-/// The process answers.
+/// Liveness of the process.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
     /// Always `alive`.
@@ -24,32 +24,32 @@ pub struct Liveness {
     status: &'static str,
 }
 
-/// Whether this node may have traffic.
+/// Readiness of this node.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
-    /// How the node is.
+    /// State of the node.
     #[schema(value_type = schema::NodeStateSchema)]
     state: NodeState,
-    /// The listeners that do not run here, each with its cause.
+    /// Listeners that do not run on this node, each with its cause.
     #[schema(value_type = Vec<schema::ListenerStatusSchema>)]
     listeners: Vec<ListenerStatus>,
 }
 
-/// Whether the process answers
+/// Check that the process answers
 #[utoipa::path(
     get, path = "/livez", tag = "operations", operation_id = "isAlive",
-    responses((status = 200, description = "It does.", body = Liveness)),
+    responses((status = 200, description = "The process answers.", body = Liveness)),
 )]
 pub(crate) async fn livez() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
-/// Whether this node runs every listener of the roster
+/// Check that this node runs every listener of the roster
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", operation_id = "isReady",
     responses(
-        (status = 200, description = "It does.", body = Readiness),
-        (status = 503, description = "It does not; the body says why.", body = Readiness),
+        (status = 200, description = "The node runs every listener.", body = Readiness),
+        (status = 503, description = "The node does not run every listener; the body has the causes.", body = Readiness),
     ),
 )]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
@@ -63,18 +63,18 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
     (status, Json(Readiness { state, listeners }))
 }
 
-/// The metrics, as Prometheus reads them
+/// Read the metrics in the format of Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "operations", operation_id = "getMetrics",
-    responses((status = 200, description = "OpenMetrics text.", body = String,
+    responses((status = 200, description = "Metrics as OpenMetrics text.", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")),
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     if app.metrics.wants_dead_letters() {
-        // One query now and then. Without an answer in time the scraper is told what is known.
+        // One query every few seconds. Without an answer in time, the scraper gets the last counts.
         let counts = tokio::time::timeout(COUNTING, app.store.dead_letter_counts()).await;
         if let Ok(Ok(counts)) = counts {
-            let counts = counts.iter().map(|of| (&of.bus, &of.group, of.count));
+            let counts = counts.iter().map(|entry| (&entry.bus, &entry.group, entry.count));
             app.metrics.dead_letters(counts);
         }
     }

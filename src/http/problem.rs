@@ -1,8 +1,8 @@
 //! Refusals and failures as RFC 9457 problems.
 //!
-//! The only place that turns errors into statuses. A handler returns a [`Problem`]; the envelope
-//! ([`super::envelope`]) writes it, since only there the request's id is known. What went wrong
-//! inside (a database's words, an address) is logged with that id and never sent.
+//! Only this module turns errors into statuses. A handler returns a [`Problem`], and the envelope
+//! ([`super::envelope`]) writes it, because only the envelope knows the id of the request. Internal
+//! causes (an error of the database, an address) are logged with that id and never sent.
 
 pub mod kinds;
 mod mapping;
@@ -17,10 +17,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::error::Error;
 
-/// The media type of problems (RFC 9457, section 6.1).
+/// Media type of problems (RFC 9457, section 6.1).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// One refusal or failure.
+/// Refusal or failure of a request.
 #[derive(Debug, Clone)]
 pub struct Problem {
     kind: &'static ProblemKind,
@@ -31,21 +31,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem whose detail says what was wrong with this request and what would be right.
+    /// Problem whose detail tells what is wrong with this request and what would be right.
     #[must_use]
     pub fn new(kind: &'static ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
-    /// A failure of ours. The answer has a fixed text; `cause` is logged with the request's id.
+    /// Failure inside hearken. The answer has a fixed text; the cause is logged with the id of the
+    /// request.
     #[must_use]
     pub fn internal(cause: impl Into<String>) -> Self {
-        let detail =
-            "Something went wrong inside hearken. Its log has the cause, under this request's id.";
+        let detail = "The request failed inside hearken. The log has the cause under the id of this request.";
         Self { cause: Some(cause.into()), ..Self::new(&kinds::INTERNAL, detail) }
     }
 
-    /// With an extension member (RFC 9457, section 3.2).
+    /// Adds an extension member (RFC 9457, section 3.2).
     ///
     /// # Panics
     /// Never: members are plain JSON values.
@@ -56,45 +56,45 @@ impl Problem {
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// A failure that may be over when the client tries again.
+    /// Tells the client to try again after some seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// With the error behind it, for the log.
+    /// Adds the cause, for the log.
     #[must_use]
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
         self.cause = Some(error_chain(error));
         self
     }
 
-    /// Its kind.
+    /// Kind of the problem.
     #[must_use]
     pub fn kind(&self) -> &'static ProblemKind {
         self.kind
     }
 
-    /// What it says.
+    /// What is wrong with this request.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What went wrong inside, where something did.
+    /// Internal cause, for the log.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// The body.
+    /// Body of the answer to the request with this id.
     #[must_use]
     pub fn body(&self, request: &str) -> Value {
         let mut body = self.members.clone();
@@ -106,7 +106,7 @@ impl Problem {
         Value::Object(body)
     }
 
-    /// The answer to the request of that id.
+    /// Answer to the request with this id.
     ///
     /// # Panics
     /// Never: kinds have valid statuses.

@@ -1,16 +1,18 @@
 //! Shapes of the records of lower modules, for the contract document.
 //!
-//! The types of the domain write themselves as JSON and do not depend on a crate for API documents, so
-//! their shapes are described here. Each type ends in `Schema`; in the document it has the name of
-//! the domain's type. The contract test holds every answer of a running server against these
+//! The types of the domain write themselves as JSON and do not depend on a crate for API documents,
+//! so their shapes are described here. Each type ends in `Schema`; in the document it has the name
+//! of the domain's type. The contract test holds every answer of a running server against these
 //! descriptions and reports a member that is missing on either side.
 
 mod health;
+mod parameters;
 mod passes;
 mod roster;
 mod topology;
 
 pub use health::GradeSchema;
+pub use parameters::{CommandHeaderParams, DeadLetterFilterParams, PageLimitParams, WaitParams};
 pub use passes::{
     PassSchema, StepClassSchema, StepOutcomeSchema, StepRecordSchema, StepSchema,
     TopologyChangedSchema,

@@ -1,4 +1,4 @@
-//! The listening socket: timeouts, and an end that lets requests finish.
+//! The HTTP server: its timeouts, and a stop that lets running requests finish.
 
 use super::{App, router};
 use axum_server::Handle;
@@ -11,13 +11,15 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to send the head of a request, and how long a connection may idle.
+/// Time that a client may take to send the head of a request; also the time that a connection may
+/// be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often the server is told again to stop: one that is just accepting does not hear it.
+/// Pause between two requests to the server to stop. A server that is accepting a connection misses
+/// a single one.
 const REPEAT: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets requests in hand finish for at most `patience`.
+/// Serves until `stop` is cancelled; then running requests have `patience` to finish.
 ///
 /// # Errors
 /// When the socket cannot be listened on.
@@ -37,7 +39,7 @@ pub async fn serve(
         ended = &mut serving => return ended,
         () = stop.cancelled() => {}
     }
-    let told = async {
+    let stopping = async {
         loop {
             handle.graceful_shutdown(Some(patience));
             tokio::time::sleep(REPEAT).await;
@@ -45,7 +47,7 @@ pub async fn serve(
     };
     tokio::select! {
         ended = serving => ended,
-        () = told => Ok(()),
+        () = stopping => Ok(()),
         () = tokio::time::sleep(patience) => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `/tasks`: longer work, as in James's WebAdmin.
+//! `/tasks`: work that outlives its request, as in James's WebAdmin.
 
 pub mod report;
 
@@ -9,6 +9,7 @@ use super::{
     auth::Actor,
     parameters::{Query, Segment, SegmentError, invalid_parameter},
     problem::{Problem, kinds},
+    schema::PageLimitParams,
 };
 use crate::{
     domain::span::Span,
@@ -28,22 +29,23 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The longest wait for a task's end, which is James's: 365 days.
+/// Longest wait for the end of a task: 365 days, as in James.
 const LONGEST_AWAIT: Duration = Duration::from_hours(365 * 24);
 
-/// A task that was started.
+/// Started task.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Submitted {
-    /// Its id, for `/tasks/{id}`.
+    /// Id of the task, for `/tasks/{id}`.
     task_id: Uuid,
 }
 
-/// Starts a task and answers where it is. What the work refuses is what the task says of itself.
+/// Starts a task and answers its address. The problem that the work ends with becomes the report of
+/// the failed task.
 ///
 /// # Errors
 /// When the store did not take the task; then nothing was started.
-pub async fn submitted(
+pub async fn start_task(
     app: &App,
     kind: &'static str,
     actor: &Actor,
@@ -55,14 +57,14 @@ pub async fn submitted(
             json!({ "problem": problem.kind().uri(), "error": error })
         })
     };
-    started(app, kind, actor, |_| work).await
+    start_reporting_task(app, kind, actor, |_| work).await
 }
 
-/// Starts a task that says how far it is, and answers where it is.
+/// Starts a task that reports its progress, and answers its address.
 ///
 /// # Errors
 /// When the store did not take the task; then nothing was started.
-pub async fn started<W>(
+pub async fn start_reporting_task<W>(
     app: &App,
     kind: &'static str,
     actor: &Actor,
@@ -76,10 +78,10 @@ where
     Ok((StatusCode::CREATED, location, Json(Submitted { task_id })).into_response())
 }
 
-/// What a task-starting call is asked to do. The wording of refusals is James's.
+/// Action of a call that starts a task. The refusals have James's wording.
 ///
 /// # Errors
-/// When `action` is missing, blank or none of those supported.
+/// When `action` is missing, blank or not supported.
 pub fn action<'a>(query: &'a Query, supported: &[&str]) -> Result<&'a str, Problem> {
     let values = format!("Supported values are [{}]", supported.join(", "));
     let refused = |what: String| Err(invalid_parameter("action", format!("{what}. {values}")));
@@ -96,7 +98,7 @@ pub fn action<'a>(query: &'a Query, supported: &[&str]) -> Result<&'a str, Probl
     }
 }
 
-/// A task's id in the path.
+/// Id of a task in the path.
 pub struct TaskId(Uuid);
 
 impl FromStr for TaskId {
@@ -108,13 +110,11 @@ impl FromStr for TaskId {
     }
 }
 
-fn unknown(id: Uuid) -> Problem {
+fn not_found(id: Uuid) -> Problem {
     Problem::new(&kinds::NOT_FOUND, format!("{id} can not be found"))
 }
 
-/// List the tasks
-///
-/// Newest first.
+/// List the tasks, newest first
 #[utoipa::path(
     get, path = "/tasks", tag = "tasks", operation_id = "listTasks",
     params(
@@ -128,8 +128,8 @@ fn unknown(id: Uuid) -> Problem {
         ("completedAfter" = Option<String>, Query, description = "Only tasks completed after this time."),
         ("failedBefore" = Option<String>, Query, description = "Only tasks failed before this time."),
         ("failedAfter" = Option<String>, Query, description = "Only tasks failed after this time."),
-        ("offset" = Option<u32>, Query, description = "Leave out so many."),
-        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000; 100 where it is not given.", minimum = 1, maximum = 1000),
+        ("offset" = Option<u32>, Query, description = "Number of tasks to skip."),
+        PageLimitParams,
     ),
     responses((status = 200, description = "The tasks.", body = Vec<TaskReport>)),
     extensions(("x-problems" = json!(["store-unavailable"]))),
@@ -160,7 +160,7 @@ pub(crate) async fn list(
 /// Show a task
 #[utoipa::path(
     get, path = "/tasks/{id}", tag = "tasks", operation_id = "getTask",
-    params(("id" = Uuid, Path, description = "The task.")),
+    params(("id" = Uuid, Path, description = "Id of the task.")),
     responses((status = 200, description = "The task.", body = TaskReport)),
     extensions(("x-problems" = json!(["not-found", "store-unavailable"]))),
 )]
@@ -168,16 +168,16 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Segment(TaskId(id)): Segment<TaskId>,
 ) -> Result<Json<TaskReport>, Problem> {
-    let task = app.store.task(id).await?.ok_or_else(|| unknown(id))?;
+    let task = app.store.task(id).await?.ok_or_else(|| not_found(id))?;
     Ok(Json(task.into()))
 }
 
-/// Wait for a task's end
+/// Wait for the end of a task
 #[utoipa::path(
     get, path = "/tasks/{id}/await", tag = "tasks", operation_id = "awaitTask",
     params(
-        ("id" = Uuid, Path, description = "The task."),
-        ("timeout" = Option<String>, Query, description = "How long to wait; up to 365d, which is the default.", example = "30s"),
+        ("id" = Uuid, Path, description = "Id of the task."),
+        ("timeout" = Option<String>, Query, description = "Longest time to wait, up to 365d; 365d if absent.", example = "30s"),
     ),
     responses((status = 200, description = "The task has ended.", body = TaskReport)),
     extensions(("x-problems" = json!(["not-found", "timeout", "store-unavailable"]))),
@@ -187,7 +187,7 @@ pub(crate) async fn wait(
     Segment(TaskId(id)): Segment<TaskId>,
     query: Query,
 ) -> Result<Json<TaskReport>, Problem> {
-    let right = "a length of time up to 365d, such as 30s";
+    let right = "a time span up to 365d, such as 30s";
     let limit = query.read::<Span>("timeout", right)?.map_or(LONGEST_AWAIT, Span::duration);
     if limit.is_zero() || limit > LONGEST_AWAIT {
         return Err(invalid_parameter("timeout", format!("Invalid timeout: it must be {right}")));
@@ -199,17 +199,18 @@ pub(crate) async fn wait(
     match ended {
         Awaited::Ended(task) => Ok(Json((*task).into())),
         Awaited::TimedOut => Err(Problem::new(&kinds::TIMEOUT, "The timeout has been reached")),
-        Awaited::Unknown => Err(unknown(id)),
+        Awaited::Unknown => Err(not_found(id)),
     }
 }
 
 /// Cancel a task
 ///
-/// Asks the node that runs it to stop. A task that has ended, or that there is not, stays so.
+/// Asks the node that runs the task to stop it. A task that has ended stays as it is. A task that
+/// does not exist is not an error.
 #[utoipa::path(
     delete, path = "/tasks/{id}", tag = "tasks", operation_id = "cancelTask",
-    params(("id" = Uuid, Path, description = "The task.")),
-    responses((status = 204, description = "The request was taken.")),
+    params(("id" = Uuid, Path, description = "Id of the task.")),
+    responses((status = 204, description = "The request is recorded.")),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
 pub(crate) async fn cancel(

@@ -1,4 +1,4 @@
-//! `/topology`: what the broker should hold, what it holds, and the difference.
+//! `/topology`: the desired topology, the observed one, and their differences.
 
 pub mod changes;
 pub mod passes;
@@ -13,7 +13,7 @@ use super::{
     precondition::CommandRequest,
     problem::{Problem, kinds},
     schema,
-    tasks::{Submitted, action, submitted},
+    tasks::{Submitted, action, start_task},
 };
 use crate::{
     domain::{
@@ -35,25 +35,25 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// How the topology is.
+/// State of the topology.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = TopologyStatus)]
 pub struct StatusView {
-    /// The roster's version.
+    /// Version of the roster.
     #[schema(value_type = u64)]
     roster_version: Version,
-    /// The version that the broker was last seen to follow.
+    /// Version of the roster that the broker was last seen to follow.
     #[schema(value_type = u64)]
     reconciled_version: Version,
     /// When a pass last read the broker.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(required = true)]
     observed_at: Option<OffsetDateTime>,
-    /// In a word.
+    /// State in one word.
     #[schema(value_type = schema::TopologyStateSchema)]
     state: TopologyState,
-    /// Why passes fail, while they do.
+    /// Why the recent passes failed; absent when they did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::PassFailureSchema>, nullable = false)]
     failure: Option<PassFailure>,
@@ -100,34 +100,34 @@ impl From<Topology> for Objects {
     }
 }
 
-/// The topology.
+/// Topology of the cluster.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Topology)]
 pub struct TopologyView {
-    /// How it is.
+    /// State of the topology.
     status: StatusView,
-    /// What the roster adds up to.
+    /// Topology that the roster asks for.
     desired: Objects,
-    /// What the broker holds under our prefix, read now.
+    /// Objects with hearken's prefix on the broker, read for this answer.
     observed: Objects,
-    /// What differs.
+    /// Differences between the two.
     #[schema(value_type = Vec<schema::DriftSchema>)]
     drift: Vec<DriftReport>,
 }
 
-/// A plan.
+/// Repair plan.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Plan)]
 pub struct PlanView {
-    /// Its steps, in the order in which they would be applied.
+    /// Steps of the plan, in the order in which they would be applied.
     #[schema(value_type = Vec<schema::StepSchema>)]
     steps: Vec<StepReport>,
 }
 
 /// Show the topology
 ///
-/// Reads the broker now and compares. When the broker is away, the problem carries what is known
-/// without it: `topologyStatus`, `desired`, and the `drift` that was last seen.
+/// Reads the broker and compares it with the roster. If the broker does not answer, the problem has
+/// what is known without it: `topologyStatus`, `desired`, and the `drift` of the last pass.
 #[utoipa::path(
     get, path = "/topology", tag = "topology", operation_id = "getTopology",
     responses((status = 200, description = "The topology.", body = TopologyView)),
@@ -143,7 +143,7 @@ pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<Topolog
             Ok(Json(TopologyView { status, desired, observed, drift: look.drift }))
         }
         Err(cause) => {
-            let detail = "the broker cannot be read; what is known without it is in the members";
+            let detail = "the broker cannot be read; the members of this problem have what is known without it";
             Err(Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
                 .with("cause", error_chain(&cause))
                 .with("topologyStatus", status)
@@ -155,21 +155,21 @@ pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<Topolog
     }
 }
 
-/// Reconcile
+/// Reconcile the broker with the roster
 ///
-/// `reconcile` makes a pass now that repairs what is repaired without asking. `rebuild` goes on
-/// although the marker or much of the topology is gone. With `dryRun`, the plan is answered and
-/// nothing is changed.
+/// `reconcile` makes a pass at once, which repairs everything that needs no confirmation. `rebuild`
+/// also repairs when the marker or most of the topology is missing. With `dryRun`, the answer is
+/// the plan, and nothing is changed.
 #[utoipa::path(
     post, path = "/topology", tag = "topology", operation_id = "reconcileTopology",
     params(
         ("action" = String, Query, description = "`reconcile` or `rebuild`.", example = "reconcile"),
-        ("dryRun" = Option<bool>, Query, description = "With `reconcile`: answer the plan, change nothing."),
+        ("dryRun" = Option<bool>, Query, description = "Answer the plan and change nothing; only with `reconcile`."),
     ),
     responses(
-        (status = 200, description = "The plan (dry run).", body = PlanView),
+        (status = 200, description = "Plan of a dry run.", body = PlanView),
         (status = 201, description = "A task makes the pass.", body = Submitted,
-            headers(("Location" = String, description = "The task."))),
+            headers(("Location" = String, description = "Address of the task."))),
     ),
     extensions(("x-problems" = json!(["busy", "blocked", "broker-unavailable", "store-unavailable"]))),
 )]
@@ -180,7 +180,8 @@ pub(crate) async fn reconcile(
     let rebuild = action(&request.query, &["reconcile", "rebuild"])? == "rebuild";
     if request.query.flag("dryRun")? {
         if rebuild {
-            let detail = "query parameter dryRun goes with action=reconcile; the plan of a rebuild is the same";
+            let detail =
+                "query parameter dryRun needs action=reconcile; a rebuild has the same plan";
             return Err(super::parameters::invalid_parameter("dryRun", detail.into()));
         }
         let plan = app.reconciler.plan().await?;
@@ -189,7 +190,7 @@ pub(crate) async fn reconcile(
     }
     let reconciler = app.reconciler.clone();
     let kind = if rebuild { "topology-rebuild" } else { "topology-reconcile" };
-    submitted(&app, kind, &request.actor, async move {
+    start_task(&app, kind, &request.actor, async move {
         let steps =
             if rebuild { reconciler.rebuild().await? } else { reconciler.reconcile().await? };
         Ok(json!({ "steps": steps }))

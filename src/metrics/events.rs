@@ -21,8 +21,8 @@ use std::{
 /// Purposes of the connections to the broker that carry events.
 pub const CONNECTIONS: [&str; 2] = ["publish", "consume"];
 
-/// Age up to which a scrape sees the last count of dead letters. Several scrapers then cost one query
-/// in ten seconds.
+/// Age up to which a scrape sees the last count of dead letters. Several scrapers then cost one
+/// query in ten seconds.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// The series, as a part of [`Metrics`].

@@ -98,7 +98,9 @@ fn parse_url(text: &str) -> Result<Url, CliError> {
         return Err(wrong("must start with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("names a user; hearken takes no user but a token, with --token"));
+        return Err(wrong(
+            "names a user; hearken identifies callers by a token, so give --token instead",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("has a query or a fragment after the path"));
@@ -117,7 +119,9 @@ fn is_loopback(url: &Url) -> bool {
 
 fn bearer(token: &str) -> Result<header::HeaderValue, CliError> {
     let mut value = header::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        CliError::Usage("the token holds characters that a token cannot hold, such as a line end; check --token".into())
+        CliError::Usage(
+            "the token has characters that no token has, such as a line end; check --token".into(),
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)

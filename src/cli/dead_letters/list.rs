@@ -22,8 +22,8 @@ pub(super) struct ListDeadLetters {
     /// List at most this many entries in one answer
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
-    /// Continue after this place, which the end of the previous listing named
-    #[arg(long, value_name = "PLACE")]
+    /// Continue after this position, which the end of the previous page names
+    #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
     /// List everything; with --output json, each of the server's answers is one line
     #[arg(long)]
@@ -34,7 +34,7 @@ impl ListDeadLetters {
     pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let mut after = self.after;
         loop {
-            let call = self.filters.on(server.get(&["events", "deadLetter"]));
+            let call = self.filters.apply_to(server.get(&["events", "deadLetter"]));
             let call = call.maybe("group", self.group.as_ref()).maybe("after", after.as_ref());
             let answer = call.maybe("limit", self.limit.as_ref()).send().await?;
             let json = answer.json()?;
@@ -55,7 +55,7 @@ impl ListDeadLetters {
                 }
                 Some(next) if after.is_some_and(|after| next <= after) => {
                     return Err(CliError::Failed(format!(
-                        "the server's list does not advance: the page after {next} names {next} as the next place again"
+                        "the server's list does not advance: the page after {next} names {next} as the next position again"
                     )));
                 }
                 next => after = next,

@@ -42,14 +42,14 @@ pub(super) struct RedeliverDeadLetters {
 
 impl RedeliverDeadLetters {
     pub(super) async fn run(self, server: &Server) -> CommandEnd {
-        if !self.ids.is_empty() && self.filters.any() {
+        if !self.ids.is_empty() && self.filters.is_set() {
             let what = "an id names one entry; --bus, --type, --user, --since and --before go with --group or --all";
             return Err(CliError::Usage(what.into()));
         }
         if self.ids.is_empty() {
             let mut path = vec!["events", "deadLetter"];
             path.extend(self.group.iter().flat_map(|group| ["groups", group.as_str()]));
-            let call = self.filters.on(server.call(Method::POST, &path));
+            let call = self.filters.apply_to(server.call(Method::POST, &path));
             return self.redeliver(server, call.maybe("limit", self.limit.as_ref())).await;
         }
         // All ids are looked up first, so that a wrong id is reported before an event is

@@ -32,37 +32,37 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct AddListener {
-    /// Class that nodes make the listener from; hearken classes lists the classes
+    /// Class that nodes instantiate the listener from; hearken classes lists the classes
     #[arg(long)]
     class: ClassName,
     /// Group, the identity of the listener [default: the name of the class]
     #[arg(long)]
     group: Option<GroupName>,
-    /// Bus that the listener listens to [default: mailboxEvent]
+    /// Bus whose events the listener receives [default: mailboxEvent]
     #[arg(long)]
     bus: Option<BusName>,
-    /// Whether an event runs once in the cluster or on every node
+    /// Whether one node of the cluster or every node executes an event [default: once]
     #[arg(long, value_parser = ["once", "every-node"], value_name = "HOW")]
     delivery: Option<String>,
-    /// Whether a dispatch in the same process waits for the listener
+    /// Whether a dispatch in the same process waits for the listener [default: async]
     #[arg(long, value_parser = ["sync", "async"])]
     mode: Option<String>,
-    /// Executions at the same time on one node [default: 10]
+    /// Largest number of concurrent executions on one node [default: 10]
     #[arg(long, value_name = "NUMBER")]
     concurrency: Option<u16>,
-    /// Limit for one execution [default: 10m]
+    /// Longest time that one execution may take [default: 10m]
     #[arg(long, value_name = "TIME")]
     timeout: Option<Span>,
-    /// Retries after the first execution [default: 8]
+    /// Number of retries after the first execution [default: 8]
     #[arg(long, value_name = "NUMBER")]
     retry_attempts: Option<u32>,
     /// Pause before the first retry; each further pause is twice as long [default: 100ms]
     #[arg(long, value_name = "TIME")]
     retry_first: Option<Span>,
-    /// Longest pause, before the jitter [default: 10s]
+    /// Longest pause, before jitter is added [default: 10s]
     #[arg(long, value_name = "TIME")]
     retry_max: Option<Span>,
-    /// Share of a pause, from 0 to 1, that is added at random at most [default: 0.5]
+    /// Largest share of a pause, from 0 to 1, that is added to it at random [default: 0.5]
     #[arg(long, value_name = "SHARE")]
     retry_jitter: Option<f64>,
     #[command(flatten)]

@@ -22,7 +22,7 @@ use crate::{
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// The two doors to what holds the queues.
+/// The two ways to the queues: administration and events.
 pub(super) struct BrokerAndBus {
     /// Observes and changes queues, exchanges and bindings.
     pub(super) broker: Arc<dyn Broker>,

@@ -1,4 +1,4 @@
-//! What of the dead letters a request is about. Refusals have James's words where it has some.
+//! Filters of requests for dead letters. A refusal that James also has uses James's wording.
 
 use crate::{
     clock::Clock,
@@ -17,7 +17,7 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A group in the path.
+/// Group in the path.
 pub(crate) struct GroupSegment(pub(super) GroupName);
 
 impl FromStr for GroupSegment {
@@ -32,7 +32,7 @@ impl FromStr for GroupSegment {
     }
 }
 
-/// An entry's id in the path.
+/// Id of an entry in the path.
 pub(crate) struct InsertionIdSegment(pub(super) Uuid);
 
 impl FromStr for InsertionIdSegment {
@@ -46,7 +46,7 @@ impl FromStr for InsertionIdSegment {
     }
 }
 
-/// Which entries the query lets through.
+/// Filter that the query describes.
 pub(super) fn read(query: &Query) -> Result<DeadLetterFilter, Problem> {
     let time = |name| query.text(name).map(|text| read_time(name, text)).transpose();
     Ok(DeadLetterFilter {
@@ -59,19 +59,19 @@ pub(super) fn read(query: &Query) -> Result<DeadLetterFilter, Problem> {
     })
 }
 
-/// How many entries at most.
+/// Largest number of entries, if the query limits it.
 pub(super) fn limit(query: &Query) -> Result<Option<usize>, Problem> {
     let Some(text) = query.text("limit") else { return Ok(None) };
     let limit = text.parse::<i64>().map_err(|_| {
-        let detail = "Can not parse limit: it must be a whole number from 0 on";
+        let detail = "Can not parse limit: it must be a whole number, 0 or more";
         invalid_parameter("limit", detail.into())
     })?;
     let negative = |_| invalid_parameter("limit", "limit can not be negative".into());
     usize::try_from(limit).map(Some).map_err(negative)
 }
 
-/// A place as the store has it.
-pub(super) fn place(after: u64) -> i64 {
+/// Position of an entry as the store counts it.
+pub(super) fn store_position(after: u64) -> i64 {
     i64::try_from(after).unwrap_or(i64::MAX)
 }
 
@@ -84,13 +84,12 @@ pub(super) fn older_than(query: &Query, clock: &Clock) -> Result<Option<OffsetDa
         clock.now().checked_sub(age)
     });
     before.map(Some).ok_or_else(|| {
-        let detail =
-            "query parameter olderThan must be a length of time, such as 30day, 12h or 2weeks";
+        let detail = "query parameter olderThan must be a time span, such as 30day, 12h or 2weeks";
         invalid_parameter("olderThan", detail.into())
     })
 }
 
-/// A length of time as hearken writes it, or as James does.
+/// Reads a time span in hearken's form or in James's.
 fn age(text: &str) -> Option<Span> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -105,8 +104,8 @@ fn age(text: &str) -> Option<Span> {
         "y" | "year" | "years" => ("d", 365),
         _ => return None,
     };
-    let one: Span = format!("{number}{unit}").parse().ok()?;
-    one.as_millis().checked_mul(times).map(Span::from_millis)
+    let span: Span = format!("{number}{unit}").parse().ok()?;
+    span.as_millis().checked_mul(times).map(Span::from_millis)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Putting dead letters back. Each call starts a task, as in James.
+//! Redelivery of dead letters. Each call starts a task, as in James.
 
 use super::filter::{self, GroupSegment, InsertionIdSegment};
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
         parameters::{Segment, Segments},
         precondition::CommandRequest,
         problem::Problem,
-        tasks::{Submitted, action, started},
+        schema::DeadLetterFilterParams,
+        tasks::{Submitted, action, start_reporting_task},
     },
 };
 use axum::{extract::State, response::Response};
@@ -16,22 +17,18 @@ use std::sync::Arc;
 
 /// Redeliver dead letters
 ///
-/// Of every group; what was parked and what could not be published come last. An entry is removed
-/// once the broker has its event; the task is `failed` when some are left.
+/// Redelivers the entries of every group, those of `parked` and `dispatch-failure` last. An entry
+/// is removed once the broker has confirmed its event. The task is `failed` when entries are left.
 #[utoipa::path(
     post, path = "/events/deadLetter", tag = "dead letters", operation_id = "redeliverDeadLetters",
     params(
-        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
-        ("limit" = Option<u64>, Query, description = "At most so many entries."),
+        ("action" = String, Query, description = "Must be `reDeliver`.", example = "reDeliver"),
+        ("limit" = Option<u64>, Query, description = "Largest number of entries."),
         ("group" = Option<String>, Query, description = "Only entries of this group."),
-        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
-        ("type" = Option<String>, Query, description = "Only events of this type."),
-        ("user" = Option<String>, Query, description = "Only events about this user."),
-        ("since" = Option<String>, Query, description = "Only entries whose last failure was then or after (ISO 8601 with zone)."),
-        ("before" = Option<String>, Query, description = "Only entries whose last failure was before this time."),
+        DeadLetterFilterParams,
     ),
-    responses((status = 201, description = "A task puts them back.", body = Submitted,
-        headers(("Location" = String, description = "The task.")))),
+    responses((status = 201, description = "A task redelivers the entries.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn redeliver_all(
@@ -39,26 +36,24 @@ pub(crate) async fn redeliver_all(
     request: CommandRequest,
 ) -> Result<Response, Problem> {
     let group = filter::read(&request.query)?.group;
-    start(&app, &request, group.map_or(RedeliveryScope::All, RedeliveryScope::Group)).await
+    start_redelivery(&app, &request, group.map_or(RedeliveryScope::All, RedeliveryScope::Group))
+        .await
 }
 
 /// Redeliver the dead letters of a group
 ///
-/// An entry is removed once the broker has its event; the task is `failed` when some are left.
+/// An entry is removed once the broker has confirmed its event. The task is `failed` when entries
+/// are left.
 #[utoipa::path(
     post, path = "/events/deadLetter/groups/{group}", tag = "dead letters", operation_id = "redeliverDeadLettersOfGroup",
     params(
         ("group" = String, Path, description = "The group."),
-        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
-        ("limit" = Option<u64>, Query, description = "At most so many entries."),
-        ("bus" = Option<String>, Query, description = "Only entries of this bus."),
-        ("type" = Option<String>, Query, description = "Only events of this type."),
-        ("user" = Option<String>, Query, description = "Only events about this user."),
-        ("since" = Option<String>, Query, description = "Only entries whose last failure was then or after (ISO 8601 with zone)."),
-        ("before" = Option<String>, Query, description = "Only entries whose last failure was before this time."),
+        ("action" = String, Query, description = "Must be `reDeliver`.", example = "reDeliver"),
+        ("limit" = Option<u64>, Query, description = "Largest number of entries."),
+        DeadLetterFilterParams,
     ),
-    responses((status = 201, description = "A task puts them back.", body = Submitted,
-        headers(("Location" = String, description = "The task.")))),
+    responses((status = 201, description = "A task redelivers the entries.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn redeliver_group(
@@ -66,22 +61,22 @@ pub(crate) async fn redeliver_group(
     Segment(GroupSegment(group)): Segment<GroupSegment>,
     request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &request, RedeliveryScope::Group(group)).await
+    start_redelivery(&app, &request, RedeliveryScope::Group(group)).await
 }
 
 /// Redeliver a dead letter
 ///
-/// The entry is removed once the broker has its event; the task is `failed` when it is left. An
-/// entry that there is not is no failure.
+/// The entry is removed once the broker has confirmed its event. The task is `failed` when the
+/// entry is left. A missing entry is not an error.
 #[utoipa::path(
     post, path = "/events/deadLetter/groups/{group}/{id}", tag = "dead letters", operation_id = "redeliverDeadLetter",
     params(
         ("group" = String, Path, description = "The group."),
-        ("id" = Uuid, Path, description = "The entry."),
-        ("action" = String, Query, description = "`reDeliver`.", example = "reDeliver"),
+        ("id" = Uuid, Path, description = "Id of the entry."),
+        ("action" = String, Query, description = "Must be `reDeliver`.", example = "reDeliver"),
     ),
-    responses((status = 201, description = "A task puts it back.", body = Submitted,
-        headers(("Location" = String, description = "The task.")))),
+    responses((status = 201, description = "A task redelivers the entry.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn redeliver_one(
@@ -92,10 +87,10 @@ pub(crate) async fn redeliver_one(
     >,
     request: CommandRequest,
 ) -> Result<Response, Problem> {
-    start(&app, &request, RedeliveryScope::One(group, id)).await
+    start_redelivery(&app, &request, RedeliveryScope::One(group, id)).await
 }
 
-async fn start(
+async fn start_redelivery(
     app: &App,
     request: &CommandRequest,
     scope: RedeliveryScope,
@@ -106,5 +101,5 @@ async fn start(
     let (store, dispatcher) = (app.store.clone(), app.dispatcher.clone());
     let kind = redelivery.kind();
     let begin = |progress| redelivery.run(store, dispatcher, progress);
-    started(app, kind, &request.actor, begin).await
+    start_reporting_task(app, kind, &request.actor, begin).await
 }

@@ -1,4 +1,4 @@
-//! Deleting dead letters. What is not there is deleted already, as in James.
+//! Deletion of dead letters. Deleting an entry that does not exist succeeds, as in James.
 
 use super::filter::{self, GroupSegment, InsertionIdSegment};
 use crate::{
@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 /// Delete old dead letters
 ///
-/// Those whose last failure is longer ago than `olderThan`. Their events are lost.
+/// Deletes the entries that last failed longer ago than `olderThan`. Their events are lost.
 #[utoipa::path(
     delete, path = "/events/deadLetter", tag = "dead letters", operation_id = "purgeDeadLetters",
     params(
-        ("olderThan" = String, Query, description = "The age, by the last failure.", example = "30day"),
+        ("olderThan" = String, Query, description = "Time since the last failure.", example = "30day"),
         ("group" = Option<String>, Query, description = "Only entries of this group."),
         ("bus" = Option<String>, Query, description = "Only entries of this bus."),
     ),
-    responses((status = 204, description = "There are none of that age.")),
+    responses((status = 204, description = "No entry of that age is left.")),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn purge(
@@ -33,7 +33,7 @@ pub(crate) async fn purge(
 ) -> Result<StatusCode, Problem> {
     let before = filter::older_than(&request.query, &app.clock)?;
     if before.is_none() {
-        let detail = "'olderThan' query parameter is compulsory: it is a length of time, such as 30day; to delete all of a group, name it in the path";
+        let detail = "'olderThan' query parameter is compulsory: a time span, such as 30day; to delete all dead letters of a group, name the group in the path";
         return Err(invalid_parameter("olderThan", detail.into()));
     }
     let group = request.query.text("group").map(GroupName::parse).transpose()?;
@@ -42,15 +42,15 @@ pub(crate) async fn purge(
 
 /// Delete the dead letters of a group
 ///
-/// All of them, or those that are older. Their events are lost.
+/// Deletes all entries of the group, or those that `olderThan` selects. Their events are lost.
 #[utoipa::path(
     delete, path = "/events/deadLetter/groups/{group}", tag = "dead letters", operation_id = "deleteDeadLettersOfGroup",
     params(
         ("group" = String, Path, description = "The group."),
-        ("olderThan" = Option<String>, Query, description = "Only entries of this age, by the last failure.", example = "30day"),
+        ("olderThan" = Option<String>, Query, description = "Only entries that last failed longer ago than this.", example = "30day"),
         ("bus" = Option<String>, Query, description = "Only entries of this bus."),
     ),
-    responses((status = 204, description = "The group has none of them.")),
+    responses((status = 204, description = "No such entry of the group is left.")),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn remove_group(
@@ -65,14 +65,14 @@ pub(crate) async fn remove_group(
 
 /// Delete a dead letter
 ///
-/// Its event is lost.
+/// The event of the entry is lost.
 #[utoipa::path(
     delete, path = "/events/deadLetter/groups/{group}/{id}", tag = "dead letters", operation_id = "deleteDeadLetter",
     params(
         ("group" = String, Path, description = "The group."),
-        ("id" = Uuid, Path, description = "The entry."),
+        ("id" = Uuid, Path, description = "Id of the entry."),
     ),
-    responses((status = 204, description = "The group has no such entry.")),
+    responses((status = 204, description = "The group has no such entry any more.")),
     extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn remove(

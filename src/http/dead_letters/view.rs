@@ -1,4 +1,4 @@
-//! A dead letter as it is shown.
+//! Dead letters as the REST interface shows them.
 
 use crate::{
     bus::codec::{self, CLOUDEVENTS_JSON},
@@ -9,48 +9,48 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// An event that somebody gave up on.
+/// Event that a group gave up on, with its cause.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DeadLetter)]
 pub struct DeadLetterView {
-    /// Its id.
+    /// Id of the entry.
     insertion_id: Uuid,
-    /// The bus.
+    /// Bus of the event.
     bus: String,
-    /// Who gave up: a listener's group, `dispatch-failure` or `parked`.
+    /// Group that gave up: the group of a listener, `dispatch-failure` or `parked`.
     group: String,
-    /// The group that it goes back to, where it was parked on its way there.
+    /// Group that a redelivery goes to, for a message that was parked on its way to that group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     origin: Option<String>,
-    /// The event's own id, where it can be read.
+    /// Id of the event, if it can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     event_id: Option<String>,
-    /// The event's type, where it can be read.
+    /// Type of the event, if it can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     event_type: Option<String>,
-    /// The user it is about.
+    /// User that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     user: Option<String>,
-    /// The registration keys that nobody was told of yet.
+    /// Registration keys whose followers have not been notified yet.
     keys: Vec<String>,
-    /// Why it was given up.
+    /// Why the event was given up.
     cause: String,
-    /// How often it was tried.
+    /// Number of attempts.
     attempts: u32,
-    /// When it failed for the first time.
+    /// Time of the first failure.
     #[serde(with = "time::serde::rfc3339")]
     first_failed_at: OffsetDateTime,
-    /// When it failed for the last time.
+    /// Time of the last failure.
     #[serde(with = "time::serde::rfc3339")]
     last_failed_at: OffsetDateTime,
-    /// The node that gave up.
+    /// Node that recorded the last failure.
     node: String,
-    /// The entry that it was put back from, when it failed before.
+    /// Id of the earlier entry that this event was redelivered from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     previous: Option<Uuid>,
@@ -77,16 +77,17 @@ impl From<DeadLetter> for DeadLetterView {
     }
 }
 
-/// The event as it is answered: JSON as it is, any other form that can be read as a `CloudEvent`,
-/// and the rest as bytes.
-pub(super) fn own_form(content_type: Option<&str>, body: Vec<u8>) -> (&'static str, Vec<u8>) {
+/// Content type and body of the answer with an event: JSON unchanged, any other readable form as a
+/// `CloudEvent` in JSON, and an unreadable event as bytes.
+pub(super) fn answer_body(content_type: Option<&str>, body: Vec<u8>) -> (&'static str, Vec<u8>) {
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let json = match essence.to_ascii_lowercase().as_str() {
         "" | "text/plain" | "application/json" => Some("application/json"),
         CLOUDEVENTS_JSON => Some(CLOUDEVENTS_JSON),
         _ => None,
     };
-    // A text that is no JSON would break whoever reads the answer as what it says it is.
+    // A body that is not JSON must not be labelled as JSON, because the client would fail to read
+    // it.
     let json = json.filter(|_| serde_json::from_slice::<IgnoredAny>(&body).is_ok());
     match (json, codec::decode(content_type, &body)) {
         (Some(json), _) => (json, body),
@@ -105,13 +106,13 @@ mod tests {
         let event = br#"{"specversion":"1.0","id":"1","source":"/a","type":"t","data":{"n":1}}"#;
         let event = codec::decode(Some(CLOUDEVENTS_JSON), event).unwrap();
         let compact = codec::encode(Codec::MsgPack, &event).unwrap();
-        let (content_type, body) = own_form(Some(compact.content_type), compact.body);
+        let (content_type, body) = answer_body(Some(compact.content_type), compact.body);
         assert_eq!(content_type, CLOUDEVENTS_JSON);
         assert_eq!(body, codec::encode_cloudevent(&event));
     }
 
     #[test]
-    fn json_is_answered_as_it_is_and_what_cannot_be_read_as_bytes() {
+    fn json_is_answered_unchanged_and_unreadable_events_as_bytes() {
         let event = br#"{ "specversion":"1.0","id":"1","source":"/a","type":"t"}"#.to_vec();
         let cases = [
             (Some("application/cloudevents+json; charset=utf-8"), event.clone(), CLOUDEVENTS_JSON),
@@ -122,7 +123,7 @@ mod tests {
             (Some("application/xml"), b"{}".to_vec(), "application/octet-stream"),
         ];
         for (content_type, body, expected) in cases {
-            let answered = own_form(content_type, body.clone());
+            let answered = answer_body(content_type, body.clone());
             assert_eq!(answered, (expected, body), "{content_type:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Adding a listener.
+//! Addition of a listener.
 
 use super::view::{ListenerView, configured_by};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         body::{Body, Fields},
         precondition::{CommandRequest, check_reason, etag},
         problem::{Problem, kinds},
-        schema,
+        schema::{self, CommandHeaderParams, WaitParams},
     },
 };
 use axum::{
@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// A listener to add. Only the class must be given.
+/// Listener to add. Only the class is required.
 #[derive(ToSchema)]
 #[schema(example = json!({
     "class": "webhook",
@@ -36,28 +36,28 @@ use utoipa::ToSchema;
     "reason": "CHG-1234",
 }))]
 pub struct NewListener {
-    /// What nodes instantiate it from (`GET /classes`).
+    /// Class that nodes instantiate the listener from (`GET /classes`).
     pub class: String,
-    /// Its identity; the class's name where it is not given. Not `history`.
+    /// Group: the identity of the listener; the name of the class if absent. Cannot be `history`.
     pub group: Option<String>,
-    /// The bus it listens to; `mailboxEvent` where it is not given.
+    /// Bus whose events the listener receives; `mailboxEvent` if absent.
     pub bus: Option<String>,
-    /// Once in the cluster (the default), or on every node.
+    /// Whether one node of the cluster (the default) or every node executes an event.
     pub delivery: Option<schema::DeliverySchema>,
-    /// Whether a local dispatch waits for it; `async` where it is not given.
+    /// Whether a dispatch in the same process waits for the listener; `async` if absent.
     pub mode: Option<schema::ModeSchema>,
-    /// Executions at the same time on one node; 10 where it is not given.
+    /// Largest number of concurrent executions on one node; 10 if absent.
     #[schema(minimum = 1, maximum = 1000)]
     pub concurrency: Option<u16>,
-    /// How long one execution may take: 100ms to 25m; 10m where it is not given.
+    /// Longest time that one execution may take: 100ms to 25m; 10m if absent.
     #[schema(example = "10m")]
     pub timeout: Option<String>,
     /// When a failed event is tried again.
     pub retry: Option<NewRetry>,
-    /// What the class is told. A value may be `{"env": "NAME"}` or `{"file": "path"}`, which each
-    /// node resolves for itself.
+    /// Configuration that is passed to the class. A value may be `{"env": "NAME"}` or `{"file":
+    /// "path"}`: each node replaces it by the variable or the file of its own machine.
     pub configuration: Option<Map<String, Value>>,
-    /// Why it is added; kept in the history.
+    /// Reason for the addition, kept in the history.
     #[schema(max_length = 1000)]
     pub reason: Option<String>,
 }
@@ -65,33 +65,33 @@ pub struct NewListener {
 /// When a failed event is tried again.
 #[derive(ToSchema)]
 pub struct NewRetry {
-    /// Retries after the first execution; 8 where it is not given.
+    /// Number of retries after the first execution; 8 if absent.
     #[schema(maximum = 100)]
     pub attempts: Option<u32>,
-    /// The pause before the first retry, which doubles each time; 100ms where it is not given.
+    /// Pause before the first retry; each further pause is twice as long. 100ms if absent.
     pub first: Option<String>,
-    /// The longest pause, before the jitter; 10s where it is not given.
+    /// Longest pause, before jitter is added; 10s if absent.
     pub max: Option<String>,
-    /// The share of a pause that may be added to it at random; 0.5 where it is not given.
+    /// Largest share of a pause that is added to it at random; 0.5 if absent.
     #[schema(minimum = 0, maximum = 1)]
     pub jitter: Option<f64>,
 }
 
 /// Add a listener
 ///
-/// The answer comes when the change is in the roster, on every node's behalf; with `wait`, when
-/// the broker follows too or the time is over. `topology` says which.
+/// The answer comes when the roster has the listener, which all nodes then run. With `wait`, it
+/// comes when the broker has the queue of the listener, too, or when the time is over; the member
+/// `topology` tells which.
 #[utoipa::path(
     post, path = "/listeners", tag = "listeners", operation_id = "addListener",
     params(
-        ("wait" = Option<String>, Query, description = "Wait for the broker to follow, at most so long (up to 60s).", example = "5s"),
-        ("If-Match" = Option<String>, Header, description = "Only when the roster has this version, as its ETag has it.", nullable = false),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names the command: sending it again changes nothing and answers the same.", nullable = false),
+        WaitParams,
+        CommandHeaderParams,
     ),
     request_body = NewListener,
-    responses((status = 201, description = "The listener is in the roster.", body = ListenerView,
-        headers(("Location" = String, description = "The listener."),
-            ("ETag" = String, description = "The roster's version, in quotes.")))),
+    responses((status = 201, description = "The roster has the listener.", body = ListenerView,
+        headers(("Location" = String, description = "Address of the listener."),
+            ("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "group-in-use", "unknown-class",
         "unknown-bus", "invalid-configuration", "invalid-setting", "stale-version", "command-reused",
         "body-too-large", "unsupported-media-type", "timeout", "contention", "store-unavailable"]))),
@@ -101,16 +101,18 @@ pub(crate) async fn add(
     request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (listener, reason) = read(Fields::from_body(&request.headers, &body)?)?;
+    let Addition { listener, reason } =
+        Addition::read(Fields::from_body(&request.headers, &body)?)?;
     let wait = request.wait()?;
     let audited = request.audited(&body, reason)?;
     let outcome = app.roster.execute(Command::AddListener(listener), audited).await?;
     let added = outcome.events.iter().find_map(configured_by);
-    let added = added.ok_or_else(|| Problem::internal("an addition led to no addition"))?;
+    let added = added
+        .ok_or_else(|| Problem::internal("the command to add a listener recorded no addition"))?;
     if let Some(wait) = wait {
         app.reconciler.wait_for(added.version, wait).await;
     }
-    // The listener is in the roster: not knowing the topology is no reason to say otherwise.
+    // The roster has the listener, so the answer is a success even if the topology is unknown.
     let status = app.store.topology_status().await.unwrap_or_default();
     let location = format!("/listeners/{}", added.listener.group);
     let location = HeaderValue::from_str(&location).expect("names are plain ASCII");
@@ -119,34 +121,46 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
-fn read(mut fields: Fields) -> Result<(ListenerSpec, Option<String>), Problem> {
-    let class = ClassName::parse(fields.required_text("class")?)?;
-    let group = match fields.text("group")? {
-        Some(group) => GroupName::parse(group)?,
-        None => GroupName::parse(class.as_str())?,
-    };
-    if group.as_str() == "history" {
-        let detail = "group history cannot be had: /listeners/history is the roster's history; choose another group";
-        return Err(Problem::new(&kinds::INVALID_NAME, detail).with("value", "history"));
-    }
-    let bus = BusName::parse(fields.text("bus")?.unwrap_or_else(|| DEFAULT_BUS.to_owned()))?;
-    let listener = ListenerSpec {
-        class,
-        group,
-        bus,
-        delivery: fields.read("delivery")?.unwrap_or_default(),
-        mode: fields.read("mode")?.unwrap_or_default(),
-        concurrency: fields.read("concurrency")?.unwrap_or_else(default_concurrency),
-        timeout: fields.read("timeout")?.unwrap_or_else(default_timeout),
-        retry: fields.fields("retry")?.map(retry).transpose()?.unwrap_or_default(),
-        configuration: fields.free("configuration")?.unwrap_or_default(),
-    };
-    let reason = fields.checked_text("reason", check_reason)?;
-    fields.end()?;
-    Ok((listener, reason))
+/// Addition that a body describes.
+///
+/// The fields are taken one by one, not by a derived reader: each is refused in its own way (a
+/// wrong name is another problem than a wrong type), with its pointer and the known fields.
+#[derive(Debug)]
+struct Addition {
+    listener: ListenerSpec,
+    reason: Option<String>,
 }
 
-fn retry(mut fields: Fields) -> Result<Retry, Problem> {
+impl Addition {
+    fn read(mut fields: Fields) -> Result<Self, Problem> {
+        let class = ClassName::parse(fields.required_text("class")?)?;
+        let group = match fields.text("group")? {
+            Some(group) => GroupName::parse(group)?,
+            None => GroupName::parse(class.as_str())?,
+        };
+        if group.as_str() == "history" {
+            let detail = "group history cannot be used, because /listeners/history is the history of the roster; choose another group";
+            return Err(Problem::new(&kinds::INVALID_NAME, detail).with("value", "history"));
+        }
+        let bus = BusName::parse(fields.text("bus")?.unwrap_or_else(|| DEFAULT_BUS.to_owned()))?;
+        let listener = ListenerSpec {
+            class,
+            group,
+            bus,
+            delivery: fields.read("delivery")?.unwrap_or_default(),
+            mode: fields.read("mode")?.unwrap_or_default(),
+            concurrency: fields.read("concurrency")?.unwrap_or_else(default_concurrency),
+            timeout: fields.read("timeout")?.unwrap_or_else(default_timeout),
+            retry: fields.fields("retry")?.map(read_retry).transpose()?.unwrap_or_default(),
+            configuration: fields.object("configuration")?.unwrap_or_default(),
+        };
+        let reason = fields.checked_text("reason", check_reason)?;
+        fields.end()?;
+        Ok(Self { listener, reason })
+    }
+}
+
+fn read_retry(mut fields: Fields) -> Result<Retry, Problem> {
     let default = Retry::default();
     let retry = Retry {
         attempts: fields.read("attempts")?.unwrap_or(default.attempts),
@@ -164,26 +178,27 @@ mod tests {
     use axum::{body::Bytes, http::HeaderMap};
     use serde_json::json;
 
-    fn parsed(body: &Value) -> Result<(ListenerSpec, Option<String>), Problem> {
+    fn parsed(body: &Value) -> Result<Addition, Problem> {
         let body = Body(Bytes::from(body.to_string()));
-        read(Fields::from_body(&HeaderMap::new(), &body).unwrap())
+        Addition::read(Fields::from_body(&HeaderMap::new(), &body).unwrap())
     }
 
     #[test]
-    fn only_the_class_must_be_given() {
-        let (listener, reason) = parsed(&json!({"class": "log"})).unwrap();
+    fn only_the_class_is_required() {
+        let Addition { listener, reason } = parsed(&json!({"class": "log"})).unwrap();
         assert_eq!((listener.group.as_str(), listener.bus.as_str()), ("log", "mailboxEvent"));
         assert_eq!((listener.retry, reason), (Retry::default(), None));
     }
 
     #[test]
     fn a_partly_given_retry_keeps_the_other_defaults() {
-        let (listener, _) = parsed(&json!({"class": "log", "retry": {"attempts": 2}})).unwrap();
+        let Addition { listener, .. } =
+            parsed(&json!({"class": "log", "retry": {"attempts": 2}})).unwrap();
         assert_eq!(listener.retry, Retry { attempts: 2, ..Retry::default() });
     }
 
     #[test]
-    fn what_is_wrong_is_told_apart() {
+    fn each_wrong_value_has_the_problem_that_names_its_kind() {
         for (body, slug) in [
             (json!({"class": "a b"}), "invalid-name"),
             (json!({"class": "log", "group": ""}), "invalid-name"),

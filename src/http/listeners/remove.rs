@@ -1,4 +1,4 @@
-//! Removing a listener.
+//! Removal of a listener.
 
 use crate::{
     domain::{
@@ -11,7 +11,7 @@ use crate::{
         parameters::{Segment, invalid_parameter},
         precondition::{CommandRequest, etag},
         problem::Problem,
-        schema,
+        schema::{self, CommandHeaderParams, WaitParams},
     },
 };
 use axum::{
@@ -23,19 +23,19 @@ use std::sync::Arc;
 
 /// Remove a listener
 ///
-/// `pending` says what becomes of the events that wait for it. The default loses none.
+/// `pending` decides what happens to the events that wait for the listener. The default loses no
+/// event.
 #[utoipa::path(
     delete, path = "/listeners/{group}", tag = "listeners", operation_id = "removeListener",
     params(
-        ("group" = String, Path, description = "The listener's group."),
-        ("pending" = Option<schema::PendingSchema>, Query, description = "What becomes of the events that wait for it; `keep` where it is not given."),
-        ("reason" = Option<String>, Query, description = "Why it is removed; kept in the history."),
-        ("wait" = Option<String>, Query, description = "Wait for the broker to follow, at most so long (up to 60s).", example = "5s"),
-        ("If-Match" = Option<String>, Header, description = "Only when the roster has this version, as its ETag has it.", nullable = false),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names the command: sending it again changes nothing and answers the same.", nullable = false),
+        ("group" = String, Path, description = "Group of the listener."),
+        ("pending" = Option<schema::PendingSchema>, Query, description = "What happens to the events that wait for the listener; `keep` if absent."),
+        ("reason" = Option<String>, Query, description = "Reason for the removal, kept in the history."),
+        WaitParams,
+        CommandHeaderParams,
     ),
-    responses((status = 204, description = "The listener is out of the roster.",
-        headers(("ETag" = String, description = "The roster's version, in quotes.")))),
+    responses((status = 204, description = "The roster no longer has the listener.",
+        headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "not-configured", "required-here",
         "stale-version", "command-reused", "body-too-large", "timeout", "contention", "store-unavailable"]))),
 )]
@@ -58,7 +58,9 @@ pub(crate) async fn remove(
     let audited = request.audited(&body, request.reason()?)?;
     let outcome = app.roster.execute(Command::RemoveListener { group, pending }, audited).await?;
     let last = outcome.events.last();
-    let version = last.ok_or_else(|| Problem::internal("a removal led to no event"))?.version;
+    let version = last
+        .ok_or_else(|| Problem::internal("the command to remove a listener recorded no event"))?
+        .version;
     if let Some(wait) = wait {
         app.reconciler.wait_for(version, wait).await;
     }

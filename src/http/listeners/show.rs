@@ -1,4 +1,4 @@
-//! Reading the roster.
+//! Views of the roster and of one listener.
 
 use super::view::{Backlog, ListenerView, work_queue};
 use crate::{
@@ -29,64 +29,66 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-/// How long the broker may take to say what a queue holds.
+/// Time that the broker may take to answer the depth of a queue. Without an answer, the listener is
+/// shown without its backlog.
 const DEPTH_LIMIT: Duration = Duration::from_secs(3);
 
-/// The roster at a version.
+/// Roster at a version.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Roster)]
 pub struct RosterView {
-    /// The roster's version; 0 before any change.
+    /// Version of the roster; 0 before the first change.
     #[schema(value_type = u64)]
     version: Version,
-    /// Its listeners, by group.
+    /// Listeners of the roster, by group.
     listeners: Vec<ListenerView>,
 }
 
-/// A listener with how it does.
+/// Listener with its state in the cluster.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerDetail {
     #[serde(flatten)]
     listener: ListenerView,
-    /// How it does on each node that is up.
+    /// State of the listener on each node that is up.
     nodes: Vec<ListenerOnNode>,
-    /// What its work queue holds; null where there is none or the broker does not say.
+    /// Contents of the work queue; null if there is no work queue or the broker does not answer.
     #[schema(required = true)]
     backlog: Option<Backlog>,
-    /// How many events it gave up on; `GET /events/deadLetter?group=` has them.
+    /// Number of dead letters of the group; `GET /events/deadLetter?group=` lists them.
     dead_letters: u64,
 }
 
-/// A listener on a node.
+/// State of a listener on a node.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ListenerOnNode {
-    /// The node.
+    /// Id of the node.
     id: String,
-    /// How the listener is there.
+    /// State of the listener on the node.
     #[schema(value_type = schema::ListenerStateSchema)]
     state: ListenerState,
-    /// Why it is not running.
+    /// Why the listener does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     cause: Option<String>,
-    /// Since when it is in that state.
+    /// When the listener entered this state.
     #[serde(with = "time::serde::rfc3339")]
     since: OffsetDateTime,
 }
 
 /// List the listeners
 ///
-/// The roster as it is now, or as it was at a version. The `ETag` is its version, for `If-Match`.
+/// Lists the listeners of the present roster, or of an earlier version. The `ETag` is the version,
+/// for use in `If-Match`.
 #[utoipa::path(
     get, path = "/listeners", tag = "listeners", operation_id = "listListeners",
     params(
         ("class" = Option<String>, Query, description = "Only listeners of this class."),
         ("bus" = Option<String>, Query, description = "Only listeners of this bus."),
-        ("atVersion" = Option<u64>, Query, description = "The roster as it was at this version."),
+        ("atVersion" = Option<u64>, Query, description = "Show the roster at this version."),
     ),
     responses((status = 200, description = "The roster.", body = RosterView,
-        headers(("ETag" = String, description = "The roster's version, in quotes.")))),
+        headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["not-found", "store-unavailable"]))),
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Response, Problem> {
@@ -96,13 +98,17 @@ pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Re
     let now = app.roster.current().await?;
     let roster = match at {
         Some(version) if version > now.version() => {
-            let detail =
-                format!("the roster has not come to version {version}; it is at {}", now.version());
+            let detail = format!(
+                "the roster has no version {version} yet; its version is {}",
+                now.version()
+            );
             return Err(Problem::new(&kinds::NOT_FOUND, detail));
         }
         Some(version) if version < now.version() => {
             let past = app.roster.at(version).await?;
-            past.map(Arc::new).ok_or_else(|| Problem::internal("the log got shorter"))?
+            past.map(Arc::new).ok_or_else(|| {
+                Problem::internal("the log of the roster is shorter than the roster's version")
+            })?
         }
         _ => now,
     };
@@ -120,12 +126,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Re
 
 /// Show a listener
 ///
-/// With how it does on each node, and what waits for it.
+/// Shows the settings, the state on each node and the events that wait.
 #[utoipa::path(
     get, path = "/listeners/{group}", tag = "listeners", operation_id = "getListener",
-    params(("group" = String, Path, description = "The listener's group.")),
+    params(("group" = String, Path, description = "Group of the listener.")),
     responses((status = 200, description = "The listener.", body = ListenerDetail,
-        headers(("ETag" = String, description = "The roster's version, in quotes.")))),
+        headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "not-configured", "store-unavailable"]))),
 )]
 pub(crate) async fn show(

@@ -1,4 +1,4 @@
-//! A listener, as it is shown.
+//! Listeners as the REST interface shows them.
 
 use crate::{
     domain::{
@@ -18,86 +18,86 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// A listener of the roster.
+/// Listener of the roster.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Listener)]
 pub struct ListenerView {
-    /// Its identity in the roster.
+    /// Group: the identity of the listener in the roster.
     #[schema(value_type = String, example = "search-index")]
     pub group: GroupName,
-    /// What nodes instantiate it from.
+    /// Class that nodes instantiate the listener from.
     #[schema(value_type = String, example = "webhook")]
     pub class: ClassName,
-    /// The bus it listens to.
+    /// Bus whose events the listener receives.
     #[schema(value_type = String, example = "mailboxEvent")]
     pub bus: BusName,
-    /// Once in the cluster, or on every node.
+    /// Whether one node of the cluster or every node executes an event.
     #[schema(value_type = schema::DeliverySchema)]
     pub delivery: Delivery,
-    /// Whether a local dispatch waits for it.
+    /// Whether a dispatch in the same process waits for the listener.
     #[schema(value_type = schema::ModeSchema)]
     pub mode: Mode,
-    /// Executions at the same time on one node.
+    /// Largest number of concurrent executions on one node.
     pub concurrency: u16,
-    /// How long one execution may take.
+    /// Longest time that one execution may take.
     #[schema(value_type = String, example = "10m")]
     pub timeout: Span,
     /// When a failed event is tried again.
     #[schema(value_type = schema::RetrySchema)]
     pub retry: Retry,
-    /// What the class is told.
+    /// Configuration that is passed to the class.
     #[schema(value_type = Object, example = json!({"url": "http://indexer.internal/events"}))]
     pub configuration: Configuration,
-    /// Which of the group's queues it works on.
+    /// Generation of the group's queue that the listener consumes.
     #[schema(value_type = u32)]
     pub generation: Generation,
-    /// Whether this node's configuration demands it.
+    /// Whether the configuration of this node requires the listener.
     pub required: bool,
-    /// When it was added, by the database's clock.
+    /// When the listener was added, by the clock of the database.
     #[serde(with = "time::serde::rfc3339")]
     pub added_at: OffsetDateTime,
-    /// Who added it.
+    /// Author of the addition.
     #[schema(example = "admin")]
     pub added_by: String,
-    /// The node that took the command.
+    /// Node that executed the command.
     #[schema(value_type = schema::NodeRefSchema)]
     pub added_on: NodeRef,
-    /// Why, where its administrator said.
+    /// Reason that the author gave.
     #[schema(required = true)]
     pub reason: Option<String>,
-    /// Whether the broker was seen to hold what it needs.
+    /// Whether the broker was seen to have the queue and bindings of the listener.
     pub topology: Convergence,
 }
 
-/// Whether the broker follows.
+/// Whether the broker has a change of the roster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Convergence {
-    /// The broker was seen to hold what is asked for.
+    /// The broker was seen to have the change.
     Converged,
-    /// It was not yet, or differs.
+    /// The broker was not yet seen to have the change, or differs from it.
     Pending,
 }
 
-/// What a work queue holds.
+/// Contents of a work queue.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backlog {
-    /// Events that wait.
+    /// Number of events that wait.
     pub ready: u64,
-    /// Events that a consumer has in hand.
+    /// Number of events that a consumer holds unacknowledged.
     pub unacked: u64,
-    /// Consumers.
+    /// Number of consumers.
     pub consumers: u64,
-    /// For how many seconds the oldest event that waits has waited at least; null where none waits
-    /// or the broker does not remember.
+    /// Least age of the oldest waiting event, in seconds; null if no event waits or the broker does
+    /// not know.
     #[schema(required = true)]
     pub oldest_seconds: Option<u64>,
 }
 
 impl ListenerView {
-    /// The listener, judged by what the last pass saw.
+    /// View of a listener. Its convergence is that of the last pass.
     #[must_use]
     pub fn new(app: &App, configured: &Configured, status: &TopologyStatus) -> Self {
         let listener = configured.listener.clone();
@@ -122,7 +122,7 @@ impl ListenerView {
     }
 }
 
-/// The listener that an event configured, as the roster has it.
+/// Listener that a recorded event added.
 #[must_use]
 pub fn configured_by(recorded: &RecordedEvent) -> Option<Configured> {
     let RosterEvent::ListenerAdded { listener, generation } = &recorded.event else { return None };
@@ -137,7 +137,7 @@ pub fn configured_by(recorded: &RecordedEvent) -> Option<Configured> {
     })
 }
 
-/// A listener's work queue; one that runs on every node has none.
+/// Work queue of a listener. A listener that runs on every node has none.
 #[must_use]
 pub fn work_queue(layout: &Layout, configured: &Configured) -> Option<String> {
     let listener = &configured.listener;
@@ -155,7 +155,8 @@ fn convergence(layout: &Layout, configured: &Configured, status: &TopologyStatus
     }
 }
 
-/// Whether a drift is about the queue or a binding of it, and is wrong.
+/// Whether a drift concerns the queue or one of its bindings, and is not a deletion that the roster
+/// asked for.
 fn is_wrong(drift: &DriftReport, queue: &str) -> bool {
     let object = drift.expected.as_ref().or(drift.found.as_ref());
     let destination = object.and_then(|object| object["destination"].as_str());

@@ -36,7 +36,7 @@ async fn a_notification_names_the_followed_keys_and_has_the_event() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_misses_what_is_too_much() {
+async fn a_client_that_does_not_read_is_told_that_it_misses_events() {
     let keys = BTreeSet::new();
     let (many, _waiting) = client();
     for _ in 0..WAITING {

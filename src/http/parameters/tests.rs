@@ -1,7 +1,8 @@
 use super::*;
 
-fn known() -> BTreeMap<String, bool> {
-    BTreeMap::from([("check".into(), true), ("limit".into(), false), ("after".into(), false)])
+fn known() -> QueryParameters {
+    let [once, repeated] = [Occurrence::Once, Occurrence::Repeated];
+    BTreeMap::from([("check".into(), repeated), ("limit".into(), once), ("after".into(), once)])
 }
 
 fn refused(query: &str) -> String {
@@ -9,7 +10,7 @@ fn refused(query: &str) -> String {
 }
 
 #[test]
-fn a_query_is_decoded_and_a_repeatable_parameter_may_repeat() {
+fn a_query_is_decoded_and_some_parameters_may_be_repeated() {
     let query = Query::parse("check=RabbitMQ+backend&check=%C3%A9&limit=5&", &known()).unwrap();
     assert_eq!(query.values("check"), ["RabbitMQ backend", "é"]);
     assert_eq!(query.page().unwrap(), Page { after: 0, limit: 5 });
@@ -26,8 +27,8 @@ fn an_unknown_parameter_is_named_with_the_known_ones() {
 }
 
 #[test]
-fn a_parameter_given_twice_or_encoded_wrongly_is_refused() {
-    assert_eq!(refused("limit=1&limit=2"), "query parameter limit is given twice");
+fn a_repeated_or_wrongly_encoded_parameter_is_refused() {
+    assert_eq!(refused("limit=1&limit=2"), "query parameter limit appears twice");
     for broken in ["check=%", "check=%4", "check=%zz", "check=%ff", "%c3=1", "check=%+1"] {
         assert!(refused(broken).ends_with("is not percent-encoded UTF-8"), "{broken}");
     }
@@ -42,7 +43,7 @@ fn a_page_outside_its_range_is_refused() {
 }
 
 #[test]
-fn a_flag_is_its_presence_or_says_true_or_false() {
+fn a_flag_is_set_by_its_presence_or_by_true() {
     let query = |text| Query::parse(text, &known()).unwrap();
     for (text, set) in [("limit", true), ("limit=true", true), ("limit=false", false), ("", false)]
     {
@@ -52,7 +53,7 @@ fn a_flag_is_its_presence_or_says_true_or_false() {
 }
 
 #[test]
-fn a_page_is_cut_where_there_is_more() {
+fn a_page_is_cut_and_names_the_next_page() {
     let page = Page { after: 0, limit: 2 };
     let mut entries = vec![1, 2, 3];
     assert_eq!(page.cut(&mut entries, |entry| *entry), Some(2));

@@ -1,4 +1,4 @@
-//! Which problem each error is.
+//! Problem of each error.
 
 use super::{Problem, kinds};
 use crate::{
@@ -89,7 +89,7 @@ impl From<ExecuteError> for Problem {
             }
             ExecuteError::CommandReused => Self::new(
                 &kinds::COMMAND_REUSED,
-                "this Idempotency-Key was used for another request; use a new key for a new request",
+                "this Idempotency-Key was used with another request; use a new key for a new request",
             ),
             ExecuteError::Contention => {
                 Self::new(&kinds::CONTENTION, error.to_string()).retry_after(1)
@@ -101,7 +101,7 @@ impl From<ExecuteError> for Problem {
 
 impl From<BrokerError> for Problem {
     fn from(error: BrokerError) -> Self {
-        let detail = "the broker does not answer, or not in a way that can be understood";
+        let detail = "the broker does not answer, or its answer cannot be read";
         Self::new(&kinds::BROKER_UNAVAILABLE, detail).caused_by(&error).retry_after(5)
     }
 }
@@ -159,7 +159,7 @@ impl From<DispatchError> for Problem {
     fn from(error: DispatchError) -> Self {
         let detail = match &error {
             DispatchError::Unavailable { .. } => {
-                "neither the broker nor the database took the event, or it is not known whether one did".to_owned()
+                "neither the broker nor the database confirmed the event, so it may be lost; send it again with the same id".to_owned()
             }
             DispatchError::Unroutable(_) => error.to_string(),
             DispatchError::Unwritable(EncodeError::TooLarge(_)) => {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_names_what_is_in_the_way() {
+    fn a_refusal_names_the_object_that_conflicts() {
         let refusal = Refusal::NotConfigured { group: group() };
         let problem = Problem::from(ExecuteError::from(refusal));
         assert_eq!(
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_words_are_logged_and_not_sent() {
+    fn the_message_of_the_broker_is_logged_and_not_sent() {
         let source: Box<dyn Error + Send + Sync> = "amqp://user:secret@host".into();
         let error = BrokerError::Unreachable { what: "queues".into(), source: Some(source) };
         let problem = Problem::from(PassError::from(error));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_was_not_taken_may_be_sent_again() {
+    fn an_event_that_was_not_accepted_may_be_sent_again() {
         let error = DispatchError::Unroutable(BusName::parse("b").unwrap());
         let answer = Problem::from(error).answer("r");
         assert_eq!(answer.status(), 503);

@@ -2,13 +2,13 @@ use super::*;
 use std::collections::BTreeSet;
 
 #[test]
-fn every_kind_has_a_slug_of_its_own_and_a_status_of_a_refusal_or_failure() {
+fn every_kind_has_a_slug_of_its_own_and_an_error_status() {
     let slugs: BTreeSet<_> = kinds::ALL.iter().map(|kind| kind.slug).collect();
     assert_eq!(slugs.len(), kinds::ALL.len());
     for kind in kinds::ALL {
         assert!((400..600).contains(&kind.status), "{}", kind.slug);
         let standard = ["type", "title", "status", "detail", "instance"];
-        let clash = kind.members.iter().find(|(name, _)| standard.contains(name));
+        let clash = kind.members.iter().find(|member| standard.contains(&member.name));
         assert_eq!(clash, None, "{}", kind.slug);
     }
 }
@@ -24,7 +24,7 @@ fn a_problem_names_its_type_and_the_request() {
 }
 
 #[test]
-fn what_went_wrong_inside_is_not_sent() {
+fn an_internal_cause_is_not_sent() {
     let problem = Problem::internal("password=secret");
     assert!(!problem.body("r1").to_string().contains("secret"));
     assert_eq!(problem.cause(), Some("password=secret"));

@@ -1,4 +1,4 @@
-//! A task as James's WebAdmin shows it.
+//! Tasks as James's WebAdmin shows them.
 
 use crate::{
     domain::report::{Task, TaskState},
@@ -14,71 +14,71 @@ use time::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// James's `yyyy-MM-dd'T'HH:mm:ss.SSSZ`.
+/// Format of times in James: `yyyy-MM-dd'T'HH:mm:ss.SSSZ`.
 const JAMES: &[BorrowedFormatItem<'_>] = format_description!(
     "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3][offset_hour sign:mandatory][offset_minute]"
 );
 
-/// How far a task is.
+/// Status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TaskStatus {
-    /// Not begun.
+    /// The task has not begun.
     Waiting,
-    /// Begun.
+    /// The task runs.
     InProgress,
-    /// Somebody asked to cancel it, and it has not ended.
+    /// Cancellation was requested, and the task has not ended.
     CanceledRequested,
-    /// Ended well.
+    /// The task succeeded.
     Completed,
-    /// Ended because somebody asked.
+    /// The task was cancelled.
     Canceled,
-    /// Ended badly.
+    /// The task failed, or its node is gone.
     Failed,
 }
 
-/// A longer piece of work.
+/// Work that outlives the request that started it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Task)]
 pub struct TaskReport {
-    /// Its id.
+    /// Id of the task.
     task_id: Uuid,
-    /// Its type.
+    /// Type of the task.
     #[schema(example = "topology-reconcile")]
     r#type: String,
-    /// How far it is.
+    /// Status of the task.
     status: TaskStatus,
-    /// Who asked for it.
+    /// Caller that started the task.
     submitted_by: String,
-    /// The host that took the request.
+    /// Host that took the request.
     submitted_from: String,
-    /// The node that runs it.
+    /// Node that runs the task.
     executed_on: String,
-    /// The host that asked to cancel it.
+    /// Host that took the request to cancel the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     cancelled_from: Option<String>,
-    /// When it was asked for.
+    /// When the task was requested.
     #[schema(example = "2026-11-21T05:00:00.000+0000")]
     submit_date: String,
-    /// When it began.
+    /// When the task began.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     started_date: Option<String>,
-    /// When it ended well.
+    /// When the task succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     completed_date: Option<String>,
-    /// When it was canceled.
+    /// When the task was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     canceled_date: Option<String>,
-    /// When it ended badly.
+    /// When the task failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     failed_date: Option<String>,
-    /// What it says of its work; its `type` is the task's.
+    /// Report of the task about its work. Its member `type` is the type of the task.
     #[schema(value_type = Object)]
     additional_information: Value,
 }
@@ -115,7 +115,7 @@ fn written(time: OffsetDateTime) -> String {
     time.format(JAMES).expect("every time of this era can be written")
 }
 
-/// Reads a status that tasks are filtered by.
+/// Reads the status in a filter.
 pub(super) fn read_state(text: &str) -> Result<TaskState, Problem> {
     serde_json::from_value(Value::String(text.to_owned())).map_err(|_| {
         let detail = "Invalid status query parameter: it must be waiting, inProgress, canceledRequested, completed, canceled or failed";
@@ -123,7 +123,7 @@ pub(super) fn read_state(text: &str) -> Result<TaskState, Problem> {
     })
 }
 
-/// Reads a time that something is filtered by, in ISO 8601 or as the reports have it.
+/// Reads the time in a filter, in ISO 8601 or in James's format.
 pub(in crate::http) fn read_time(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
     let read =
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, JAMES));

@@ -1,9 +1,9 @@
-//! `/topology/changes`: the topology's changes as server-sent events, for nodes and programs that
-//! speak no AMQP.
+//! `/topology/changes`: changes of the topology as server-sent events, for programs that do not
+//! speak AMQP.
 //!
-//! Nothing is kept for a client. The events are read from the roster's log: each version that the
-//! broker follows is one. That is why any node can resume any client's stream, and why none is
-//! lost when the node that served it dies.
+//! No state is kept for a client. The events come from the log of the roster: one for each version
+//! that the broker has come to follow. So any node can resume the stream of any client, and no
+//! event is lost when the node that served the stream dies.
 
 use crate::{
     bus::TopologyChanged,
@@ -33,28 +33,30 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration}
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// A comment goes out this often, so that a client and whatever is between notice a dead stream.
+/// Pause between two comments on an idle stream. Comments let the client, and any proxy on the way,
+/// notice a dead stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// The pause after the database did not answer.
+/// Pause after the database did not answer; also the pause before a client connects again.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How many events one query reads.
+/// Largest number of events that one query reads.
 const PAGE: usize = 200;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Follow the topology
+/// Follow the changes of the topology
 ///
-/// Server-sent events named `TopologyChanged`, one for each version of the roster that the broker
-/// has come to follow. Their ids resume a stream (`Last-Event-ID`); without one it starts now. An
-/// event `resync` says that the id belongs to another history (a restored database): read the
-/// roster again; the stream goes on from now.
+/// The server-sent event `TopologyChanged` comes for each version of the roster that the broker has
+/// come to follow. The id of an event, as `Last-Event-ID`, resumes the stream after it; without an
+/// id, the stream starts with the next change. The event `resync` means that the id belongs to
+/// another history, such as that of a restored database: the client must read the roster again, and
+/// the stream continues with the next change.
 #[utoipa::path(
     get, path = "/topology/changes", tag = "topology", operation_id = "followTopology",
     params(
-        ("after" = Option<u64>, Query, description = "Start after this version of the roster. `Last-Event-ID` comes first."),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen.", nullable = false),
+        ("after" = Option<u64>, Query, description = "Start after this version of the roster. `Last-Event-ID` takes precedence."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that the client has seen.", nullable = false),
     ),
-    responses((status = 200, description = "The stream, whose data are `TopologyChanged`.",
+    responses((status = 200, description = "Stream of events whose data are `TopologyChanged`.",
         body = crate::http::schema::TopologyChangedSchema, content_type = "text/event-stream")),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
@@ -67,18 +69,19 @@ pub(crate) async fn changes(
     let roster = app.roster.current().await?;
     let present = app.store.topology_status().await?.reconciled_version.min(roster.version());
     let asked = start(&headers, &query)?;
-    // What the client names must lie in this history.
-    let known =
-        asked.filter(|(of, version)| of.is_none_or(|of| of == log) && *version <= roster.version());
+    // The position must lie in this history.
+    let known = asked.filter(|asked| {
+        asked.log.is_none_or(|asked| asked == log) && asked.version <= roster.version()
+    });
     let mut follower = ChangeFollower {
-        cursor: known.map_or(present, |(_, version)| version),
+        cursor: known.map_or(present, |position| position.version),
         app,
         log,
         waiting: VecDeque::new(),
     };
     let first = match (asked, known) {
         (Some(_), None) => follower.resync(),
-        // Gives the client its place in the stream before anything has happened.
+        // Gives the client its position in the stream before the first change.
         _ => Event::default().id(follower.id(follower.cursor)).retry(PAUSE),
     };
     follower.waiting.push_back(first);
@@ -86,14 +89,27 @@ pub(crate) async fn changes(
     Ok((headers, Sse::new(follower.stream())).into_response())
 }
 
-/// Where the client wants to start: the history it knows, where it says, and the version.
-fn start(headers: &HeaderMap, query: &Query) -> Result<Option<(Option<Uuid>, Version)>, Problem> {
+/// Position in the stream, as a client names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StreamPosition {
+    /// Log that the version belongs to, if the client knows it.
+    log: Option<Uuid>,
+    /// The stream starts after this version.
+    version: Version,
+}
+
+/// Position at which the client wants to start, if it names one.
+fn start(headers: &HeaderMap, query: &Query) -> Result<Option<StreamPosition>, Problem> {
     let after = query.read::<Version>("after", "a version of the roster")?;
-    let Some(id) = headers.get(&LAST_EVENT_ID) else { return Ok(after.map(|after| (None, after))) };
+    let Some(id) = headers.get(&LAST_EVENT_ID) else {
+        return Ok(after.map(|version| StreamPosition { log: None, version }));
+    };
     let parts = id.to_str().ok().and_then(|id| id.split_once(':'));
-    let place = parts
-        .and_then(|(log, version)| Some((Some(Uuid::parse_str(log).ok()?), version.parse().ok()?)));
-    place.map(Some).ok_or_else(|| {
+    let position = parts.and_then(|(log, version)| {
+        let log = Some(Uuid::parse_str(log).ok()?);
+        Some(StreamPosition { log, version: version.parse().ok()? })
+    });
+    position.map(Some).ok_or_else(|| {
         let detail = "the header Last-Event-ID must be the id of an event of this stream";
         invalid_parameter("Last-Event-ID", detail.into())
     })
@@ -102,7 +118,7 @@ fn start(headers: &HeaderMap, query: &Query) -> Result<Option<(Option<Uuid>, Ver
 struct ChangeFollower {
     app: Arc<App>,
     log: Uuid,
-    /// Versions up to this one were sent.
+    /// Version of the last event that was sent.
     cursor: Version,
     waiting: VecDeque<Event>,
 }
@@ -141,13 +157,13 @@ impl ChangeFollower {
                 return Event::default().comment("");
             }
             if let Err(error) = self.read().await {
-                tracing::warn!(%error, "the topology's changes cannot be read: {error}");
+                tracing::warn!(%error, "the changes of the topology cannot be read and are tried again in two seconds: {error}");
                 sleep(PAUSE).await;
             }
         }
     }
 
-    /// Reads what the broker has come to follow.
+    /// Reads the versions that the broker has come to follow.
     async fn read(&mut self) -> Result<(), StoreError> {
         let reached = self.app.store.topology_status().await?.reconciled_version;
         if self.app.store.log_id() != self.log || reached < self.cursor {
@@ -183,8 +199,8 @@ async fn change(
     Ok(TopologyChanged { bus, version: recorded.version, added, removed })
 }
 
-/// The bus of a removed listener: the removal's tombstone has it, or, where the group was added
-/// again since, the roster as it was.
+/// Bus of a removed listener. The tombstone of the removal has it, unless the group was added again
+/// since; then the roster before the removal has it.
 async fn bus_before(
     roster: &RosterService,
     recorded: &RecordedEvent,
@@ -200,7 +216,7 @@ async fn bus_before(
     }
     let before = roster.at(recorded.version - 1).await?.unwrap_or_default();
     let listener = before.listeners().get(group).map(|configured| configured.listener.bus.clone());
-    // A removal without its addition is not in any log that decide wrote.
+    // `decide` records no removal without an earlier addition.
     Ok(listener.unwrap_or_else(|| BusName::parse("unknown").expect("it is a name")))
 }
 
@@ -210,12 +226,15 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[test]
-    fn a_stream_resumes_at_the_id_of_its_last_event_or_where_it_is_told() {
+    fn a_stream_resumes_after_the_id_of_the_last_event() {
         let log = Uuid::from_u128(7);
         let with =
             |id: &str| HeaderMap::from_iter([(LAST_EVENT_ID, HeaderValue::from_str(id).unwrap())]);
         let none = Query::default();
-        assert_eq!(start(&with(&format!("{log}:12")), &none).unwrap(), Some((Some(log), 12)));
+        assert_eq!(
+            start(&with(&format!("{log}:12")), &none).unwrap(),
+            Some(StreamPosition { log: Some(log), version: 12 })
+        );
         assert_eq!(start(&HeaderMap::new(), &none).unwrap(), None);
         for wrong in ["", "12", "x:12", &format!("{log}:"), &format!("{log}:-1")] {
             assert_eq!(start(&with(wrong), &none).unwrap_err().kind().status, 400, "{wrong}");

@@ -1,22 +1,22 @@
-//! `/topology/passes`: what hearken did to the broker, and when.
+//! `/topology/passes`: the passes that changed the broker.
 
 use crate::{
     domain::report::PassRecord,
-    http::{App, parameters::Query, problem::Problem, schema},
+    http::{App, parameters::Query, problem::Problem, schema, schema::PageLimitParams},
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// A page of passes.
+/// Page of passes.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Passes)]
 pub struct PassPage {
     /// Passes that changed something, oldest first.
     #[schema(value_type = Vec<schema::PassSchema>)]
     passes: Vec<PassRecord>,
-    /// The `after` of the next page, where there is one.
+    /// Value of `after` for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next: Option<u64>,
@@ -26,10 +26,10 @@ pub struct PassPage {
 #[utoipa::path(
     get, path = "/topology/passes", tag = "topology", operation_id = "listPasses",
     params(
-        ("after" = Option<u64>, Query, description = "Only passes after this one."),
-        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000; 100 where it is not given.", minimum = 1, maximum = 1000),
+        ("after" = Option<u64>, Query, description = "Only passes after the pass with this id."),
+        PageLimitParams,
     ),
-    responses((status = 200, description = "A page of passes.", body = PassPage)),
+    responses((status = 200, description = "Page of passes.", body = PassPage)),
     extensions(("x-problems" = json!(["store-unavailable"]))),
 )]
 pub(crate) async fn passes(

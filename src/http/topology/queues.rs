@@ -1,6 +1,6 @@
-//! `/topology/queues/{name}`: what an administrator may do to a single queue.
+//! `/topology/queues/{name}`: migration and deletion of one queue.
 //!
-//! What can be refused is refused at once; the work itself is a task, and checks again.
+//! A request that can be refused is refused at once. The work itself is a task, which checks again.
 
 use crate::{
     domain::{
@@ -14,29 +14,29 @@ use crate::{
         parameters::Segment,
         precondition::CommandRequest,
         problem::{Problem, kinds},
-        tasks::{Submitted, action, submitted},
+        tasks::{Submitted, action, start_task},
     },
 };
 use axum::{extract::State, response::Response};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-/// How long a migration may wait for the broker to follow.
+/// Time that a migration waits for the broker to follow.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Migrate a queue
 ///
-/// Gives its listener a new queue and drains this one: both are consumed, nothing is lost. For a
-/// queue whose arguments are not what they should be.
+/// For a queue whose arguments differ from the desired ones. Gives the listener a new queue and
+/// drains this one. Both queues are consumed, so no event is lost.
 #[utoipa::path(
     post, path = "/topology/queues/{name}", tag = "topology", operation_id = "migrateQueue",
     params(
-        ("name" = String, Path, description = "The current work queue of a listener."),
-        ("action" = String, Query, description = "`migrate`.", example = "migrate"),
-        ("reason" = Option<String>, Query, description = "Why; kept in the history."),
+        ("name" = String, Path, description = "Name of the current work queue of a listener."),
+        ("action" = String, Query, description = "Must be `migrate`.", example = "migrate"),
+        ("reason" = Option<String>, Query, description = "Reason for the migration, kept in the history."),
     ),
-    responses((status = 201, description = "A task migrates it.", body = Submitted,
-        headers(("Location" = String, description = "The task.")))),
+    responses((status = 201, description = "A task migrates the queue.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
     extensions(("x-problems" = json!(["not-found", "foreign", "body-too-large", "timeout", "store-unavailable"]))),
 )]
 pub(crate) async fn migrate_queue(
@@ -55,7 +55,7 @@ pub(crate) async fn migrate_queue(
                 deletion::check_request(app.roster.layout(), &look.desired, &observed, &name);
             matches!(check, Err(QueueRefusal::Foreign(_)))
         });
-        let detail = format!("no listener works on a queue {name}; GET /topology lists the queues");
+        let detail = format!("no listener consumes a queue {name}; GET /topology lists the queues");
         return Err(if foreign {
             QueueRefusal::Foreign(name).into()
         } else {
@@ -63,12 +63,12 @@ pub(crate) async fn migrate_queue(
         });
     };
     let (roster, reconciler) = (Arc::clone(&app.roster), app.reconciler.clone());
-    submitted(&app, "queue-migrate", &request.actor, Box::pin(async move {
+    start_task(&app, "queue-migrate", &request.actor, Box::pin(async move {
         let outcome = roster.execute(Command::MigrateListener { group: group.clone() }, audited).await?;
         let version = outcome.events.last().map_or(0, |event| event.version);
         if !reconciler.wait_for(version, PATIENCE).await {
             let detail = format!(
-                "the roster has the migration (version {version}), and the broker does not follow after {} seconds",
+                "the roster has the migration (version {version}), but the broker did not follow within {} seconds; hearken continues by itself",
                 PATIENCE.as_secs()
             );
             return Err(Problem::new(&kinds::TIMEOUT, detail));
@@ -80,16 +80,17 @@ pub(crate) async fn migrate_queue(
 
 /// Delete a queue
 ///
-/// Only one of hearken's own that no listener works on, such as the kept queue of a removed
-/// listener. With events in it only by `force`; the task says how many were destroyed.
+/// Deletes a queue of hearken that no listener consumes, such as the kept queue of a removed
+/// listener. A queue that holds events needs `force`; the report of the task has the number of
+/// destroyed events.
 #[utoipa::path(
     delete, path = "/topology/queues/{name}", tag = "topology", operation_id = "deleteQueue",
     params(
-        ("name" = String, Path, description = "The queue."),
-        ("force" = Option<bool>, Query, description = "Destroy the events in it."),
+        ("name" = String, Path, description = "Name of the queue."),
+        ("force" = Option<bool>, Query, description = "Delete the queue with the events that it holds."),
     ),
-    responses((status = 201, description = "A task deletes it.", body = Submitted,
-        headers(("Location" = String, description = "The task.")))),
+    responses((status = 201, description = "A task deletes the queue.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
     extensions(("x-problems" = json!(["not-found", "foreign", "not-empty", "in-use", "broker-unavailable", "store-unavailable"]))),
 )]
 pub(crate) async fn delete_queue(
@@ -101,7 +102,7 @@ pub(crate) async fn delete_queue(
         if request.query.flag("force")? { QueueContents::Destroy } else { QueueContents::Spare };
     let look = app.reconciler.look().await?;
     let observed = look.observed.map_err(|cause| {
-        let detail = "the broker cannot be read, so it is not known what the queue is";
+        let detail = "the broker cannot be read, so it is unknown whether the queue may be deleted";
         Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
             .with("cause", error_chain(&cause))
             .retry_after(5)
@@ -113,7 +114,7 @@ pub(crate) async fn delete_queue(
         deletion::check_empty(&name, depth)?;
     }
     let reconciler = app.reconciler.clone();
-    submitted(&app, "queue-delete", &request.actor, async move {
+    start_task(&app, "queue-delete", &request.actor, async move {
         let destroyed = reconciler.delete_queue(&name, contents).await?;
         Ok(json!({ "queue": name, "destroyed": destroyed }))
     })

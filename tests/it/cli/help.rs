@@ -79,7 +79,7 @@ fn the_help_of_remove_explains_what_happens_to_pending_events() {
     Pending events of a removed listener:
       keep     the queue is unbound and kept; adding the group again consumes it (the default)
       drain    the queue is unbound, consumed until it is empty, then deleted
-      discard  the queue is unbound and deleted with what it holds
+      discard  the queue is unbound and deleted with its events
     "#);
 }
 
