@@ -1,4 +1,4 @@
-//! The broker's contract against every implementation, and what can go wrong with RabbitMQ.
+//! The broker's contract against every implementation, and faults of RabbitMQ.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 pub(crate) mod contract;

@@ -1,12 +1,11 @@
 //! The contract of the event bus, held against both buses.
 //!
 //! Each test is written once against a [`Stage`](crate::support::stage::Stage) and runs over
-//! RabbitMQ and in the process.
-//! What only several nodes or only RabbitMQ can do runs over RabbitMQ alone. Where Apache James
-//! behaves otherwise, `docs/adr/0014` says why.
+//! RabbitMQ and in the process. Tests that need several nodes or RabbitMQ itself run over RabbitMQ
+//! alone. Where Apache James behaves otherwise, `docs/adr/0014` says why.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
-/// Makes of each `async fn name(stage: Stage)` a test over RabbitMQ and one in the process.
+/// Turns each `async fn name(stage: Stage)` into a test over RabbitMQ and a test in the process.
 macro_rules! both {
     ($($(#[$note:meta])* async fn $name:ident($stage:ident: Stage) $body:block)*) => {
         $($(#[$note])* async fn $name($stage: $crate::support::stage::Stage) $body)*
@@ -32,9 +31,11 @@ mod dead_letters;
 mod dispatch_failure;
 mod errors;
 mod execution;
+mod following;
 mod groups;
 mod guarantees;
 mod keys;
 mod lifecycle;
 mod nodes;
+mod redelivering;
 mod vacuous;

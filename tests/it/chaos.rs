@@ -1,8 +1,8 @@
-//! Faults at random under load, on servers and nodes of our own, and a judge who has seen every
-//! execution.
+//! Random faults under load, on servers and nodes that the test starts, and a judge with a record
+//! of every execution.
 //!
-//! A schedule is drawn from a seed that is printed. `cargo xtask chaos` runs a longer one, and the
-//! same one again with `--seed`; what the machine does in between is another each time.
+//! The schedule is drawn from a seed, which is printed. `cargo xtask chaos` runs a longer schedule,
+//! and repeats one with `--seed`. The timing of the machine is not repeatable.
 
 mod checker;
 mod faults;
@@ -18,7 +18,7 @@ use scenario::Scenario;
 use schedule::{Schedule, Size};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A number that `cargo xtask chaos` was given.
+/// A number from an option of `cargo xtask chaos`.
 fn given(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}; it must be a number")))

@@ -10,3 +10,4 @@ mod main_job;
 mod misconfigured;
 mod races;
 mod removal;
+mod wires;

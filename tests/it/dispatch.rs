@@ -1,4 +1,4 @@
-//! Dispatching: what is kept, what is published again, and what goes back.
+//! Dispatching: events that are kept, published again, or redelivered.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

@@ -64,7 +64,7 @@ async fn commands_acknowledged_before_a_kill_are_there_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_process_on_the_same_directory_is_told_who_holds_it() {
+async fn a_second_process_on_the_same_directory_is_told_which_process_holds_it() {
     let node = Setup::embedded("solo").start().await;
     let mut second = Setup { directory: node.setup.directory.clone(), ..Setup::embedded("second") };
     second.id = "second".into();

@@ -9,4 +9,5 @@ mod redelivery;
 mod roster;
 mod tasks;
 mod topology;
+mod trouble;
 mod wrong;

@@ -1,7 +1,7 @@
-//! Everything that is tested against real services, in one binary.
+//! The tests against real services, in one binary.
 //!
-//! `cargo xtask test` starts PostgreSQL and RabbitMQ and names them in the environment. A test
-//! that needs one fails with that sentence when it is missing; none is skipped.
+//! `cargo xtask test` starts PostgreSQL and RabbitMQ and names them in the environment. A test that
+//! needs a missing service fails and says so. No test is skipped.
 #![expect(clippy::unwrap_used, reason = "in a test, what fails says where")]
 
 mod architecture;

@@ -1,4 +1,4 @@
-//! Following keys, and being told.
+//! Following keys, and notifications.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod attached;

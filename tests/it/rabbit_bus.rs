@@ -9,6 +9,7 @@ mod giving_up;
 mod outages;
 mod parked;
 mod redelivering;
+mod refused;
 mod removed;
 mod stopping;
 mod waiting;

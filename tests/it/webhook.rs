@@ -1,11 +1,11 @@
 //! The webhook class against real receivers on loopback.
-
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
-use crate::support::wait;
+mod limits;
+
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{ConnectInfo, State},
     http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
@@ -30,7 +30,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const KEY: [u8; 32] = [7; 32];
@@ -42,16 +42,16 @@ struct Seen {
     body: Bytes,
 }
 
-type Answer = Box<dyn FnOnce() -> Response + Send>;
+type ScriptedAnswer = Box<dyn FnOnce() -> Response + Send>;
 
 /// A receiver that gives its answers in order, then 204.
 #[derive(Clone, Default)]
-struct Receiver {
+struct ScriptedReceiver {
     seen: Arc<Mutex<Vec<Seen>>>,
-    answers: Arc<Mutex<VecDeque<Answer>>>,
+    answers: Arc<Mutex<VecDeque<ScriptedAnswer>>>,
 }
 
-impl Receiver {
+impl ScriptedReceiver {
     async fn start(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,7 +67,7 @@ impl Receiver {
 }
 
 async fn receive(
-    State(receiver): State<Receiver>,
+    State(receiver): State<ScriptedReceiver>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Bytes,
@@ -118,7 +118,7 @@ fn header<'a>(seen: &'a Seen, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn an_event_is_posted_as_a_signed_cloud_event() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
     let secret = format!("whsec_{}", STANDARD.encode(KEY));
     let before = time::OffsetDateTime::now_utc().unix_timestamp();
@@ -151,7 +151,7 @@ async fn an_event_is_posted_as_a_signed_cloud_event() {
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_signed() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
     post(json!({"url": format!("http://{address}/")})).await.unwrap();
     assert!(!receiver.seen.lock().unwrap()[0].headers.contains_key("webhook-signature"));
@@ -159,7 +159,7 @@ async fn without_a_secret_nothing_is_signed() {
 
 #[tokio::test]
 async fn a_retry_has_the_same_id_and_uses_the_same_connection() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
     receiver.answer((StatusCode::INTERNAL_SERVER_ERROR, "the index\nis\tred"));
     let listener = make(&class(), json!({"url": format!("http://{address}/hook?token=t")}));
@@ -177,7 +177,7 @@ async fn a_retry_has_the_same_id_and_uses_the_same_connection() {
 
 #[tokio::test]
 async fn listeners_of_the_class_share_connections() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
     let class = class();
     for _ in 0..2 {
@@ -190,9 +190,9 @@ async fn listeners_of_the_class_share_connections() {
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_that_says_so_and_is_not_followed() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
-    let other = Receiver::default();
+    let other = ScriptedReceiver::default();
     let elsewhere = format!("http://{}/other?secret=x", other.start().await);
     for status in [StatusCode::FOUND, StatusCode::PERMANENT_REDIRECT] {
         receiver.answer((status, [("location", elsewhere.clone())]));
@@ -205,7 +205,7 @@ async fn a_redirect_is_a_failure_that_says_so_and_is_not_followed() {
 
 #[tokio::test]
 async fn a_receiver_that_asks_for_a_pause_is_given_it() {
-    let receiver = Receiver::default();
+    let receiver = ScriptedReceiver::default();
     let address = receiver.start().await;
     let url = json!({"url": format!("http://{address}/")});
     for (status, asked, expected) in [
@@ -219,98 +219,4 @@ async fn a_receiver_that_asks_for_a_pause_is_given_it() {
         let failure = post(url.clone()).await.unwrap_err();
         assert_eq!(pause_of(&failure), expected.map(Duration::from_secs), "{status} {asked}");
     }
-}
-
-#[tokio::test]
-async fn a_receiver_that_does_not_answer_in_time_is_a_failure() {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", silent.local_addr().unwrap());
-    let started = Instant::now();
-    let failure = post(json!({"url": url, "timeout": "200ms"})).await.unwrap_err();
-    assert_eq!(failure.to_string(), format!("{url} did not answer within 200ms"));
-    assert!(started.elapsed() < Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn an_answer_without_end_is_cut_with_any_status() {
-    let receiver = Receiver::default();
-    let address = receiver.start().await;
-    let url = json!({"url": format!("http://{address}/")});
-    let endless = || {
-        let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 8192]));
-        Body::from_stream(futures_util::stream::repeat_with(chunk))
-    };
-    receiver.answer(endless());
-    receiver.answer((StatusCode::BAD_GATEWAY, endless()));
-    let both = async {
-        post(url.clone()).await.unwrap();
-        let failure = post(url).await.unwrap_err();
-        let said = failure.to_string();
-        let (_, shown) = said.split_once("502 Bad Gateway: ").unwrap();
-        assert_eq!(shown, "x".repeat(300));
-    };
-    tokio::time::timeout(Duration::from_secs(8), both).await.expect("the answer is not read whole");
-}
-
-#[tokio::test]
-async fn an_answer_that_trickles_does_not_hold_up_a_success() {
-    let receiver = Receiver::default();
-    let address = receiver.start().await;
-    receiver.answer(Body::from_stream(futures_util::stream::pending::<
-        Result<Bytes, std::io::Error>,
-    >()));
-    let started = Instant::now();
-    post(json!({"url": format!("http://{address}/")})).await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(8));
-}
-
-#[tokio::test]
-async fn a_name_that_leads_into_the_machine_is_refused_unless_it_is_allowed() {
-    let receiver = Receiver::default();
-    let address = receiver.start().await;
-    let url = json!({"url": format!("http://localhost:{}/?token=t", address.port())});
-    let closed = Webhook::new(WebhookPolicy::default(), Clock::system());
-    let failure = make(&closed, url.clone()).on_event(&event(), &execution(0)).await.unwrap_err();
-    assert!(failure.to_string().contains("--webhook-allow localhost"), "{failure}");
-    assert!(!failure.to_string().contains("token"), "{failure}");
-    assert!(receiver.seen.lock().unwrap().is_empty());
-    let allow = hearken::listeners::webhook::policy::parse_allow("localhost").unwrap();
-    let open = Webhook::new(WebhookPolicy { allow, ..WebhookPolicy::default() }, Clock::system());
-    make(&open, url).on_event(&event(), &execution(0)).await.unwrap();
-    assert_eq!(receiver.seen.lock().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn an_address_that_is_not_allowed_does_not_even_make_a_listener() {
-    let class = Webhook::new(WebhookPolicy::default(), Clock::system());
-    let configuration = json!({"url": "http://127.0.0.1:1/"});
-    let configuration = serde_json::from_value(configuration).unwrap();
-    let setup = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
-    let problem = class.make(setup).err().unwrap().to_string();
-    assert!(problem.contains("--webhook-allow 127.0.0.1"), "{problem}");
-}
-
-#[tokio::test]
-async fn a_receiver_that_is_away_and_comes_back_gets_the_event() {
-    let receiver = Receiver::default();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let listener = make(&class(), json!({"url": format!("http://{address}/?token=t")}));
-    let failure = listener.on_event(&event(), &execution(0)).await.unwrap_err();
-    let expected = format!("no answer from http://{address}/: ");
-    assert!(failure.to_string().starts_with(&expected), "{failure}");
-    assert!(
-        failure.to_string().contains("refused") && !failure.to_string().contains("token"),
-        "{failure}"
-    );
-    let socket = tokio::net::TcpListener::bind(address).await.unwrap();
-    let router = Router::new().fallback(receive).with_state(receiver.clone());
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(socket, service).await });
-    wait::until("the event arrives", || async {
-        listener.on_event(&event(), &execution(1)).await.ok()
-    })
-    .await;
-    assert!(!receiver.seen.lock().unwrap().is_empty());
 }

@@ -1,11 +1,11 @@
 //! Private PostgreSQL and RabbitMQ servers that end with the process.
 //!
-//! Every instance has its own data, its own loopback ports and its own Erlang
-//! port mapper, so any number of them run side by side and none of them meets a
-//! server that the machine runs for itself. Nothing listens beyond 127.0.0.1.
+//! Every instance has its own data, its own loopback ports and its own Erlang port mapper, so any
+//! number of them run side by side and none of them meets a server that the machine runs for
+//! itself. Nothing listens beyond 127.0.0.1.
 //!
-//! Starting never changes the machine. A missing program is an error that says
-//! how to get it; [`install`] is the one place that fetches anything.
+//! Starting never changes the machine. A missing program is an error that says how to get it;
+//! [`install`] is the one place that fetches anything.
 
 mod chroot;
 mod http;
@@ -33,8 +33,8 @@ pub use slot::Slot;
 
 /// How long any server may take to answer for the first time.
 ///
-/// A broker boots in six to ten seconds on two idle cores, and several at once take
-/// turns. Test machines are rarely idle.
+/// A broker boots in six to ten seconds on two idle cores, and several at once take turns. Test
+/// machines are rarely idle.
 pub const START_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Where cargo builds this workspace.

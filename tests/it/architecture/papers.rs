@@ -62,3 +62,28 @@ fn no_link_between_papers_is_dead() {
     assert_none(&broken);
     assert_eq!(dead_links("docs/a.md", "[b](gone.md#b), [c](../README.md)").len(), 1);
 }
+
+/// The source files that a page names between backticks and that do not exist. A bare name is a
+/// file beside the one that was named before.
+fn missing_files(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let (mut missing, mut folder) = (Vec::new(), String::new());
+    for file in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
+        let places = [file.to_owned(), format!("src/{file}"), format!("{folder}/{file}")];
+        match places.iter().find(|place| exists(place)) {
+            Some(place) => folder = place.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned(),
+            None => missing.push(file.to_owned()),
+        }
+    }
+    missing
+}
+
+#[test]
+fn every_file_that_the_walkthrough_names_exists() {
+    let [(_, text)] = &source::texts(&["docs/walkthrough.md"], &["md"])[..] else {
+        panic!("no walkthrough")
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_none(&missing_files(text, |place| root.join(place).is_file()));
+    let exists = |place: &str| ["src/a/b.rs", "src/a/c.rs"].contains(&place);
+    assert_eq!(missing_files("`a/b.rs` and `c.rs`, `gone.rs`", exists), ["gone.rs"]);
+}

@@ -1,5 +1,5 @@
-//! What every broker does. A suite of functions over the trait; each implementation names itself
-//! and runs them all.
+//! What every broker does: a suite of functions over the trait. The tests of each implementation
+//! run the whole suite.
 
 pub(crate) use crate::support::stage::specs::{bus, listener};
 use crate::support::{bus::only, wait};

@@ -1,4 +1,4 @@
-//! What can be wrong between us and RabbitMQ, and what is said about it.
+//! Faults between hearken and RabbitMQ, and the errors that name them.
 
 use super::{
     contract::{bus, listener},
@@ -21,7 +21,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// A server that answers every request the same; with nothing it never answers.
+/// A server that gives the same answer to every request, or never answers when there is no answer.
 async fn answering(answer: Option<String>) -> String {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
@@ -192,7 +192,7 @@ async fn a_management_url_that_cannot_be_used_is_refused_at_once() {
     }
 }
 
-/// Both ways in at the same time, since this takes as long as the longest limit.
+/// Tries AMQP and the management API at the same time, since each takes as long as its limit.
 #[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let silent = answering(None).await;

@@ -1,4 +1,4 @@
-//! Batches: several events in one call, and still each on its own.
+//! Batches: several events in one call, each with a fate of its own.
 
 use crate::support::stage::{
     Stage,

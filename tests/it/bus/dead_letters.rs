@@ -1,4 +1,4 @@
-//! What becomes of events that a group gave up, as far as the bus is concerned.
+//! Events that a group gave up, from the side of the bus.
 
 use crate::support::stage::{
     PATIENCE, Stage,
@@ -86,7 +86,7 @@ both! {
         stage.letters_are(0).await;
     }
 
-    async fn what_is_no_event_is_put_aside_with_its_group_and_the_next_event_runs(stage: Stage) {
+    async fn a_body_that_is_not_an_event_is_parked_with_its_group_and_the_next_event_runs(stage: Stage) {
         let (node, mut a, calls) = (stage.node("n1"), steady("a"), Calls::well());
         a.concurrency = 1;
         stage.add([&a]).await;

@@ -1,4 +1,4 @@
-//! What a listener is told about the execution it is in.
+//! What a listener is told about its execution.
 
 use crate::support::stage::{
     PATIENCE,

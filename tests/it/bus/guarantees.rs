@@ -12,7 +12,7 @@ use crate::support::{
 use futures_util::future::join_all;
 use std::time::Duration;
 
-/// Dispatches from ten at the same time, so many events each.
+/// Dispatches from ten tasks at the same time, `each` events a task.
 async fn flood(node: &StageNode, each: usize, key: &str) {
     join_all((0..10).map(async |lane| {
         for n in 0..each {
@@ -23,7 +23,7 @@ async fn flood(node: &StageNode, each: usize, key: &str) {
 }
 
 both! {
-    async fn what_a_stopped_node_had_in_hand_runs_on_the_next_and_on_the_one_after(stage: Stage) {
+    async fn unacknowledged_events_of_a_stopped_node_run_on_the_next_node_and_the_third(stage: Stage) {
         let a = steady("a");
         stage.add([&a]).await;
         let (first, second, third) = (Calls::held(), Calls::held(), Calls::well());
@@ -111,7 +111,7 @@ both! {
         }
     }
 
-    async fn of_those_who_come_to_a_key_one_after_another_the_first_sees_all_from_then_on(stage: Stage) {
+    async fn of_followers_that_come_one_by_one_the_first_sees_every_event_from_then_on(stage: Stage) {
         let node = stage.node("n1");
         let all: Vec<_> = (0..10).map(|_| Calls::well()).collect();
         // Each follows, then dispatches; so the first that follows sees every event.

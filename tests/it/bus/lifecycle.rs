@@ -149,7 +149,7 @@ struct Old {
 }
 
 impl Old {
-    /// Dispatches, redelivers and follows, with what was there and with what is new.
+    /// Dispatches, redelivers and follows, with the old listeners and with new ones.
     async fn works(&self, stage: &Stage) {
         self.node.notify(&event("old"), ["k1"]).await;
         self.group.saw("old").await;

@@ -1,4 +1,4 @@
-//! What James's own contract meant to test, and whose tests there cannot fail.
+//! Behaviour that James's own contract names in tests that cannot fail.
 
 use crate::support::stage::{
     Stage,
@@ -113,7 +113,7 @@ async fn dispatching_with_keys_while_the_exchange_is_away_keeps_the_event_with_t
     calls.are(["e1"]);
 }
 
-/// Publishes bodies that are no events on a key that a node follows, from outside.
+/// Publishes, as another program, bodies that are not events on a key that a node follows.
 async fn survives(bodies: usize) {
     let stage = Stage::rabbitmq().await;
     let (here, there, calls) = (stage.node("n1"), stage.node("n2"), Calls::well());
@@ -130,7 +130,7 @@ async fn survives(bodies: usize) {
 }
 
 #[tokio::test]
-async fn a_node_that_follows_a_key_survives_a_body_that_is_no_event() {
+async fn a_node_that_follows_a_key_survives_a_body_that_is_not_an_event() {
     survives(1).await;
 }
 

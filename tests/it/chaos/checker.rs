@@ -1,4 +1,4 @@
-//! Whether what happened may happen.
+//! The judge of a run: were the guarantees kept.
 
 mod tests;
 
@@ -12,18 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after a fault was mended it may still have events sent again: as long as the longest
-/// answer is waited for, and some seconds in which queues find their leaders.
+/// Time after the end of a fault in which the fault may still cause repeated events: the longest
+/// wait for an answer, and some seconds in which queues find their leaders.
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// How many copies of one event one fault may make. The first that was kept goes out repeatedly
-/// until the broker takes it, with growing pauses: eight times in two minutes, after three tries at
-/// once. Each of them may be in a queue although no answer said so.
+/// Copies of one event that one fault may cause. The first kept event is published repeatedly until
+/// the broker takes it: three tries at once, then eight in two minutes with growing pauses. Each of
+/// the copies may be in a queue although no answer said so.
 const COPIES: usize = 12;
 
-/// Something that was done to the system, from when to when.
+/// A fault of the system, with its beginning and its end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fault {
+pub(super) struct FaultSpan {
     pub(super) begun: Instant,
     pub(super) mended: Instant,
 }
@@ -31,14 +31,14 @@ pub(super) struct Fault {
 /// A dead letter, as REST lists it.
 #[derive(Debug, Clone)]
 pub(super) struct Dead {
-    /// The group that it goes back to.
+    /// The group that the dead letter goes back to.
     pub(super) group: String,
     pub(super) event: String,
-    /// Whether no consumer could take it, and not the group that gave it up.
+    /// Whether the event was parked because no consumer could take it. Otherwise its group gave up.
     pub(super) parked: bool,
 }
 
-/// Everything that was seen of a run, when it had become quiet.
+/// Everything that was recorded of a run, once it had become quiet.
 #[derive(Debug, Clone)]
 pub(super) struct Evidence {
     pub(super) seed: u64,
@@ -46,23 +46,23 @@ pub(super) struct Evidence {
     pub(super) posted: Vec<Posted>,
     pub(super) executions: Vec<Execution>,
     pub(super) dead: Vec<Dead>,
-    /// When [`TRAVELLER`] was perhaps not in the roster.
+    /// Times at which [`TRAVELLER`] was perhaps not in the roster.
     pub(super) away: Vec<(Instant, Instant)>,
-    /// What was done to the system. Only an event that was on its way then may run again.
-    pub(super) faults: Vec<Fault>,
+    /// Faults of the run. Only an event that was on its way during a fault may run again.
+    pub(super) faults: Vec<FaultSpan>,
 }
 
-/// What came of one group.
+/// Outcome of one group.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Events that it had to get.
+    /// Events that the group had to get.
     required: usize,
     worked: usize,
     failed: usize,
     dead: usize,
     /// Executions and dead letters beyond what one delivery costs.
     repeated: usize,
-    /// The most of them that one event had.
+    /// The most executions and dead letters that one event had beyond that.
     most: usize,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What is wrong, and what there is to count.
+/// Broken guarantees, and counts of the run.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) wrong: Vec<String>,
@@ -146,7 +146,7 @@ impl Evidence {
         counts
     }
 
-    /// At most once on each node, and nothing is promised.
+    /// Checks that each event ran at most once on each node. Nothing more is promised there.
     fn judge_every_node(&self, group: &Group, wrong: &mut Vec<String>) -> Counts {
         let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let mut counts = Counts::default();
@@ -165,7 +165,7 @@ impl Evidence {
         counts
     }
 
-    /// Counts what a group repeated of each event, and complains of what no fault explains.
+    /// Counts the repetitions of each event in a group, and reports those that no fault explains.
     fn explain(
         &self,
         group: &Group,
@@ -188,7 +188,7 @@ impl Evidence {
         );
     }
 
-    /// How many faults there were from when an event was sent until it ran for the last time.
+    /// Number of faults between the sending of an event and its last execution.
     fn faults_met(&self, group: &Group, event: &str) -> usize {
         let of_event = |one: &&Execution| one.group == group.name && one.event == event;
         let last = self.executions.iter().filter(of_event).map(|one| one.at).max();
@@ -196,7 +196,8 @@ impl Evidence {
             return 0;
         };
         let last = last.map_or(posted.answered, |last| last.max(posted.answered));
-        let meets = |fault: &&Fault| fault.begun <= last && posted.sent <= fault.mended + RECOVERY;
+        let meets =
+            |fault: &&FaultSpan| fault.begun <= last && posted.sent <= fault.mended + RECOVERY;
         self.faults.iter().filter(meets).count()
     }
 
@@ -209,7 +210,7 @@ impl Evidence {
         runs
     }
 
-    /// What was accepted while the group was in the roster.
+    /// Events that were accepted while the group was in the roster.
     fn required(&self, group: &Group) -> BTreeSet<&str> {
         let away = |posted: &Posted| {
             let meets =
@@ -220,7 +221,7 @@ impl Evidence {
         accepted.filter(|posted| !away(posted)).map(|posted| &*posted.event).collect()
     }
 
-    /// All that is known of an event, for a reader who looks for what went wrong.
+    /// Everything that was recorded of an event, for a reader who looks for the cause.
     pub(super) fn story(&self, event: &str, begin: Instant) -> String {
         let at = |instant: Instant| instant.saturating_duration_since(begin).as_secs_f32();
         let mut lines = vec![format!("  {event}:")];

@@ -1,4 +1,4 @@
-//! Inflicting what a schedule says, and mending it.
+//! Inflicting and mending the faults of a schedule.
 
 use super::{
     groups::{GROUPS, TRAVELLER},
@@ -11,13 +11,13 @@ use reqwest::{Method, StatusCode};
 use std::time::{Duration, Instant};
 use xtask::services::{Postgres, RabbitMq};
 
-/// How long something that is kept because it could not be published may hold up a fault that must
-/// not meet it.
+/// Time that a fault waits until no event is kept as a dispatch failure, when the fault must not
+/// meet such an event.
 const KEPT: Duration = Duration::from_secs(20);
 
 impl World {
-    /// Inflicts the faults of a step, all at once, and returns when they are mended. A group that
-    /// was away meanwhile was so at most between the instants that are returned.
+    /// Inflicts the faults of a step, all at once, and returns when they are mended. Returns the
+    /// times between which a group was away.
     pub(super) async fn suffer(&self, step: &Step) -> Vec<(Instant, Instant)> {
         let suffering = step.faults.iter().map(|fault| self.inflict(fault, step.lasts));
         join_all(suffering).await.into_iter().flatten().collect()
@@ -53,8 +53,8 @@ impl World {
         None
     }
 
-    /// Removes a group and adds it again. Nothing may be kept that could not be published: it
-    /// would be published while the group is away, and the group would rightly not get it.
+    /// Removes a group and adds it again. No event may be kept as a dispatch failure then: the
+    /// event would be published while the group is away, and the group would rightly not get it.
     async fn remove(&self, group: &str, lasts: Duration) -> Option<(Instant, Instant)> {
         let deadline = Instant::now() + KEPT;
         let begin = loop {

@@ -45,7 +45,7 @@ pub(super) struct Group {
 /// The group that is removed and added again.
 pub(super) const TRAVELLER: &str = "traveller";
 
-/// All of them.
+/// Every group under test.
 pub(super) const GROUPS: [Group; 7] = [
     once("healthy", Rule::Works, 3),
     once("slow", Rule::Slow, 3),
@@ -61,8 +61,8 @@ const fn once(name: &'static str, rule: Rule, attempts: usize) -> Group {
 }
 
 impl Group {
-    /// What an administrator adds it by, on a node that says its name in a file beside it.
-    pub(super) fn listener(&self, receiver: &Receiver) -> Value {
+    /// Body with which an administrator adds the group. A node reads its name from [`NODE_FILE`].
+    pub(super) fn listener(&self, receiver: &ChaosReceiver) -> Value {
         let (url, file) = (format!("{}/{}", receiver.url, self.name), NODE_FILE);
         json!({
             "class": "webhook",
@@ -73,7 +73,7 @@ impl Group {
         })
     }
 
-    /// Whether an execution of an event works, if the receiver was asked so many times before.
+    /// Whether an execution of an event works after so many earlier requests to the receiver.
     pub(super) fn works(&self, seed: u64, event: &str, before: usize) -> bool {
         match self.rule {
             Rule::Works | Rule::Slow => true,
@@ -105,7 +105,7 @@ pub(super) struct Execution {
 
 /// Records every execution, and answers as the group's rule says. Ends with the test.
 #[derive(Clone)]
-pub(super) struct Receiver {
+pub(super) struct ChaosReceiver {
     url: String,
     state: Arc<Inner>,
 }
@@ -117,7 +117,7 @@ struct Inner {
     asked: Mutex<BTreeMap<(String, String), usize>>,
 }
 
-impl Receiver {
+impl ChaosReceiver {
     pub(super) async fn start(seed: u64) -> Self {
         let state = Arc::new(Inner { seed, executions: Mutex::default(), asked: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -127,12 +127,12 @@ impl Receiver {
         Self { url, state }
     }
 
-    /// What ran so far.
+    /// Executions so far.
     pub(super) fn executions(&self) -> Vec<Execution> {
         self.state.executions.lock().expect("no panic").clone()
     }
 
-    /// How much ran so far.
+    /// Number of executions so far.
     pub(super) fn count(&self) -> usize {
         self.state.executions.lock().expect("no panic").len()
     }
@@ -166,5 +166,5 @@ async fn receive(
     if worked { StatusCode::NO_CONTENT } else { StatusCode::INTERNAL_SERVER_ERROR }
 }
 
-/// How long one execution may take the slow group, so that no caller waits for it in vain.
+/// Longest execution of the slow group. A caller that waits for an execution waits longer.
 pub(super) const SLOWEST: Duration = Duration::from_millis(400);

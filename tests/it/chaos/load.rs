@@ -1,4 +1,4 @@
-//! Events in, through all faults, and a ledger of what was said about each.
+//! The load: events in, through all faults, and a ledger of the answer to each.
 
 use super::random::Random;
 use crate::support::{node::TOKEN, wait};
@@ -12,21 +12,21 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How many requests are under way at a time.
+/// Requests under way at a time, at most.
 const WINDOW: usize = 48;
 
-/// How many events a batch has at most.
+/// Events of a batch, at most.
 const BATCH: usize = 8;
 
-/// How long a client waits for an answer before it counts as unknown.
+/// Time that a client waits for an answer. After that the outcome counts as unknown.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What became of an event, as far as its producer was told.
+/// Outcome of an event, as its producer was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// 202.
     Accepted,
-    /// No answer, or one that leaves it open: it may have been accepted.
+    /// No answer, or an answer that leaves the outcome open: the event may have been accepted.
     Unknown,
 }
 
@@ -43,19 +43,19 @@ pub(super) struct Posted {
 #[derive(Clone)]
 pub(super) struct Load {
     client: Client,
-    /// Where the nodes answer, which changes with their restarts.
+    /// URLs of the nodes, which change with their restarts.
     urls: Arc<Mutex<Vec<String>>>,
     ledger: Arc<Mutex<Ledger>>,
     window: Arc<Semaphore>,
 }
 
-/// What was said.
+/// Ledger of sent events and answers.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) posted: Vec<Posted>,
     /// Answers that no client should get, even when parts are broken.
     pub(super) wrong: BTreeSet<String>,
-    /// Why events were not accepted, as far as clients were told, and how often.
+    /// Causes that clients were given for events that were not accepted, with their counts.
     pub(super) refusals: BTreeMap<String, usize>,
     next: usize,
 }
@@ -72,8 +72,8 @@ impl Load {
         self.ledger.lock().expect("no panic")
     }
 
-    /// Sends about so many events a second to nodes chosen by chance, some in batches and some
-    /// with keys, until told to stop; then waits for the answers.
+    /// Sends about so many events a second to random nodes, some in batches and some with keys,
+    /// until it is told to stop. Then waits for the answers.
     pub(super) async fn run(self, seed: u64, rate: usize, stop: CancellationToken) {
         let mut random = Random::of(seed, "load");
         let sending = TaskTracker::new();
@@ -128,7 +128,7 @@ impl Load {
         (first..first + size).map(|number| format!("e{number:05}")).collect()
     }
 
-    /// Which of the events are safe, by the answer.
+    /// The events that are safe, by the answer.
     fn understand(
         &self,
         ids: &[String],

@@ -6,17 +6,18 @@ use reqwest::Method;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// How long nothing must have happened. What waits for a retry is in a queue, and a quorum queue
-/// tells how much it holds every five seconds (RabbitMQ, `quorum_tick_interval`).
+/// Time without any execution after which a run counts as quiet. An event that waits for a retry is
+/// in a queue, and a quorum queue counts its messages every five seconds (RabbitMQ,
+/// `quorum_tick_interval`).
 const QUIET: Duration = Duration::from_secs(8);
 
-/// Kinds of dead letters that are no listener's.
+/// Groups of dead letters that belong to no listener.
 pub(super) const DISPATCH_FAILURE: &str = "dispatch-failure";
 const PARKED: &str = "parked";
 
 impl World {
-    /// Waits until every node is well, every queue is empty, nothing is kept for lack of a broker,
-    /// and nothing runs. Returns what is in the way when it takes too long.
+    /// Waits until every node is well, every queue is empty, no event is kept for lack of a broker,
+    /// and no execution runs. Returns the obstacle when that takes too long.
     pub(super) async fn settle(&self, limit: Duration) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         let mut since = Instant::now();
@@ -95,7 +96,7 @@ impl World {
         }
     }
 
-    /// The dead letters of a group as some node lists them; nothing when none does.
+    /// The dead letters of a group as one of the nodes lists them; `None` when no node answers.
     pub(super) async fn dead_letters(&self, group: &str) -> Option<Vec<Value>> {
         for index in 0..self.nodes() {
             if let Some(letters) = self.dead_letters_of(index, group).await {

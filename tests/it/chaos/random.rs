@@ -1,4 +1,4 @@
-//! Chance that can be had again from its seed.
+//! Random numbers that a seed makes repeatable.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Chance that depends on a text too, and on nothing that was drawn before.
+    /// Random numbers that depend on the seed and a text, not on earlier draws.
     pub(super) fn of(seed: u64, text: &str) -> Self {
         // FNV-1a.
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -33,7 +33,7 @@ impl Random {
         usize::try_from(self.next() % limit).expect("below a small number")
     }
 
-    /// Once in so many.
+    /// Whether a draw of one in `times` hits.
     pub(super) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

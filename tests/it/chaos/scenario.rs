@@ -1,7 +1,7 @@
 //! A run: load, faults, quiet, judgement.
 
 use super::{
-    checker::{Evidence, Fault},
+    checker::{Evidence, FaultSpan},
     groups::{Execution, GROUPS, Rule, SLOWEST},
     load::{Load, Outcome},
     quiet::DISPATCH_FAILURE,
@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xtask::services::RabbitMq;
 
-/// How many events a second come in.
+/// Events a second that the load sends.
 const RATE: usize = 25;
 
-/// How long the system may take to become quiet once all is mended.
+/// Time that the system may take to become quiet after the last fault.
 const SETTLE: Duration = Duration::from_mins(2);
 
-/// How long a group may take for events that come in when nothing is wrong any more.
+/// Time that a group may take for events that are sent after the last fault.
 const CALM: Duration = Duration::from_secs(30);
 
 /// A run under way.
@@ -36,7 +36,7 @@ pub(super) struct Scenario {
     sending: JoinHandle<()>,
     stop: CancellationToken,
     away: Vec<(Instant, Instant)>,
-    faults: Vec<Fault>,
+    faults: Vec<FaultSpan>,
 }
 
 impl Scenario {
@@ -51,7 +51,7 @@ impl Scenario {
         Self { world, seed, begin, load, sending, stop, away: Vec::new(), faults: Vec::new() }
     }
 
-    /// How long it has been going on.
+    /// Time since the run began.
     pub(super) fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }
@@ -62,13 +62,13 @@ impl Scenario {
         println!("chaos: {:7.3} s {step}", self.elapsed().as_secs_f32());
         let begun = Instant::now();
         self.away.extend(self.world.suffer(step).await);
-        let fault = Fault { begun, mended: Instant::now() };
+        let fault = FaultSpan { begun, mended: Instant::now() };
         self.faults.extend(step.faults.iter().map(|_| fault));
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
-    /// Kills a broker that others stand in for, and brings it back once every node says that it is
-    /// well without and has brought events through.
+    /// Kills one broker of several, and restarts it once every node is healthy without it and has
+    /// run events.
     pub(super) async fn without_broker(&mut self, broker: usize) {
         self.wait_accepted().await;
         println!("chaos: {:7.3} s broker {broker} killed", self.elapsed().as_secs_f32());
@@ -91,12 +91,12 @@ impl Scenario {
         self.wait_accepted().await;
         let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
         self.world.broker(broker, restart).await;
-        self.faults.push(Fault { begun: killed, mended: Instant::now() });
+        self.faults.push(FaultSpan { begun: killed, mended: Instant::now() });
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
-    /// Kills brokers until too few are left to agree on anything, and brings them back once events
-    /// that are sent meanwhile were accepted and lie in the database.
+    /// Kills brokers until no majority is left, and restarts them once events that are sent
+    /// meanwhile were accepted and are kept in the database.
     pub(super) async fn without_quorum(&mut self, brokers: &[usize]) {
         self.wait_accepted().await;
         println!("chaos: {:7.3} s brokers {brokers:?} killed", self.elapsed().as_secs_f32());
@@ -115,7 +115,7 @@ impl Scenario {
             let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
             self.world.broker(*broker, restart).await;
         }
-        self.faults.push(Fault { begun: killed, mended: Instant::now() });
+        self.faults.push(FaultSpan { begun: killed, mended: Instant::now() });
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
@@ -131,7 +131,7 @@ impl Scenario {
         .await;
     }
 
-    /// Ends the load, waits until all is quiet, and fails unless everything is as it should be.
+    /// Ends the load, waits until the system is quiet, and fails when a guarantee was broken.
     pub(super) async fn finish(mut self) {
         self.stop.cancel();
         (&mut self.sending).await.expect("the load does not panic");

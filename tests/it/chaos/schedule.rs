@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! The schedule of faults.
 
 use super::{groups::TRAVELLER, random::Random};
 use crate::support::proxy::Wire;
@@ -11,7 +11,7 @@ pub(super) struct Size {
     pub(super) brokers: usize,
 }
 
-/// What a node reaches over a wire of its own.
+/// Service that a node reaches over a wire of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     Broker,
@@ -19,7 +19,7 @@ pub(super) enum Link {
     Database,
 }
 
-/// Something that goes wrong, and is mended some time later.
+/// A fault, which ends some time later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     Wire {
@@ -57,10 +57,10 @@ impl fmt::Display for Fault {
 /// Faults that come together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
-    /// How long nothing is wrong before.
+    /// Time without a fault before the step.
     pub(super) pause: Duration,
     pub(super) faults: Vec<Fault>,
-    /// How long they last before an operator begins to mend them.
+    /// Time that the faults last before an operator begins to mend them.
     pub(super) lasts: Duration,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Whose faults last at most `longest`.
+    /// A schedule whose faults last at most `longest`.
     pub(super) fn new(seed: u64, size: Size, longest: Duration) -> Self {
         Self { random: Random::new(seed), size, longest }
     }

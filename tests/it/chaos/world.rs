@@ -1,7 +1,7 @@
-//! A cluster of processes of our own, each wire of it in our hands.
+//! A cluster of processes that the test starts, with a proxy on each of its wires.
 
 use super::{
-    groups::{GROUPS, NODE_FILE, Receiver},
+    groups::{ChaosReceiver, GROUPS, NODE_FILE},
     schedule::{Link, Size},
 };
 use crate::support::{
@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::Mutex as Turn;
 use xtask::services::{Postgres, RabbitMq, RabbitMqVersion, Slot, default_dir};
 
-/// How long a process that starts may take on a busy machine.
+/// Time that a process may take to start on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The wires of one node.
@@ -35,8 +35,8 @@ pub(super) struct World {
     wires: Vec<Wires>,
     brokers: Vec<Arc<Mutex<RabbitMq>>>,
     postgres: Arc<Mutex<Postgres>>,
-    pub(super) receiver: Receiver,
-    /// Where each node answers.
+    pub(super) receiver: ChaosReceiver,
+    /// URL of each node.
     pub(super) urls: Arc<Mutex<Vec<String>>>,
     managements: Vec<String>,
     // Released last, when nothing writes there any more.
@@ -56,7 +56,7 @@ impl World {
         let mut world = Self {
             nodes: Vec::new(),
             wires: Vec::new(),
-            receiver: Receiver::start(seed).await,
+            receiver: ChaosReceiver::start(seed).await,
             urls: Arc::default(),
             managements,
             slot,
@@ -102,8 +102,8 @@ impl World {
         self.wires.push(wires);
     }
 
-    /// Proxies for a node. Of several brokers each node prefers another, and goes to the next when
-    /// that one is away.
+    /// Proxies for a node. Each node prefers another broker, and goes to the next broker when the
+    /// preferred one is away.
     async fn wire(&self, index: usize) -> Wires {
         let mut amqp: Vec<u16> = self
             .brokers
@@ -162,8 +162,8 @@ impl World {
         tokio::task::spawn_blocking(changing).await.expect("RabbitMQ starts again");
     }
 
-    /// Starts a node that was killed, as often as it takes: one that cannot reach its database
-    /// when it starts says so and ends, and is started again by its operator.
+    /// Starts a node that was killed, again and again until it lives: a node that cannot reach its
+    /// database at its start says so and ends, and its operator starts it again.
     pub(super) async fn revive(&self, index: usize) {
         let mut node = self.node(index).await;
         let deadline = Instant::now() + PATIENCE;
@@ -194,9 +194,9 @@ impl World {
         }
     }
 
-    /// Waits until the statistics of the broker have every queue, and each is on every broker:
-    /// RabbitMQ 3.10 and 4.0 leave a quorum queue without a leader when they are killed in the
-    /// first second of its life.
+    /// Waits until the statistics of the broker have every queue and every queue is on every
+    /// broker. RabbitMQ 3.10 and 4.0 leave a quorum queue without a leader when a broker is killed
+    /// in the first second of the life of the queue.
     async fn wait_known(&self, brokers: usize) {
         wait::within(PATIENCE, "the broker knows its queues", async || {
             let queues = self.queues().await?;
@@ -225,7 +225,7 @@ impl World {
         None
     }
 
-    /// Who consumes a queue, as a broker that is up says.
+    /// Consumers of a queue, as a broker that is up lists them.
     pub(super) async fn consumers(&self, queue: &Value) -> Value {
         for management in &self.managements {
             let url = format!("{management}/api/queues/%2f/{}", queue.as_str().unwrap_or_default());
@@ -238,7 +238,7 @@ impl World {
         Value::Null
     }
 
-    /// Removes every file, after a run that no reader needs to look at.
+    /// Removes every file, after a run that succeeded.
     pub(super) fn clean(self) {
         let directory = self.slot.dir().to_path_buf();
         drop(self);

@@ -112,7 +112,7 @@ async fn the_token_of_a_data_directory_is_found() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_reader_that_goes_away_is_not_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = hearken(directory.path(), &["completions", "bash"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -141,6 +141,33 @@ fn what_makes_no_sense_is_a_usage_error() {
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.err.contains(expected), "{arguments:?}: {}", ended.err);
         assert_eq!(ended.out, "");
+    }
+}
+
+#[test]
+fn a_reserved_bus_name_is_refused_with_what_is_wrong_and_what_would_be_right() {
+    let directory = tempfile::tempdir().unwrap();
+    for (bus, wrong, right) in [
+        (
+            "a.work.b",
+            "\"work\" between its dots is reserved",
+            "choose a name without the parts keys",
+        ),
+        ("meta", "\"meta\" at its beginning is reserved", "begins with another word than meta"),
+    ] {
+        let file = format!("[[bus]]\nname = '{bus}'\n");
+        std::fs::write(directory.path().join("reserved.toml"), file).unwrap();
+        for arguments in [
+            &["serve", "--config", "reserved.toml"][..],
+            &["listeners", "add", "--class", "log", "--bus", bus],
+            &["events", "send", bus, "--type", "Added"],
+        ] {
+            let ended = end(&mut hearken(directory.path(), arguments));
+            assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+            let err = ended.err.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(err.contains(&format!("bus name \"{bus}\" is not valid")), "{err}");
+            assert!(err.contains(wrong) && err.contains(right), "{err}");
+        }
     }
 }
 

@@ -144,7 +144,7 @@ async fn the_binding_follows_the_exchange_of_james_when_that_comes_back() {
         words.iter().all(|word| cause.contains(word)).then_some(())
     })
     .await;
-    // Another bus is none the worse for it.
+    // Another bus is not affected.
     assert_eq!(node.send("mailboxEvent", "elsewhere").await.status, 202);
     node.add(json!({"class": "log", "group": "audit2"})).await;
 

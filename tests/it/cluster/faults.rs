@@ -1,9 +1,10 @@
 //! Processes killed, brokers and databases taken away, wires cut. What was acknowledged stays, and
 //! the broker ends as the roster says.
 
+use super::wires::behind_proxies;
 use crate::support::{
     node::{Node, Services, Setup},
-    proxy::{Proxy, Wire, port_of},
+    proxy::Wire,
     receiver::Receiver,
     services, wait,
 };
@@ -13,24 +14,11 @@ use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use xtask::services::{RabbitMq, RabbitMqVersion};
 
-fn log(group: &str) -> Value {
+pub(super) fn log(group: &str) -> Value {
     json!({"class": "log", "group": group, "retry": {"attempts": 1}})
 }
 
-/// Services behind a proxy each.
-async fn behind_proxies() -> (Services, Proxy, Proxy, Services) {
-    let (direct, _host) = Services::fresh().await;
-    let database = Proxy::before(port_of(&direct.database)).await;
-    let broker = Proxy::before(port_of(&direct.amqp)).await;
-    let services = Services {
-        database: database.through(&direct.database),
-        amqp: broker.through(&direct.amqp),
-        management: direct.management.clone(),
-    };
-    (services, database, broker, direct)
-}
-
-async fn groups(node: &Node) -> Vec<String> {
+pub(super) async fn groups(node: &Node) -> Vec<String> {
     let listeners = node.get("/listeners").await;
     let listeners = listeners["listeners"].as_array().unwrap().clone();
     listeners.iter().map(|l| l["group"].as_str().unwrap().to_owned()).collect()
@@ -181,89 +169,4 @@ async fn a_node_starts_without_its_broker_and_converges_when_it_appears() {
     node.wait_topology("converged").await;
     node.wait_listener("a", "running").await;
     node.wait_ready().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wire_cut_during_a_pass_costs_nothing_but_time() {
-    let (services, _, broker, _) = behind_proxies().await;
-    let node = Setup::cluster("one", &services).start().await;
-    let add =
-        |number: usize| node.call(Method::POST, "/listeners", Some(log(&format!("g{number}"))));
-    let adding = join_all((0..60).map(add));
-    let breaking = async {
-        for wire in [Wire::Cut, Wire::Up, Wire::BlackHole, Wire::Cut, Wire::Up] {
-            broker.set(wire);
-            // Some steps of the pass get through, or fail, between two changes of the wire.
-            broker.used(3).await;
-        }
-    };
-    let (answers, ()) = tokio::join!(adding, breaking);
-    assert!(answers.iter().all(|answer| answer.status == 201));
-    wait::within(Duration::from_mins(1), "it converges", async || {
-        (node.topology_state().await == "converged").then_some(())
-    })
-    .await;
-    for number in 0..60 {
-        node.wait_listener(&format!("g{number}"), "running").await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_cut_during_a_command_is_a_clear_503_and_leaves_no_half_state() {
-    let (services, database, _, direct) = behind_proxies().await;
-    let node = Setup::cluster("one", &services).start().await;
-    let witness = Setup::cluster("witness", &direct).start().await;
-    node.add(json!({"class": "log", "group": "before"})).await;
-
-    let mut unclear = 0;
-    for round in 0..6 {
-        let wire = if round % 2 == 0 { Wire::Cut } else { Wire::BlackHole };
-        let group = format!("g{round}");
-        let command = node.call(Method::POST, "/listeners", Some(log(&group)));
-        let cut = async {
-            database.used(round).await;
-            database.set(wire);
-        };
-        let (answer, ()) = tokio::join!(command, cut);
-        match answer.status.as_u16() {
-            201 => {}
-            503 => {
-                unclear += 1;
-                let problem = &answer.body;
-                assert!(problem["type"].as_str().unwrap().contains("unavailable"), "{problem}");
-                assert!(answer.headers.contains_key("retry-after"));
-            }
-            status => panic!("{status}: {}", answer.body),
-        }
-        // Whole or not at all, with any answer; and a success is never taken back.
-        let there = groups(&witness).await.contains(&group);
-        assert!(there || answer.status == 503, "{group} was acknowledged and is gone");
-        database.set(Wire::Up);
-        wait::until("the node answers again", async || {
-            (node.call(Method::GET, "/listeners", None).await.status == 200).then_some(())
-        })
-        .await;
-        assert_eq!(groups(&node).await, groups(&witness).await);
-    }
-    assert!(unclear > 0, "the database was never missed");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_repeated_with_its_idempotency_key_after_a_lost_answer_happens_once() {
-    let (services, _host) = Services::fresh().await;
-    let node = Setup::cluster("one", &services).start().await;
-    let client = reqwest::Client::new();
-    let send = async |group: &str| {
-        let request = client.post(format!("{}/listeners", node.url));
-        let request =
-            request.bearer_auth(crate::support::node::TOKEN).header("Idempotency-Key", "once");
-        request.json(&log(group)).send().await.unwrap()
-    };
-    let answers = join_all((0..8).map(|_| send("a"))).await;
-    for answer in answers {
-        assert_eq!(answer.status(), 201);
-    }
-    assert_eq!(send("b").await.status(), 409);
-    let history = node.get("/listeners/history").await;
-    assert_eq!(history["events"].as_array().unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Publishing again what could not be published.
+//! Dispatch failures that are published again.
 
 use crate::support::{
     proxy::{Proxy, Wire, port_of},
@@ -27,7 +27,7 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Keeps an event of a bus as one that could not be published.
+/// Keeps an event of a bus as a dispatch failure.
 async fn keep(stage: &Stage, bus: &BusName, id: &str, body: &[u8]) -> Uuid {
     let (bus, event_id) = (bus.clone(), Some(id.to_owned()));
     let letter = DeadLetter { bus, event_id, ..letter(DISPATCH_FAILURE) };
@@ -142,7 +142,7 @@ async fn two_nodes_publish_what_was_kept_once() {
     assert!(times.len() == EVENTS && times.values().all(|times| *times == 1), "{times:?}");
 }
 
-/// Lets sessions of a database write or not, from the next one on, and ends those that there are.
+/// Lets future sessions of a database write or not, and ends the current sessions.
 async fn writable(database: &str, writable: bool) {
     let mut session = sqlx::PgConnection::connect(database).await.unwrap();
     let name = database.rsplit('/').next().unwrap();

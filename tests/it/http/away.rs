@@ -1,4 +1,4 @@
-//! What is answered while the broker or the database is away.
+//! Answers while the broker or the database is away.
 
 use crate::support::{
     node::{Services, Setup},

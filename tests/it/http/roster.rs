@@ -148,6 +148,30 @@ async fn what_the_roster_or_the_node_refuses_says_what_would_be_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reserved_bus_name_is_refused_with_what_is_wrong_and_what_would_be_right() {
+    let rest = rest::node().await;
+    for (bus, wrong, right) in [
+        (
+            "a.work.b",
+            "\"work\" between its dots is reserved",
+            "choose a name without the parts keys",
+        ),
+        ("x.keys", "\"keys\" between its dots is reserved", "choose a name without the parts keys"),
+        ("meta", "\"meta\" at its beginning is reserved", "begins with another word than meta"),
+    ] {
+        let listener = rest.ask("POST", "/listeners").json(&json!({"class": "log", "bus": bus}));
+        let event = rest.ask("POST", &format!("/events/{bus}")).json(&json!({}));
+        for answer in [listener.send().await, event.send().await] {
+            assert_eq!((answer.status, answer.problem()), (400, "invalid-name"), "{}", answer.text);
+            assert_eq!(answer.body["value"], bus, "{}", answer.text);
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains(wrong) && detail.contains(right), "{detail}");
+        }
+    }
+    assert_eq!(rest.get("/listeners").await.body["version"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_required_listener_is_shown_as_such_and_not_removed_here() {
     let file = "[[required]]\nclass = \"log\"\ngroup = \"needed\"\n";
     let rest = rest::Rest::new(rest::setup().with_file(file).start().await);

@@ -1,4 +1,4 @@
-//! Requests that are wrong in every way a client can think of.
+//! Requests that are wrong.
 
 use crate::support::rest::{self, READ_TOKEN};
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ async fn an_action_that_is_missing_blank_or_unknown_is_refused_in_james_words() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_or_method_that_is_none_is_a_problem() {
+async fn an_unknown_path_or_method_is_a_problem() {
     let rest = rest::node().await;
     let answer = rest.ask("GET", "/nowhere?x").send().await;
     assert_eq!((answer.status, answer.problem()), (404, "not-found"));
@@ -155,7 +155,7 @@ async fn a_request_id_is_kept_where_it_is_plain_and_named_in_the_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_decides_what_one_may_do() {
+async fn a_token_decides_what_its_caller_may_do() {
     let rest = rest::node().await;
     let answer = rest.ask("GET", "/listeners").token(None).send().await;
     assert_eq!((answer.status, answer.problem()), (401, "unauthorized"));

@@ -50,7 +50,7 @@ async fn a_consumer_without_its_queue_waits_and_goes_on_when_it_is_woken() {
 }
 
 #[tokio::test]
-async fn stopping_lets_what_is_in_hand_finish_and_takes_nothing_more() {
+async fn stopping_lets_running_executions_finish_and_takes_no_more_events() {
     let stage = Stage::embedded().await;
     let listener = ListenerSpec { concurrency: 1, ..persistent("a") };
     stage.add([&listener]).await;
@@ -86,7 +86,7 @@ async fn stopping_does_not_wait_longer_than_its_patience_and_the_event_runs_agai
 }
 
 #[tokio::test]
-async fn what_one_consumer_has_in_hand_another_of_the_same_queue_does_not_take() {
+async fn an_event_that_runs_in_one_consumer_is_not_taken_by_another_of_its_queue() {
     let stage = Stage::embedded().await;
     let listener = persistent("a");
     stage.add([&listener]).await;

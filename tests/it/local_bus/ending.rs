@@ -18,7 +18,7 @@ use hearken::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-/// A listener that retries so often, soon.
+/// A listener with this number of retries, each after at most 200 ms.
 fn retrying(group: &str, attempts: u32) -> ListenerSpec {
     let mut listener = persistent(group);
     listener.retry.attempts = attempts;
@@ -73,7 +73,7 @@ async fn an_event_is_given_up_after_its_first_execution_and_every_retry() {
 }
 
 #[tokio::test]
-async fn an_event_that_nothing_can_mend_is_given_up_at_once() {
+async fn a_permanent_failure_gives_the_event_up_at_once() {
     let stage = Stage::embedded().await;
     let listener = persistent("a");
     stage.add([&listener]).await;

@@ -33,7 +33,7 @@ async fn a_failing_event_is_tried_again_and_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_retry_is_on_time_while_another_event_is_in_hand() {
+async fn a_retry_is_on_time_while_another_event_runs() {
     let stage = Stage::embedded().await;
     let listener = persistent("a");
     stage.add([&listener]).await;

@@ -1,4 +1,4 @@
-//! What a process that ends leaves to the next.
+//! What a process leaves to the next process on the same data directory.
 
 use crate::support::{
     stage::{PATIENCE, Stage, calls::Calls, specs::persistent},
@@ -29,7 +29,7 @@ async fn what_was_accepted_is_delivered_after_a_restart() {
 }
 
 #[test]
-fn a_process_that_dies_with_an_event_in_hand_runs_it_again() {
+fn an_event_that_ran_when_its_process_died_runs_again() {
     let folder = tempfile::tempdir().unwrap();
     let listener = persistent("a");
     let first = tokio::runtime::Runtime::new().unwrap();

@@ -76,7 +76,7 @@ async fn dispatch_succeeds_after_the_first_execution_of_a_synchronous_listener_t
     assert_eq!(calls.seen().len(), 2);
 }
 
-/// A handler that dispatches the next of a chain of events, up to `last`.
+/// A listener that dispatches the next of a chain of events, up to `last`.
 fn chain(stage: &Stage, last: u32) -> Arc<Calls> {
     let local = stage.local().clone();
     Calls::new(move |call| {

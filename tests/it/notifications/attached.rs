@@ -31,7 +31,7 @@ use std::{sync::Arc, time::Duration};
 
 const EXCHANGE: &str = "mailboxEvent-exchange";
 
-/// What James has: its exchange, and a node's queue with two keys.
+/// Declares what James has: its exchange, and a queue of a node with two keys.
 async fn james(stage: &Stage) -> (Connection, Channel, BusDefinition) {
     let (connection, channel) = stage.plain().await;
     let none = FieldTable::default;
@@ -108,7 +108,7 @@ async fn keys_are_followed_on_the_exchange_of_james() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_followed_again_on_an_exchange_that_james_made_anew() {
+async fn keys_are_followed_again_on_an_exchange_that_james_declared_again() {
     let stage = Stage::rabbitmq().await;
     let (_connection, channel, bus) = james(&stage).await;
     let node: Arc<dyn EventBus> = Arc::new(stage.bus("n1"));

@@ -112,7 +112,7 @@ async fn every_key_is_bound_again_after_the_connection_was_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_key_is_bound_again_after_the_exchange_was_deleted_and_made_anew() {
+async fn every_key_is_bound_again_after_the_exchange_was_deleted_and_declared_again() {
     let stage = Stage::rabbitmq().await;
     let [node, other] = stage.pair();
     mended(&stage, [&node, &other], true, async || {

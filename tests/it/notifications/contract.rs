@@ -1,5 +1,5 @@
-//! What both buses promise to those who follow keys. That something does not arrive is shown by
-//! what was dispatched after it and did: a listener gets events in order.
+//! What both buses promise to followers of keys. A listener gets events in order, so a later event
+//! that arrived shows that an earlier event did not.
 
 use crate::support::{
     bus::plain,

@@ -1,4 +1,4 @@
-//! The way over the broker, from programs that are not hearken too.
+//! Notifications over the broker, from hearken and from other programs.
 
 use crate::support::{
     bus::{only, plain},
@@ -166,7 +166,7 @@ async fn notifications_are_healthy_while_probes_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_registers_before_the_exchange_is_there_is_established_when_it_is() {
     let layout = Layout { prefix: "late".into(), ..Layout::default() };
-    let stage = Stage::rabbitmq_laid_out(layout).await;
+    let stage = Stage::rabbitmq_laid_out(&layout).await;
     let exchange = stage.layout.keys(&bus());
     let (_connection, channel) = stage.plain().await;
     let options = ExchangeDeleteOptions::default();

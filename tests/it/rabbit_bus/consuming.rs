@@ -181,7 +181,7 @@ async fn a_queue_that_appears_later_is_consumed_when_woken() {
 }
 
 #[tokio::test]
-async fn an_every_node_listener_hears_again_from_an_exchange_that_was_made_anew() {
+async fn an_every_node_listener_hears_again_after_its_exchange_was_declared_again() {
     let mut everywhere = listener("b");
     everywhere.delivery = Delivery::EveryNode;
     let stage = Stage::rabbitmq().await.with([&everywhere]).await;

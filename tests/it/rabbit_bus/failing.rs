@@ -1,4 +1,4 @@
-//! Listeners that fail, and events that are none.
+//! Listeners that fail, and executions that end too late.
 
 use crate::support::{
     bus::Dispatching as _,
@@ -46,7 +46,7 @@ async fn a_failed_event_comes_again_after_growing_pauses_while_others_flow() {
     consumer.stop.stop(PATIENCE).await;
     beside.stop.stop(PATIENCE).await;
     let bad: Vec<_> = seen.iter().filter(|seen| seen.id() == "bad").collect();
-    let attempts: Vec<u32> = bad.iter().map(|seen| seen.attempt()).collect();
+    let attempts: Vec<u32> = bad.iter().map(|call| call.attempt()).collect();
     assert_eq!(attempts, [0, 1, 2, 3]);
     for (pair, millis) in bad.windows(2).zip([100, 200, 200]) {
         let pause = pair[1].at - pair[0].at;
@@ -84,7 +84,7 @@ async fn an_execution_that_takes_too_long_or_panics_has_failed() {
     handler.gate.add_permits(100);
     let seen = handler.began(3).await;
     consumer.stop.stop(PATIENCE).await;
-    assert_eq!(seen.iter().map(|seen| seen.attempt()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(seen.iter().map(RecordedCall::attempt).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(stage.count_of(&retried).await, (0, 0));
 }
 

@@ -6,7 +6,7 @@ use crate::support::{
     services::database,
     stage::{
         PATIENCE, Stage,
-        calls::Calls,
+        calls::{Calls, RecordedCall},
         specs::{bus, event, quick},
     },
     wait,
@@ -32,7 +32,7 @@ async fn an_event_whose_attempts_are_used_up_is_kept_with_all_that_is_known_of_i
     consumer.stop.stop(PATIENCE).await;
     beside.stop.stop(PATIENCE).await;
     // One execution and three retries.
-    let attempts: Vec<u32> = handler.seen().iter().map(|seen| seen.attempt()).collect();
+    let attempts: Vec<u32> = handler.seen().iter().map(RecordedCall::attempt).collect();
     assert_eq!((attempts, well.ids().len(), letters.len()), (vec![0, 1, 2, 3], 1, 1));
     let letter = &letters[0];
     assert_eq!((letter.group.as_str(), letter.bus.as_str()), ("a", "mailboxEvent"));
@@ -50,7 +50,7 @@ async fn an_event_whose_attempts_are_used_up_is_kept_with_all_that_is_known_of_i
 }
 
 #[tokio::test]
-async fn a_failure_that_nothing_can_mend_is_kept_at_once_and_only_once() {
+async fn a_permanent_failure_is_kept_at_once_and_only_once() {
     let stage = Stage::rabbitmq().await.with([&quick("a")]).await;
     let node = stage.bus("n1");
     let handler = Calls::answering(|_, _| Err(Failure::permanent("never")));
@@ -114,7 +114,7 @@ async fn events_given_up_while_the_database_is_away_wait_in_the_broker_and_are_k
     let consumer = stage.consume(&node, &quick("a"), &handler).await;
     // Every event has run, and some again: with the same attempt, since none is counted.
     let seen = handler.began(count + 100).await;
-    let once: BTreeSet<_> = seen.iter().map(|seen| seen.id()).collect();
+    let once: BTreeSet<_> = seen.iter().map(RecordedCall::id).collect();
     assert!(once.len() < seen.len());
     assert!(seen.iter().all(|seen| seen.attempt() == 0));
     // None of them is in the way of an event that does well.

@@ -136,7 +136,7 @@ async fn a_cut_network_is_noticed_by_its_silence_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_the_broker_grants_too_late_is_none() {
+async fn a_consumer_that_the_broker_grants_too_late_is_closed() {
     let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
     let queue = stage.queue(&listener("a"));
     let wire = Proxy::before(port_of(&stage.host().amqp)).await;

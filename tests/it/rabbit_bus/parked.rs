@@ -26,7 +26,7 @@ use lapin::{
 use std::collections::BTreeSet;
 
 #[tokio::test]
-async fn what_is_no_event_is_parked_with_the_reason() {
+async fn a_body_that_is_not_an_event_is_parked_with_the_reason() {
     let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
     let node = stage.bus("n1");
     let handler = Calls::well();

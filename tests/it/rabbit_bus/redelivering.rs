@@ -4,7 +4,7 @@ use crate::support::{
     bus::{Dispatching as _, plain},
     stage::{
         PATIENCE, Stage,
-        calls::Calls,
+        calls::{Calls, RecordedCall},
         specs::{bus, event, listener, quick},
     },
 };
@@ -36,7 +36,7 @@ async fn a_redelivered_event_has_all_its_attempts_and_its_next_entry_names_the_l
     consumer.stop.stop(PATIENCE).await;
     beside.stop.stop(PATIENCE).await;
     assert_eq!((letters.len(), letters[2].previous), (3, Some(second.id)));
-    let attempts: Vec<u32> = handler.seen().iter().map(|seen| seen.attempt()).collect();
+    let attempts: Vec<u32> = handler.seen().iter().map(RecordedCall::attempt).collect();
     assert_eq!(attempts, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
     // No other listener got it again.
     assert_eq!(other.ids(), ["e1"]);

@@ -60,7 +60,7 @@ async fn an_event_waiting_for_a_kept_queue_comes_back_and_runs_when_the_group_do
 }
 
 #[tokio::test]
-async fn when_its_queue_is_drained_a_waiting_event_is_run_by_those_who_drain_it() {
+async fn a_waiting_event_of_a_drained_queue_is_run_by_the_consumers_that_drain_it() {
     let stage = Stage::rabbitmq().await.with([&slow()]).await;
     let node = stage.collector("n1");
     one_waits(&stage, &node).await;

@@ -20,11 +20,11 @@ use hearken::{
 use std::{sync::Arc, time::Duration};
 
 #[tokio::test]
-async fn stopping_lets_the_events_in_hand_finish_and_takes_no_more() {
+async fn stopping_lets_running_executions_finish_and_takes_no_more_events() {
     // RabbitMQ before 4.3 counts a cancelled consumer of a quorum queue while it holds
     // unacknowledged events.
     let classic = Layout { queue_type: QueueType::Classic, ..Layout::default() };
-    let stage = Stage::rabbitmq_laid_out(classic).await.with([&listener("a")]).await;
+    let stage = Stage::rabbitmq_laid_out(&classic).await.with([&listener("a")]).await;
     let node = stage.bus("n1");
     let mut narrow = listener("a");
     narrow.concurrency = 2;
@@ -48,7 +48,7 @@ async fn stopping_lets_the_events_in_hand_finish_and_takes_no_more() {
 }
 
 #[tokio::test]
-async fn stopping_without_patience_gives_the_events_in_hand_back() {
+async fn stopping_without_patience_gives_unacknowledged_events_back() {
     let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
     let node = stage.bus("n1");
     let handler = Calls::held();

@@ -1,4 +1,4 @@
-//! Shorter words for what tests of buses do all the time.
+//! Short forms of frequent calls in tests of buses.
 
 use async_trait::async_trait;
 use hearken::{
@@ -24,12 +24,12 @@ impl DiscardRule for DiscardGroup {
     }
 }
 
-/// A bus of our own.
+/// A bus that hearken declares.
 pub(crate) fn plain(bus: &BusName) -> BusDefinition {
     BusDefinition::plain(bus.clone())
 }
 
-/// The cluster has this bus alone.
+/// A cluster with this bus alone.
 pub(crate) fn only(bus: BusName) -> Buses {
     Buses::from([(bus.clone(), BusDefinition::plain(bus))])
 }
@@ -53,10 +53,10 @@ pub(crate) fn keys<const N: usize>(keys: [&str; N]) -> BTreeSet<RegistrationKey>
     keys.into_iter().map(|key| RegistrationKey::parse(key).expect("a key")).collect()
 }
 
-/// Publishing to a bus of our own.
+/// Publishing to a bus that hearken declares.
 #[async_trait]
 pub(crate) trait Dispatching {
-    /// Without keys.
+    /// Publishes an event without keys.
     async fn dispatch(
         &self,
         bus: &BusName,

@@ -49,7 +49,7 @@ pub(crate) struct Node {
     client: reqwest::Client,
 }
 
-/// What a node answered.
+/// The answer of a node.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -58,7 +58,7 @@ pub(crate) struct Answer {
 }
 
 impl Setup {
-    /// What the node has logged.
+    /// The log of the node.
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
@@ -76,13 +76,13 @@ impl Setup {
         Self { id: id.into(), program, cluster: None, directory, flags, file: String::new() }
     }
 
-    /// With more flags.
+    /// The set-up with more flags.
     pub(crate) fn with(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(ToString::to_string));
         self
     }
 
-    /// With a configuration file.
+    /// The set-up with a configuration file.
     pub(crate) fn with_file(mut self, file: &str) -> Self {
         file.clone_into(&mut self.file);
         self
@@ -149,7 +149,7 @@ impl Node {
         wait::explained(Duration::from_mins(1), ask, what).await;
     }
 
-    /// What the node has logged.
+    /// The log of the node.
     pub(crate) fn log(&self) -> String {
         self.setup.log()
     }

@@ -16,7 +16,7 @@ pub(crate) async fn node() -> Rest {
     Rest::new(setup().start().await)
 }
 
-/// How [`node`] is started.
+/// The set-up of [`node`].
 pub(crate) fn setup() -> Setup {
     let setup = Setup::embedded("solo");
     let file = setup.directory.join("read-token");
@@ -35,9 +35,9 @@ pub(crate) struct Rest {
     pub(crate) client: reqwest::Client,
 }
 
-/// What was answered.
+/// The answer to a request.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct RestAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
@@ -45,7 +45,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl RestAnswer {
     /// The last part of the problem's type.
     pub(crate) fn problem(&self) -> &str {
         let uri = self.body["type"].as_str().unwrap_or_default();
@@ -81,14 +81,14 @@ impl Rest {
     }
 
     /// Reads a path; fails unless it answers 200.
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> RestAnswer {
         let answer = self.ask("GET", path).send().await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer
     }
 
     /// Adds a listener; fails unless it is added.
-    pub(crate) async fn add(&self, listener: Value) -> Answer {
+    pub(crate) async fn add(&self, listener: Value) -> RestAnswer {
         let answer = self.ask("POST", "/listeners?wait=30s").json(&listener).send().await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer
@@ -122,8 +122,8 @@ impl RestRequest<'_> {
         self
     }
 
-    /// Sends it, and holds the answer against the contract.
-    pub(crate) async fn send(self) -> Answer {
+    /// Sends the request, and holds the answer against the contract.
+    pub(crate) async fn send(self) -> RestAnswer {
         let url = format!("{}{}", self.rest.node.url, self.path);
         let mut request = self.rest.client.request(self.method.clone(), url).body(self.body);
         for (name, value) in &self.headers {
@@ -136,7 +136,7 @@ impl RestRequest<'_> {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await.expect("the answer is whole");
         let body = serde_json::from_str(&text).unwrap_or_default();
-        let answer = Answer { status, headers, text, body };
+        let answer = RestAnswer { status, headers, text, body };
         assert!(!answer.header("x-request-id").is_empty(), "{} has no request id", self.path);
         if self.method != Method::HEAD {
             let content_type = answer.header("content-type");

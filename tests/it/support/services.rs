@@ -70,7 +70,7 @@ impl VirtualHost {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Deletes what may have gone by itself meanwhile.
+    /// Deletes an object that may be gone already.
     pub(crate) async fn delete_if_there(&self, path: &str) {
         hearken::tls::init();
         let url = format!("{}/api/{path}", self.management);

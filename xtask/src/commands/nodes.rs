@@ -9,8 +9,8 @@ use std::{
 };
 use xtask::services::{Process, free_port, guarded, http_get, target_dir};
 
-/// How long a node may take to be ready. The first one migrates the database
-/// and declares the topology.
+/// How long a node may take to be ready. The first one migrates the database and declares the
+/// topology.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One running node.

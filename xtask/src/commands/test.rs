@@ -15,8 +15,8 @@ const BROKER_SUITES: [&str; 6] = ["--test", "it", "--", "broker::", "rabbit_bus:
 /// Runs the tests. What the caller passes on replaces the choice of suites.
 pub(super) fn test(version: RabbitMqVersion, passed_on: &[String]) -> Result<ExitCode> {
     let servers = Servers::start("test", version, Commits::Fast)?;
-    // The end-to-end suites run an example as another version of the program, and choosing one
-    // test leaves the examples out.
+    // The end-to-end suites run an example as another version of the program, and choosing one test
+    // leaves the examples out.
     let built = status(&mut cargo(&["build", "--quiet", "--examples"]))?;
     if !built.success() {
         return Ok(code(built));

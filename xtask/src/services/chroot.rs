@@ -1,8 +1,8 @@
 //! A second, newer RabbitMQ in a directory of its own.
 //!
-//! A Debian release has one RabbitMQ, with the Erlang it was built for. The
-//! other one comes with a small Debian around it, and runs by `chroot`. That
-//! needs root, and neither mounts nor namespaces, which containers often deny.
+//! A Debian release has one RabbitMQ, with the Erlang it was built for. The other one comes with a
+//! small Debian around it, and runs by `chroot`. That needs root, and neither mounts nor
+//! namespaces, which containers often deny.
 
 use super::{
     default_dir, install, packages,
@@ -42,8 +42,8 @@ pub(super) fn root() -> Result<PathBuf> {
 
 /// Makes the directory in which RabbitMQ 4 runs, unless it is there already.
 ///
-/// It takes about a minute and 400 MB. Of several processes that want it at
-/// once, one makes it and the others wait.
+/// It takes about a minute and 400 MB. Of several processes that want it at once, one makes it and
+/// the others wait.
 ///
 /// # Errors
 /// When we are not root or Debian's packages cannot be had.

@@ -14,8 +14,8 @@ const GUEST: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 
 /// Asks a server on loopback for a path. Returns the status and the body.
 ///
-/// The request carries RabbitMQ's `guest` credentials. Other servers here have
-/// open health endpoints and ignore them.
+/// The request carries RabbitMQ's `guest` credentials. Other servers here have open health
+/// endpoints and ignore them.
 ///
 /// # Errors
 /// When no server listens, or no HTTP answer comes within five seconds.

@@ -14,9 +14,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Makes sure that PostgreSQL and a version of RabbitMQ can be started here.
 ///
-/// Does nothing when they can. Otherwise root gets Debian's packages, without
-/// their services being started; another user gets an error with the command
-/// that root would have to run.
+/// Does nothing when they can. Otherwise root gets Debian's packages, without their services being
+/// started; another user gets an error with the command that root would have to run.
 ///
 /// # Errors
 /// When something is missing and could not be fetched.

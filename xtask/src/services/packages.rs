@@ -8,8 +8,8 @@ use std::{
 
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin";
 
-/// The directory of `initdb` and `postgres`, the newest version if there are
-/// several. Debian keeps it off the path.
+/// The directory of `initdb` and `postgres`, the newest version if there are several. Debian keeps
+/// it off the path.
 pub(super) fn postgres_programs() -> Result<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = debian
@@ -22,8 +22,8 @@ pub(super) fn postgres_programs() -> Result<PathBuf> {
     on_path("initdb").with_context(|| missing("PostgreSQL", "initdb", "postgresql"))
 }
 
-/// The directory of RabbitMQ's own scripts. Those on the path change the user,
-/// and with it the data they work on.
+/// The directory of RabbitMQ's own scripts. Those on the path change the user, and with it the data
+/// they work on.
 pub(super) fn rabbitmq_programs() -> Result<PathBuf> {
     let programs = PathBuf::from(RABBITMQ);
     if !programs.join("rabbitmq-server").exists() {

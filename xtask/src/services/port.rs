@@ -12,16 +12,15 @@ use std::{
 
 /// The ports handed out.
 ///
-/// They lie below the range from which Linux takes the local ends of outgoing
-/// connections. Otherwise a client could be given the port of a server that a
-/// test has just killed, and the server could not come back on it; or a client
-/// that retries could connect to itself and see a server that is not there.
+/// They lie below the range from which Linux takes the local ends of outgoing connections.
+/// Otherwise a client could be given the port of a server that a test has just killed, and the
+/// server could not come back on it; or a client that retries could connect to itself and see a
+/// server that is not there.
 const RANGE: std::ops::Range<u16> = 11_000..31_000;
 
 /// A loopback port that is free and that this process was not given before.
 ///
-/// The first one is chosen at random, so that two test runs on one machine
-/// start far apart.
+/// The first one is chosen at random, so that two test runs on one machine start far apart.
 ///
 /// # Errors
 /// When every port of the range is taken.

@@ -16,8 +16,8 @@ use std::{
 
 /// A PostgreSQL server of our own, on a loopback port of its own.
 ///
-/// It begins empty, with the superuser `hearken`, and ends when the value is
-/// dropped. [`kill`](Self::kill) and [`restart`](Self::restart) keep port and data.
+/// It begins empty, with the superuser `hearken`, and ends when the value is dropped.
+/// [`kill`](Self::kill) and [`restart`](Self::restart) keep port and data.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
@@ -31,8 +31,7 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server that forgets what it held if the machine loses power.
     ///
-    /// What it has committed survives [`kill`](Self::kill): the operating system
-    /// still has it.
+    /// What it has committed survives [`kill`](Self::kill): the operating system still has it.
     ///
     /// # Errors
     /// When PostgreSQL is not installed or does not come up.
@@ -40,8 +39,8 @@ impl Postgres {
         Self::launch(dir, false)
     }
 
-    /// Starts a server that waits for the disk on every commit, as in
-    /// production. For measuring; tests cannot tell the difference.
+    /// Starts a server that waits for the disk on every commit, as in production. For measuring;
+    /// tests cannot tell the difference.
     ///
     /// # Errors
     /// When PostgreSQL is not installed or does not come up.
@@ -74,11 +73,11 @@ impl Postgres {
         format!("postgres://hearken:hearken@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Ends the server as a crash would: sessions are cut, nothing is flushed,
-    /// and the next start recovers from the log.
+    /// Ends the server as a crash would: sessions are cut, nothing is flushed, and the next start
+    /// recovers from the log.
     pub fn kill(&mut self) {
-        // QUIT takes the sessions' processes along. After KILL they linger for
-        // a moment, and a server cannot start on the data they still use.
+        // QUIT takes the sessions' processes along. After KILL they linger for a moment, and a
+        // server cannot start on the data they still use.
         self.end("QUIT");
     }
 
@@ -87,8 +86,7 @@ impl Postgres {
         self.end("INT");
     }
 
-    /// Starts the server again on the same port and data, killing it first if
-    /// it runs.
+    /// Starts the server again on the same port and data, killing it first if it runs.
     ///
     /// # Errors
     /// When the server does not come up. The error holds the end of its log.
@@ -97,8 +95,8 @@ impl Postgres {
         let mut process = Process::spawn("PostgreSQL", self.command(), &self.log)?;
         let (program, port) = (self.cluster.program("pg_isready"), self.port.to_string());
         process.wait_ready(START_DEADLINE, || {
-            // Says yes only when queries are served, which is some time after
-            // the port accepts connections when there is a crash to recover.
+            // Says yes only when queries are served, which is some time after the port accepts
+            // connections when there is a crash to recover.
             Command::new(&program)
                 .args(["--quiet", "--host=127.0.0.1", "--port", &port])
                 .stdin(Stdio::null())
@@ -122,8 +120,7 @@ impl Postgres {
         command.arg("-D").arg(self.cluster.data()).args(["-p", &self.port.to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1",
-            // No socket file: its path must be short, and a build directory's
-            // need not be.
+            // No socket file: its path must be short, and a build directory's need not be.
             "unix_socket_directories=",
             "max_connections=400",
             "shared_buffers=64MB",

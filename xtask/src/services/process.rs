@@ -17,8 +17,8 @@ use std::{
 
 /// A server process whose output goes to a file.
 ///
-/// It is killed when the value is dropped. It is in a process group of its own,
-/// so that Ctrl-C in a terminal reaches us and not the servers a test uses.
+/// It is killed when the value is dropped. It is in a process group of its own, so that Ctrl-C in a
+/// terminal reaches us and not the servers a test uses.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -66,14 +66,14 @@ impl Process {
 
     /// Kills the process and returns when it is gone.
     pub fn kill(&mut self) {
-        // Failing to kill means that it has ended, and then there is only the
-        // exit status to collect.
+        // Failing to kill means that it has ended, and then there is only the exit status to
+        // collect.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Asks the process to end by a signal, and kills it when it has not by the
-    /// deadline. Returns whether it ended by itself.
+    /// Asks the process to end by a signal, and kills it when it has not by the deadline. Returns
+    /// whether it ended by itself.
     pub fn end(&mut self, signal: &str, deadline: Duration) -> bool {
         let asked = self.signal(signal).is_ok();
         let until = Instant::now() + deadline;
@@ -95,8 +95,8 @@ impl Process {
     /// Waits until the server is ready.
     ///
     /// # Errors
-    /// When the process ends or the deadline passes first. The error holds the
-    /// last lines of the log.
+    /// When the process ends or the deadline passes first. The error holds the last lines of the
+    /// log.
     pub fn wait_ready(&mut self, deadline: Duration, ready: impl Fn() -> bool) -> Result<()> {
         let until = Instant::now() + deadline;
         while !ready() {
@@ -131,9 +131,8 @@ impl Drop for Process {
 
 /// A command whose process gets a signal when we die, however we die.
 ///
-/// Arguments added to it are the program to run and the program's arguments.
-/// The program takes the place of the helper that arranges this, so the id of
-/// the child is the id of the program.
+/// Arguments added to it are the program to run and the program's arguments. The program takes the
+/// place of the helper that arranges this, so the id of the child is the id of the program.
 #[must_use]
 pub fn guarded(signal: &str) -> Command {
     let mut command = Command::new("setpriv");
@@ -143,9 +142,8 @@ pub fn guarded(signal: &str) -> Command {
 
 /// Starts a process from a thread that lives as long as we do.
 ///
-/// Linux sends the signal asked for by [`guarded`] when the *thread* that
-/// started the process ends. Started from the thread of a test, a server that
-/// other tests share would die with that test.
+/// Linux sends the signal asked for by [`guarded`] when the *thread* that started the process ends.
+/// Started from the thread of a test, a server that other tests share would die with that test.
 fn spawn_for_good(command: Command) -> io::Result<Child> {
     type Job = (Command, Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();

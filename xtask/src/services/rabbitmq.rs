@@ -45,12 +45,12 @@ impl RabbitMqVersion {
 
 /// A RabbitMQ broker of our own, with management, on loopback ports of its own.
 ///
-/// It begins empty, with the user `guest`, and ends when the value is dropped.
-/// [`kill`](Self::kill) and [`restart`](Self::restart) keep ports and data.
+/// It begins empty, with the user `guest`, and ends when the value is dropped. [`kill`](Self::kill)
+/// and [`restart`](Self::restart) keep ports and data.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Dropped in this order. The port mapper serves the broker, and the others of
-    // its cluster, and all use the node's files.
+    // Dropped in this order. The port mapper serves the broker, and the others of its cluster, and
+    // all use the node's files.
     broker: Option<Process>,
     _port_mapper: Arc<Process>,
     node: Node,
@@ -68,12 +68,11 @@ impl RabbitMq {
 
     /// Starts a cluster of so many nodes and waits until each answers and knows all.
     ///
-    /// Each is killed and restarted by itself. Together they use as many cores as
-    /// one broker does.
+    /// Each is killed and restarted by itself. Together they use as many cores as one broker does.
     ///
     /// # Errors
-    /// When that RabbitMQ is not installed, a node does not come up, or they do not
-    /// find each other.
+    /// When that RabbitMQ is not installed, a node does not come up, or they do not find each
+    /// other.
     pub fn start_cluster(dir: &Path, version: RabbitMqVersion, size: usize) -> Result<Vec<Self>> {
         let family = Family::of(size)?;
         let dir_of =
@@ -145,8 +144,7 @@ impl RabbitMq {
         }
     }
 
-    /// Starts the broker again on the same ports and data, killing it first if
-    /// it runs.
+    /// Starts the broker again on the same ports and data, killing it first if it runs.
     ///
     /// # Errors
     /// When the broker does not come up. The error holds the end of its log.

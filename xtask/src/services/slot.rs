@@ -9,9 +9,9 @@ use std::{
 
 /// A directory that belongs to one run at a time.
 ///
-/// The files stay after the run, so that logs can be read; the next run that
-/// gets the slot clears it. Two runs at once get two slots. The operating
-/// system releases the slot of a run that was killed.
+/// The files stay after the run, so that logs can be read; the next run that gets the slot clears
+/// it. Two runs at once get two slots. The operating system releases the slot of a run that was
+/// killed.
 #[derive(Debug)]
 pub struct Slot {
     dir: PathBuf,
@@ -22,8 +22,7 @@ impl Slot {
     /// Takes the first free slot of a name: `test`, then `test-2`, and so on.
     ///
     /// # Errors
-    /// When the directory cannot be made or cleared, or a hundred runs are
-    /// under way.
+    /// When the directory cannot be made or cleared, or a hundred runs are under way.
     pub fn acquire(base: &Path, name: &str) -> Result<Self> {
         fs::create_dir_all(base).with_context(|| format!("cannot create {}", base.display()))?;
         for number in 1..=100 {
@@ -57,8 +56,7 @@ pub(crate) fn clear(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
 }
 
-/// A short name for a path, to call files by that belong to it and cannot be
-/// kept in it.
+/// A short name for a path, to call files by that belong to it and cannot be kept in it.
 pub(crate) fn digest(dir: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     dir.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The judge, judged.
+//! The judge finds each kind of broken guarantee.
 
 use super::{super::groups::GROUPS, *};
 
@@ -90,7 +90,7 @@ fn what_is_repeated_is_wrong_unless_the_event_met_a_fault_and_is_counted() {
     says(&evidence, "group healthy repeated more often than faults explain (1 events): e0");
     says(&evidence, "group failing repeated more often than faults explain (1 events): e0");
     let sent = evidence.posted[0].sent;
-    let fault = |begun| Fault { begun, mended: begun + Duration::from_secs(1) };
+    let fault = |begun| FaultSpan { begun, mended: begun + Duration::from_secs(1) };
     evidence.faults = vec![fault(sent + Duration::from_secs(1))];
     says(&evidence, "group healthy repeated");
     evidence.faults = vec![fault(sent)];
@@ -103,7 +103,7 @@ fn what_is_repeated_is_wrong_unless_the_event_met_a_fault_and_is_counted() {
 fn a_fault_explains_some_copies_of_an_event_and_not_any_number() {
     let mut evidence = sound();
     let (begun, mended) = (evidence.posted[0].sent, evidence.posted[0].sent);
-    evidence.faults = vec![Fault { begun, mended }];
+    evidence.faults = vec![FaultSpan { begun, mended }];
     let again = evidence.executions.iter().find(|one| one.group == "everywhere").cloned();
     evidence.executions.extend(std::iter::repeat_n(again.unwrap(), COPIES));
     assert_eq!(evidence.judge().wrong, Vec::<String>::new());

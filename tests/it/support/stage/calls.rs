@@ -44,12 +44,12 @@ impl RecordedCall {
     }
 }
 
-type Rule = dyn Fn(RecordedCall) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+type CallRule = dyn Fn(RecordedCall) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
 
 /// A listener that records its calls and ends each as its rule says.
 pub(crate) struct Calls {
     seen: Mutex<Vec<RecordedCall>>,
-    rule: Box<Rule>,
+    rule: Box<CallRule>,
     mode: Mode,
     handling: fn(&Event) -> bool,
     /// Executions take one of these and never give it back.

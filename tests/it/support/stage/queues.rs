@@ -20,8 +20,8 @@ impl Stage {
         self.broker.depth(&self.queue(listener)).await.unwrap().unwrap()
     }
 
-    /// Events that wait in a queue, and its consumers, as counted now. Over RabbitMQ
-    /// unacknowledged events are not counted.
+    /// Events that wait in a queue, and its consumers, as counted now. Over RabbitMQ unacknowledged
+    /// events are not counted.
     pub(crate) async fn count(&self, queue: &str) -> (u64, u64) {
         if let Engine::Embedded(_) = self.engine {
             let depth = self.broker.depth(queue).await.unwrap().unwrap();

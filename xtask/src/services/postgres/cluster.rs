@@ -68,8 +68,8 @@ impl Cluster {
         command.arg("--")
     }
 
-    /// Hands the directory to its owner. When the owner cannot reach it, as in
-    /// a checkout below /root, takes one among the temporary files instead.
+    /// Hands the directory to its owner. When the owner cannot reach it, as in a checkout below
+    /// /root, takes one among the temporary files instead.
     fn settle(&mut self) -> Result<()> {
         let Some(Owner { uid, gid }) = self.owner else {
             return Ok(());
@@ -80,8 +80,8 @@ impl Cluster {
         if probe.status().context("cannot run setpriv")?.success() {
             return Ok(());
         }
-        // Named after the first choice, so that what a killed run left there is
-        // cleared by the next one.
+        // Named after the first choice, so that what a killed run left there is cleared by the next
+        // one.
         let name = format!("hearken-postgres-{}", digest(&self.data));
         let elsewhere = std::env::temp_dir().join(name);
         if elsewhere.exists() {
@@ -101,12 +101,11 @@ impl Cluster {
         let output = command
             .arg("-D")
             .arg(&self.data)
-            // The password in the URL is not checked. Checking it costs
-            // milliseconds of hashing for every connection a test opens.
+            // The password in the URL is not checked. Checking it costs milliseconds of hashing for
+            // every connection a test opens.
             .args(["--username=hearken", "--auth=trust", "--no-sync", "--encoding=UTF8"])
-            // Text sorts by language, as it does on servers in production. A
-            // query that pages by name and forgot to ask for byte order fails
-            // here and not there.
+            // Text sorts by language, as it does on servers in production. A query that pages by
+            // name and forgot to ask for byte order fails here and not there.
             .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"])
             .stdin(Stdio::null())
             .output()

@@ -59,8 +59,8 @@ impl Family {
 
 /// Everything that tells one node from another.
 ///
-/// The paths exist twice: `data` is where we see the node's files, `inside` is
-/// where the node does. They differ when it runs in a root of its own.
+/// The paths exist twice: `data` is where we see the node's files, `inside` is where the node does.
+/// They differ when it runs in a root of its own.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) amqp: u16,
@@ -118,8 +118,8 @@ impl Node {
         Ok(node)
     }
 
-    /// The broker. Its process becomes the Erlang machine itself, so killing it
-    /// kills the broker and not a script that started it.
+    /// The broker. Its process becomes the Erlang machine itself, so killing it kills the broker
+    /// and not a script that started it.
     pub(super) fn broker(&self) -> Command {
         let mut command = self.command();
         command
@@ -130,8 +130,8 @@ impl Node {
         command
     }
 
-    /// The port mapper that Erlang nodes find each other by. Started by the
-    /// broker it would be a daemon and outlive it.
+    /// The port mapper that Erlang nodes find each other by. Started by the broker it would be a
+    /// daemon and outlive it.
     pub(super) fn port_mapper(&self) -> Command {
         let mut command = self.command();
         let port = self.names.to_string();
@@ -175,8 +175,7 @@ impl Node {
                 format!("+S {0}:{0} +B i {LOOPBACK_ONLY}", self.schedulers),
             )
             .env("RABBITMQ_CTL_ERL_ARGS", format!("+S 1:1 {LOOPBACK_ONLY}"))
-            // The default range has room for eleven commands at a time on the
-            // whole machine.
+            // The default range has room for eleven commands at a time on the whole machine.
             .env("RABBITMQ_CTL_DIST_PORT_MIN", "35672")
             .env("RABBITMQ_CTL_DIST_PORT_MAX", "36671");
         if self.trimmed {
@@ -231,11 +230,11 @@ impl Drop for Node {
 /// wait queue stands still: for three minutes by default.
 const RETURNS: &str = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
 
-/// Keeps the distribution port off other interfaces; RabbitMQ's own
-/// configuration covers only AMQP and management.
+/// Keeps the distribution port off other interfaces; RabbitMQ's own configuration covers only AMQP
+/// and management.
 const LOOPBACK_ONLY: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
-/// The memory monitor reads `/proc`, which a root of our own does not have
-/// mounted, and the broker does not start when it cannot.
+/// The memory monitor reads `/proc`, which a root of our own does not have mounted, and the broker
+/// does not start when it cannot.
 const WITHOUT_PROC: &str = "vm_memory_calculation_strategy = allocated\n\
                             total_memory_available_override_value = 4GB\n";

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-/// The plugins that management needs. Everything else that is called
-/// `rabbitmq_` is left out; libraries have other names and stay.
+/// The plugins that management needs. Everything else that is called `rabbitmq_` is left out;
+/// libraries have other names and stay.
 const PLUGINS: [&str; 4] = [
     "rabbitmq_management-",
     "rabbitmq_management_agent-",
@@ -12,12 +12,12 @@ const PLUGINS: [&str; 4] = [
     "rabbitmq_web_dispatch-",
 ];
 
-/// Makes a program directory of links. Returns whether it could: the program
-/// may be laid out in some way we do not know.
+/// Makes a program directory of links. Returns whether it could: the program may be laid out in
+/// some way we do not know.
 ///
-/// A booting broker looks for each of two thousand modules in each plugin's
-/// directory, and Erlang before 26 asks the file system every time. Without
-/// forty unused plugins RabbitMQ 3.10 boots in five seconds and not nine.
+/// A booting broker looks for each of two thousand modules in each plugin's directory, and Erlang
+/// before 26 asks the file system every time. Without forty unused plugins RabbitMQ 3.10 boots in
+/// five seconds and not nine.
 pub(super) fn trim(scripts: &Path, into: &Path) -> Result<bool> {
     let server = fs::canonicalize(scripts.join("rabbitmq-server"))?;
     let Some(home) = server.parent().and_then(Path::parent) else { return Ok(false) };
