@@ -67,10 +67,13 @@ fn no_link_between_papers_is_dead() {
 /// file beside the one that was named before.
 fn missing_files(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let (mut missing, mut folder) = (Vec::new(), String::new());
-    for file in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
+    let is_source = |name: &&str| Path::new(name).extension().is_some_and(|kind| kind == "rs");
+    for file in text.split('`').skip(1).step_by(2).filter(is_source) {
         let places = [file.to_owned(), format!("src/{file}"), format!("{folder}/{file}")];
         match places.iter().find(|place| exists(place)) {
-            Some(place) => folder = place.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned(),
+            Some(place) => {
+                place.rsplit_once('/').map_or("", |(dir, _)| dir).clone_into(&mut folder);
+            }
             None => missing.push(file.to_owned()),
         }
     }
