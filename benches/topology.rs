@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask bench topology` starts the services and prints the table. Absolute times depend on
 //! the machine and say little; each ratio compares two things measured in turn.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 use axum::{Router, http::StatusCode, routing::post};
 use futures_util::StreamExt;

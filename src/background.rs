@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 ///
 /// Every task of hearken starts here: `.clippy.toml` refuses `tokio::spawn` elsewhere, because a
 /// panic in a task that has no waiting caller would otherwise not be reported.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that starts tasks")]
 pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,

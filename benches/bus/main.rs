@@ -4,6 +4,7 @@
 //! client alone on the same broker: the same queues, payload, confirms, `mandatory`, window and
 //! prefetch. In the process, raw is SQLite alone, with the same durability. Absolute figures depend
 //! on the machine; a ratio above 1 means that hearken is faster.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 mod in_process;
 mod ours;

@@ -177,4 +177,5 @@ impl QuietQueues {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "each test reads one time and adds to it")]
 mod tests;

@@ -202,6 +202,7 @@ impl KeyBindings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use BindingOperation::{Bind, BindAgain, Unbind};
 
     fn key() -> RegistrationKey {
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_key_without_followers_is_unbound_only_when_its_time_is_over() {
-        let now = Instant::now();
+        let now = Clock::system().monotonic();
         let mut bindings = bound(now);
         assert_eq!(bindings.decide(&key(), false, now), KeyDecision::Wait);
         let end = bindings.next_end().unwrap();
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_followed_again_stays_bound() {
-        let now = Instant::now();
+        let now = Clock::system().monotonic();
         let mut bindings = bound(now);
         bindings.decide(&key(), false, now);
         assert_eq!(bindings.decide(&key(), true, now), KeyDecision::Arrives);
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_key_that_changes_during_its_operation_is_decided_again_afterwards() {
-        let now = Instant::now();
+        let now = Clock::system().monotonic();
         let mut bindings = KeyBindings::new(Vec::new());
         assert_eq!(bindings.decide(&key(), true, now), KeyDecision::Request(Bind));
         assert_eq!(bindings.decide(&key(), false, now), KeyDecision::Wait);
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn binding_a_bound_key_again_does_not_count_as_behind() {
-        let now = Instant::now();
+        let now = Clock::system().monotonic();
         let mut bindings = bound(now);
         bindings.bind_again(vec![key()]);
         assert_eq!(bindings.behind(), 0);
