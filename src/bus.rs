@@ -14,8 +14,8 @@
 //! get an event at most once.
 //!
 //! # Rooms
-//! - `outgoing`, `consumer`, `listener`, `key_listener`, `execution`, `broadcast`: the types of
-//!   this interface, one file each.
+//! - `outgoing`, `consumer`, `listener`, `key_listener`, `execution`, `broadcast`, `fault`: the
+//!   types of this interface, one file each.
 //! - [`codec`] and [`event`]: bytes and events (crate `hearken-core`).
 //! - [`registry`]: the key listeners and the inline listeners of this node. Both buses use it.
 //! - `contain` and [`verdict`]: one execution, and the decision after it. Both buses use them.
@@ -28,6 +28,7 @@ mod broadcast;
 mod consumer;
 mod contain;
 mod execution;
+mod fault;
 mod key_listener;
 mod listener;
 pub mod local;
@@ -39,6 +40,7 @@ pub mod verdict;
 pub use broadcast::TopologyChanged;
 pub use consumer::{Consumer, ConsumerState, Consumption, Stop};
 pub use execution::{Execution, Failure};
+pub use fault::{BusUnreachable, NotificationFault};
 pub use hearken_core::{codec, event};
 pub use key_listener::{KeyListener, Registration};
 pub use listener::Listener;
@@ -114,14 +116,14 @@ pub trait EventBus: Send + Sync + 'static {
     /// come back recently. Sends nothing.
     ///
     /// # Errors
-    /// The cause for which notifications do not arrive, for an operator.
-    fn notifications(&self, bus: &BusName) -> Result<(), String>;
+    /// The reason why notifications do not arrive.
+    fn notifications(&self, bus: &BusName) -> Result<(), NotificationFault>;
 
     /// Health of the bus itself: whether it can be reached.
     ///
     /// # Errors
-    /// The cause for which the bus cannot be reached, for an operator.
-    async fn health(&self) -> Result<(), String>;
+    /// The reason why the bus cannot be reached.
+    async fn health(&self) -> Result<(), BusUnreachable>;
 
     /// Closes every connection. The caller stops the consumers first.
     async fn close(&self);

@@ -155,7 +155,8 @@ impl Health {
     async fn check_broker(&self) -> Result<(), Impairment> {
         let reached = self.broker.version().await;
         reached.map_err(|error| Impairment::unhealthy(error_chain(&error)))?;
-        self.bus.health().await.map_err(Impairment::unhealthy)
+        let reached = self.bus.health().await;
+        reached.map_err(|error| Impairment::unhealthy(error_chain(&error)))
     }
 
     fn check_listeners(&self) -> Result<(), Impairment> {

@@ -20,8 +20,8 @@ mod settle;
 mod waiting;
 
 use super::{
-    Consumer, ConsumerState, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing,
-    Redelivery, Registration, TopologyChanged,
+    BusUnreachable, Consumer, ConsumerState, Consumption, DispatchError, EventBus, KeyListener,
+    Listener, NotificationFault, Outgoing, Redelivery, Registration, TopologyChanged,
     codec::{self, Encoded},
     event::Event,
     registry::{Audience, InlineListeners, Meter, Registry},
@@ -201,7 +201,7 @@ impl EventBus for LocalBus {
         self.hub(&bus.name).registry.register(keys, listener)
     }
 
-    fn notifications(&self, _: &BusName) -> Result<(), String> {
+    fn notifications(&self, _: &BusName) -> Result<(), NotificationFault> {
         Ok(())
     }
 
@@ -242,8 +242,8 @@ impl EventBus for LocalBus {
         self.changes.subscribe()
     }
 
-    async fn health(&self) -> Result<(), String> {
-        self.config.store.ping().await.map_err(|error| format!("the embedded bus: {error}"))
+    async fn health(&self) -> Result<(), BusUnreachable> {
+        Ok(self.config.store.ping().await?)
     }
 
     async fn close(&self) {

@@ -33,8 +33,8 @@ pub use collecting::{DiscardNothing, DiscardRule};
 pub use config::{COLLECT_EVERY, RabbitMqBusConfig};
 
 use super::{
-    Consumer, Consumption, DispatchError, EventBus, KeyListener, Listener, Outgoing, Redelivery,
-    Registration, TopologyChanged, codec,
+    BusUnreachable, Consumer, Consumption, DispatchError, EventBus, KeyListener, Listener,
+    NotificationFault, Outgoing, Redelivery, Registration, TopologyChanged, codec,
 };
 use crate::{
     amqp::{Amqp, Purpose},
@@ -220,7 +220,7 @@ impl EventBus for RabbitMqBus {
         self.consuming.audiences.of(&bus.name).register(keys, listener)
     }
 
-    fn notifications(&self, bus: &BusName) -> Result<(), String> {
+    fn notifications(&self, bus: &BusName) -> Result<(), NotificationFault> {
         self.consuming.audiences.of(bus).check()
     }
 
@@ -240,9 +240,9 @@ impl EventBus for RabbitMqBus {
         self.broadcasts.subscribe()
     }
 
-    async fn health(&self) -> Result<(), String> {
+    async fn health(&self) -> Result<(), BusUnreachable> {
         for amqp in [&self.consuming.amqp, &self.publishing] {
-            amqp.channel().await.map_err(|error| error.to_string())?;
+            amqp.channel().await?;
         }
         Ok(())
     }

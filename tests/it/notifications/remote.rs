@@ -149,7 +149,7 @@ async fn a_synchronous_every_node_listener_runs_once_per_node_and_inline_where_d
 async fn notifications_are_healthy_while_probes_come_back() {
     let stage = Stage::rabbitmq().await;
     let node = stage.bus("n1");
-    assert!(node.notifications(&bus()).unwrap_err().contains("does not listen"));
+    assert!(node.notifications(&bus()).unwrap_err().to_string().contains("does not listen"));
     node.set_buses(&only(bus()));
     let healthy = async || node.notifications(&bus()).ok();
     wait::until("the first probe is back", healthy).await;
@@ -158,7 +158,10 @@ async fn notifications_are_healthy_while_probes_come_back() {
     wait::until("probes come back again", healthy).await;
     node.set_buses(&std::collections::BTreeMap::new());
     wait::until("it has stopped", async || {
-        node.notifications(&bus()).err().filter(|cause| cause.contains("stopped listening"))
+        node.notifications(&bus())
+            .err()
+            .map(|fault| fault.to_string())
+            .filter(|cause| cause.contains("stopped listening"))
     })
     .await;
 }
@@ -176,7 +179,10 @@ async fn who_registers_before_the_exchange_is_there_is_established_when_it_is() 
     let following: Arc<dyn KeyListener> = Arc::clone(&listener) as _;
     let registration = node.register(&plain(&bus()), keys(["a"]), following);
     let cause = wait::until("the cause is known", async || {
-        node.notifications(&bus()).err().filter(|cause| cause.contains("late.mailboxEvent.keys"))
+        node.notifications(&bus())
+            .err()
+            .map(|fault| fault.to_string())
+            .filter(|cause| cause.contains("late.mailboxEvent.keys"))
     })
     .await;
     assert!(cause.starts_with("no notifications arrive"), "{cause}");

@@ -10,7 +10,11 @@ use crate::support::{
     wait,
 };
 use hearken::{
-    bus::{EventBus, Failure},
+    bus::{
+        EventBus, Failure,
+        rabbitmq::{RabbitMqBus, RabbitMqBusConfig},
+    },
+    clock::Clock,
     domain::span::Span,
 };
 use lapin::{
@@ -109,10 +113,11 @@ async fn of_several_events_in_one_body_only_those_that_failed_run_again() {
 #[tokio::test]
 async fn the_events_of_one_body_share_one_execution_time_and_the_rest_travels_on_alone() {
     let mut slow = quick("a");
-    slow.timeout = Span::from_secs(2);
+    slow.timeout = Span::from_secs(60);
     slow.concurrency = 2;
     let stage = Stage::rabbitmq().await.with([&slow]).await;
-    let node = stage.bus("n1");
+    let (clock, hand) = Clock::turnable();
+    let node = RabbitMqBus::new(RabbitMqBusConfig { clock, ..stage.config("n1") });
     let handler = Calls::held();
     let consumer = stage.consume(&node, &slow, &handler).await;
     let one = |id: &str| format!(r#"{{"Added": {{"eventId": "{id}", "user": "anna"}}}}"#);
@@ -121,7 +126,7 @@ async fn the_events_of_one_body_share_one_execution_time_and_the_rest_travels_on
     // Two executions that each take more than half of the time.
     for count in 1..=2 {
         handler.began(count).await;
-        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        hand.forward(Duration::from_secs(40));
         assert_eq!(handler.seen().len(), count);
         handler.gate.add_permits(1);
     }

@@ -12,6 +12,7 @@ use crate::support::{
 use hearken::{
     bus::{DispatchError, EventBus, event::Data},
     domain::plan::Action,
+    error_chain::error_chain,
 };
 use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions},
@@ -67,10 +68,10 @@ async fn a_missing_main_exchange_is_said_and_never_declared() {
 #[tokio::test]
 async fn a_bus_whose_broker_is_away_says_so() {
     let stage = Stage::rabbitmq().await;
-    assert_eq!(stage.bus("n1").health().await, Ok(()));
+    stage.bus("n1").health().await.unwrap();
     let away = format!("amqp://anna:secret@127.0.0.1:1/{}", stage.host().name);
     let node = stage.bus_at("n1", &away);
-    let problem = node.health().await.unwrap_err();
+    let problem = error_chain(&node.health().await.unwrap_err());
     assert!(problem.contains("127.0.0.1:1") && !problem.contains("secret"), "{problem}");
     let error = node.dispatch(&bus(), &event("e1"), false).await.unwrap_err();
     assert!(matches!(error, DispatchError::Unavailable { .. }), "{error:?}");

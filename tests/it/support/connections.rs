@@ -11,12 +11,18 @@ pub(crate) async fn names(host: &VirtualHost) -> Vec<String> {
     listed.as_array().into_iter().flatten().filter_map(name).collect()
 }
 
-/// Closes every connection to a virtual host, once the management API knows of one.
+/// Closes every connection to a virtual host. The management API lists a connection a little after
+/// it was opened, so the list must have the same connections several times in a row.
 pub(crate) async fn close_all(host: &VirtualHost) {
-    let names = wait::until("a connection is listed", async || {
-        Some(names(host).await).filter(|names| !names.is_empty())
-    });
-    for name in names.await {
+    let (mut before, mut same) = (Vec::new(), 0);
+    while same < 10 {
+        let mut listed = names(host).await;
+        listed.sort();
+        same = if listed == before && !listed.is_empty() { same + 1 } else { 0 };
+        before = listed;
+        wait::look_again().await;
+    }
+    for name in before {
         let path = format!("connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
         // Listed for a while after it has closed.
         host.delete_if_there(&path).await;

@@ -3,7 +3,7 @@
 use super::{health::NotificationHealth, probe::ProbeEcho};
 use crate::{
     bus::{
-        KeyListener, Listener, Registration,
+        KeyListener, Listener, NotificationFault, Registration,
         event::Event,
         registry::{InlineListeners, Meter, RegisteredInline, Registry},
     },
@@ -96,8 +96,8 @@ impl BusAudience {
         tokio::join!(self.registry.call_sync(event, keys), self.inline.call(event));
     }
 
-    /// Whether notifications arrive. The error is the cause, for an operator.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.health.check().map_err(|fault| fault.to_string())
+    /// Whether notifications arrive.
+    pub(crate) fn check(&self) -> Result<(), NotificationFault> {
+        self.health.check()
     }
 }

@@ -1,6 +1,6 @@
 //! Whether notifications of a bus arrive on this node.
 
-use crate::clock::Clock;
+use crate::{bus::NotificationFault, clock::Clock};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,33 +9,6 @@ const PROBE_OLD: Duration = Duration::from_mins(1);
 
 /// How long keys may wait for their binding before notifications count as broken.
 const UNBOUND_LONG: Duration = Duration::from_secs(10);
-
-/// Why notifications do not arrive, or may not.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotificationFault {
-    /// This node does not listen.
-    #[error("no notifications arrive: {0}")]
-    Interrupted(String),
-    /// The first probe since this node listens is not back.
-    #[error("no probe came back yet: {0}")]
-    Unproven(String),
-    /// Probes came back, and do not any more.
-    #[error("no probe came back for {seconds} s: {cause}")]
-    Silent {
-        /// Age of the last probe that came back.
-        seconds: u64,
-        /// Why.
-        cause: String,
-    },
-    /// Bindings are late.
-    #[error("{count} keys have waited for their binding for {seconds} s")]
-    Unbound {
-        /// Number of keys.
-        count: usize,
-        /// Time since the first of them waits.
-        seconds: u64,
-    },
-}
 
 /// Facts about the notifications of one bus.
 pub(super) struct NotificationHealth {
