@@ -8,8 +8,8 @@ use crate::{
     },
     domain::{
         bus::Codec,
-        dead_letter::{DISPATCH_FAILURE, DeadLetter},
-        name::{BusName, GroupName},
+        dead_letter::{DeadLetter, FailureFacts},
+        name::BusName,
     },
     error_chain::error_chain,
 };
@@ -30,10 +30,6 @@ pub(super) enum NotKept {
     Event(DispatchError),
     /// The database did not take the event.
     Store(DispatchError),
-}
-
-fn dispatch_failure() -> GroupName {
-    GroupName::parse(DISPATCH_FAILURE).expect("the reserved name is a name")
 }
 
 impl Dispatcher {
@@ -57,23 +53,18 @@ impl Dispatcher {
         let encoded = encode(Codec::Json, event).or_else(|_| encode(Codec::MsgPack, event));
         let Ok(Encoded { content_type, body }) = encoded else { return Err(NotKept::Event(error)) };
         let (now, cause) = (self.clock.now(), error_chain(&error));
-        let letter = DeadLetter {
+        let facts = FailureFacts {
             id: Uuid::now_v7(),
             bus: bus.clone(),
-            group: dispatch_failure(),
-            origin: None,
-            event_id: Some(event.id.clone()),
-            event_type: Some(event.kind.clone()),
-            user: event.user.clone(),
             content_type: Some(content_type.to_owned()),
-            keys: outgoing.keys.clone(),
             cause,
             attempts: 1,
-            first_failed_at: now,
+            first_failed_at: None,
             last_failed_at: now,
             node: self.roster.node().id.clone(),
             previous: None,
         };
+        let letter = DeadLetter::of_dispatch(event, outgoing.keys.clone(), facts);
         let kept = self.store.keep_dead_letter(&letter, &body).await;
         let cause = letter.cause;
         if let Err(error) = kept {

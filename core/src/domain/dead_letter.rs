@@ -112,7 +112,7 @@ impl DeadLetter {
             user: event.and_then(|event| event.user.clone()),
             content_type: facts.content_type,
             keys: BTreeSet::new(),
-            cause: bounded(facts.cause),
+            cause: bounded_cause(facts.cause),
             attempts: facts.attempts,
             first_failed_at: facts.first_failed_at.filter(|first| *first <= last).unwrap_or(last),
             last_failed_at: last,
@@ -143,7 +143,9 @@ fn reserved_group(name: &'static str) -> GroupName {
     GroupName::parse(name).expect("the reserved names have the form of names")
 }
 
-fn bounded(mut cause: String) -> String {
+/// The part of a cause that is kept and logged: at most 4,096 bytes.
+#[must_use]
+pub fn bounded_cause(mut cause: String) -> String {
     cause.truncate(cause.floor_char_boundary(MAX_CAUSE));
     cause
 }

@@ -7,18 +7,12 @@ use crate::{
         event::Event,
         verdict::{Verdict, random, verdict},
     },
-    domain::{
-        dead_letter::{DeadLetter, PARKED},
-        name::GroupName,
-    },
+    domain::dead_letter::{DeadLetter, FailureFacts, bounded_cause},
     error_chain::error_chain,
     outage::Outage,
     store::{StoreError, embedded::LocalDelivery},
 };
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -26,8 +20,6 @@ use uuid::Uuid;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause after the store did not take an outcome.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest cause that is kept, in bytes.
-const MAX_CAUSE: usize = 4096;
 
 /// Outcome of a delivery.
 pub(super) enum ExecutionOutcome {
@@ -50,7 +42,7 @@ impl ExecutionOutcome {
         let Err(failure) = result else { return Self::Done };
         let listener = &queue.consumption.listener;
         let (group, id, cause) =
-            (listener.group.as_str(), event.id.as_str(), bounded(&failure.to_string()));
+            (listener.group.as_str(), event.id.as_str(), bounded_cause(failure.to_string()));
         let attempt = delivery.attempt;
         match verdict(&listener.retry, attempt, &failure, random()) {
             Verdict::Retry { pause, .. } => {
@@ -65,13 +57,8 @@ impl ExecutionOutcome {
             }
             Verdict::DeadLetter => {
                 let attempts = attempt.saturating_add(1);
-                let letter = DeadLetter {
-                    event_id: Some(event.id.clone()),
-                    event_type: Some(event.kind.clone()),
-                    user: event.user.clone(),
-                    attempts,
-                    ..letter(queue, delivery, listener.group.clone(), cause)
-                };
+                let facts = FailureFacts { attempts, ..facts(queue, delivery, cause) };
+                let letter = DeadLetter::of_group(listener.group.clone(), event, facts);
                 let (dead_letter, cause) = (letter.id, &letter.cause);
                 warn!(
                     group,
@@ -90,11 +77,8 @@ impl ExecutionOutcome {
     /// an administrator sees it.
     pub(super) fn unreadable(queue: &LocalQueue, delivery: &LocalDelivery, problem: &str) -> Self {
         let group = &queue.consumption.listener.group;
-        let parked = GroupName::parse(PARKED).expect("the reserved name is a name");
-        let letter = DeadLetter {
-            origin: Some(group.clone()),
-            ..letter(queue, delivery, parked, bounded(problem))
-        };
+        let facts = facts(queue, delivery, problem.to_owned());
+        let letter = DeadLetter::parked(Some(group.clone()), None, facts);
         let (dead_letter, cause) = (letter.id, &letter.cause);
         warn!(
             %group,
@@ -106,36 +90,19 @@ impl ExecutionOutcome {
     }
 }
 
-/// An entry of which only the delivery is known. It was executed as often as its attempt says.
-fn letter(
-    queue: &LocalQueue,
-    delivery: &LocalDelivery,
-    group: GroupName,
-    cause: String,
-) -> DeadLetter {
-    let now = queue.clock.now();
-    DeadLetter {
+/// Facts about a failed delivery. It was executed as often as its attempt says.
+fn facts(queue: &LocalQueue, delivery: &LocalDelivery, cause: String) -> FailureFacts {
+    FailureFacts {
         id: Uuid::now_v7(),
         bus: queue.consumption.bus.name.clone(),
-        group,
-        origin: None,
-        event_id: None,
-        event_type: None,
-        user: None,
         content_type: delivery.content_type.clone(),
-        // They were told when the event was dispatched.
-        keys: BTreeSet::new(),
         cause,
         attempts: delivery.attempt,
-        first_failed_at: delivery.first_failed_at.unwrap_or(now),
-        last_failed_at: now,
+        first_failed_at: delivery.first_failed_at,
+        last_failed_at: queue.clock.now(),
         node: queue.node.to_string(),
         previous: delivery.previous,
     }
-}
-
-fn bounded(cause: &str) -> String {
-    cause[..cause.floor_char_boundary(MAX_CAUSE)].to_owned()
 }
 
 /// Records the outcome, and tries until the store takes it: the delivery stays claimed meanwhile,
