@@ -30,9 +30,10 @@ mod topology;
 
 pub use dispatch_failures::DispatchFailure;
 pub use error::{OpenError, StoreError};
-pub use examine::{Examined, Schema};
+pub use examine::Examined;
 pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
+pub use migrations::Schema;
 
 use engine::{Engine, statements};
 use parking_lot::Mutex;

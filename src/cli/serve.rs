@@ -15,7 +15,8 @@ use crate::{
     listeners::Catalog, tls,
 };
 use anyhow::Context;
-use running::{RunningNode, Stops};
+use assemble::Stops;
+use running::RunningNode;
 use std::{net::TcpListener, sync::Arc};
 
 /// Additions of a program that embeds hearken as a library.

@@ -3,24 +3,13 @@
 use super::{
     Store,
     error::OpenError,
-    migrations::{self, IDENTITY},
+    migrations::{self, IDENTITY, Schema},
     postgres::{Sessions, failed},
 };
 use crate::clock;
 use sqlx::{Connection as _, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// State of a database's schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Schema {
-    /// The database has no table. The first node that starts creates the schema.
-    Empty,
-    /// These migrations are missing.
-    Pending(Vec<String>),
-    /// The schema is the newest that this program knows.
-    Current,
-}
 
 /// Facts about a database.
 #[derive(Debug, Clone, PartialEq, Eq)]

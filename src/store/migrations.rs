@@ -1,7 +1,7 @@
 //! Migrations of the schema, forward only. All pending migrations are applied in one transaction,
 //! which also notes them.
 
-use super::{error::OpenError, examine::Schema, postgres::failed};
+use super::{error::OpenError, postgres::failed};
 use sqlx::{Connection, PgConnection, Row as _, SqliteConnection};
 use uuid::Uuid;
 
@@ -143,6 +143,17 @@ pub(super) async fn postgres(
     apply!(tx, pending, applied);
     tx.commit().await.map_err(failed)?;
     Ok(names)
+}
+
+/// State of a database's schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// The database has no table. The first node that starts creates the schema.
+    Empty,
+    /// These migrations are missing.
+    Pending(Vec<String>),
+    /// The schema is the newest that this program knows.
+    Current,
 }
 
 /// The schema that a PostgreSQL database has.

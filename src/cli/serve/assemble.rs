@@ -3,7 +3,6 @@
 use super::{
     broker_and_bus::{BrokerAndBus, connect},
     roster::load_roster,
-    running::Stops,
 };
 use crate::{
     clock::Clock,
@@ -22,6 +21,20 @@ use crate::{
 use anyhow::Context;
 use futures_util::{FutureExt, future::BoxFuture};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Tokens that stop the loops. They are cancelled in the order of the fields.
+#[derive(Default)]
+pub(super) struct Stops {
+    /// Stops the listeners. First, while everything that a handler needs still runs.
+    pub(super) listeners: CancellationToken,
+    /// Stops the REST interface.
+    pub(super) http: CancellationToken,
+    /// Stops the tail of the log, the reconciler and the dispatcher.
+    pub(super) others: CancellationToken,
+    /// Stops the heartbeat. Last, because the last heartbeat says that the node is gone.
+    pub(super) heartbeat: CancellationToken,
+}
 
 /// A node whose parts are joined and which does not run yet.
 pub(super) struct Assembly {

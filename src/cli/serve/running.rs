@@ -2,7 +2,7 @@
 
 use super::{
     Started,
-    assemble::{Assembly, Loops},
+    assemble::{Assembly, Loops, Stops},
 };
 use crate::{
     domain::span::Span, http, node, reconcile, reconcile::ReconcileContext, shutdown::StopSignals,
@@ -11,7 +11,7 @@ use crate::{
 use anyhow::Context;
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 /// How long a start waits for the first pass before the node calls itself started. A broker that
 /// is away is a state; a node must start without it.
@@ -19,19 +19,6 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 
 /// How long open HTTP requests may take once the node stops.
 const HTTP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Tokens that stop the loops. They are cancelled in the order of the fields.
-#[derive(Default)]
-pub(super) struct Stops {
-    /// Stops the listeners. First, while everything that a handler needs still runs.
-    pub(super) listeners: CancellationToken,
-    /// Stops the REST interface.
-    pub(super) http: CancellationToken,
-    /// Stops the tail of the log, the reconciler and the dispatcher.
-    pub(super) others: CancellationToken,
-    /// Stops the heartbeat. Last, because the last heartbeat says that the node is gone.
-    pub(super) heartbeat: CancellationToken,
-}
 
 /// A node whose loops run.
 pub(super) struct RunningNode {

@@ -6,7 +6,6 @@
 
 use super::{
     publication::{Publication, Submission},
-    publisher::WAITING,
     window::{ConfirmWindow, lost},
 };
 use crate::{
@@ -20,6 +19,9 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
+
+/// The most messages that wait for their turn at one exchange.
+pub(super) const WAITING: usize = 128;
 
 /// Publishes to one exchange.
 pub(super) struct ExchangePublisher {

@@ -1,7 +1,7 @@
 //! Publishing to any exchange.
 
 use super::{
-    exchange::ExchangePublisher,
+    exchange::{ExchangePublisher, WAITING},
     publication::{Publication, PublishOutcome, Submission},
     window::lost,
 };
@@ -13,9 +13,6 @@ use crate::{
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
 use tokio::{sync::mpsc, time::timeout};
-
-/// The most messages that wait for their turn at one exchange.
-pub(super) const WAITING: usize = 128;
 
 /// Publishes to any exchange, through one task for each exchange.
 pub(crate) struct Publisher {
