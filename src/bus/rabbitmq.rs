@@ -6,12 +6,12 @@
 //!
 //! # Rooms
 //! Each part owns its state, and gets the parts that it uses when the bus is made.
-//! - [`publishing`]: events and copies of events, with confirms.
-//! - [`consuming`]: the consumers of this node, and their deliveries.
-//! - [`retrying`]: what becomes of an event that failed; **chooses the pause before a retry**.
-//! - [`keeping`]: dead letters into the database.
-//! - [`notifying`]: notifications and broadcasts, out and in.
-//! - [`collecting`]: parked messages into the database.
+//! - `publishing`: events and copies of events, with confirms.
+//! - `consuming`: the consumers of this node, and their deliveries.
+//! - `retrying`: what becomes of an event that failed; **chooses the pause before a retry**.
+//! - `keeping`: dead letters into the database.
+//! - `notifying`: notifications and broadcasts, out and in.
+//! - `collecting`: parked messages into the database.
 //! - `headers`, `signer`, `node_queue`, `held_delivery`, `wake`, `interruption`: pieces that
 //!   several parts use.
 

@@ -16,16 +16,34 @@ use std::{
 /// wait for an answer, and some seconds in which queues find their leaders.
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// Copies of one event that one fault may cause. The first kept event is published repeatedly until
-/// the broker takes it: three tries at once, then eight in two minutes with growing pauses. Each of
-/// the copies may be in a queue although no answer said so.
+/// Copies of one event that the shortest fault may cause. Nodes publish the first kept event again
+/// until the broker takes the event: three tries at once, then one after each growing pause. Each
+/// of the copies may be in a queue although no answer said so.
 const COPIES: usize = 12;
+
+/// Time of a fault in which one more copy of an event may be published. The pauses of a node grow
+/// to a minute, but several nodes take turns, and a sign that the broker takes events ends a pause.
+const PER_COPY: Duration = Duration::from_secs(10);
 
 /// A fault of the system, with its beginning and its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FaultSpan {
     pub(super) begun: Instant,
     pub(super) mended: Instant,
+}
+
+impl FaultSpan {
+    /// End of the time in which the fault may still cause repeated events.
+    fn felt_until(&self) -> Instant {
+        self.mended + RECOVERY
+    }
+
+    /// Copies of one event that the fault may cause. A slow machine mends a fault late, so the
+    /// number grows with the time that the fault is felt.
+    fn copies(&self) -> usize {
+        let felt = self.felt_until().saturating_duration_since(self.begun);
+        COPIES + usize::try_from(felt.as_secs() / PER_COPY.as_secs()).expect("not that long")
+    }
 }
 
 /// A dead letter, as REST lists it.
@@ -177,9 +195,9 @@ impl Evidence {
         counts.most = repeated.values().copied().max().unwrap_or_default();
         let nodes: BTreeSet<&str> = self.executions.iter().map(|one| &*one.node).collect();
         let places = if group.every_node { nodes.len() } else { 1 };
-        let each = COPIES * (group.attempts + 1) * places;
+        let each = (group.attempts + 1) * places;
         let unexplained = repeated.into_iter().filter(|(event, repeated)| {
-            *repeated > 0 && *repeated > each * self.faults_met(group, event)
+            *repeated > 0 && *repeated > each * self.copies_explained(group, event)
         });
         complain(
             wrong,
@@ -188,17 +206,16 @@ impl Evidence {
         );
     }
 
-    /// Number of faults between the sending of an event and its last execution.
-    fn faults_met(&self, group: &Group, event: &str) -> usize {
+    /// Copies of an event that the faults between its sending and its last execution explain.
+    fn copies_explained(&self, group: &Group, event: &str) -> usize {
         let of_event = |one: &&Execution| one.group == group.name && one.event == event;
         let last = self.executions.iter().filter(of_event).map(|one| one.at).max();
         let Some(posted) = self.posted.iter().find(|posted| posted.event == event) else {
             return 0;
         };
         let last = last.map_or(posted.answered, |last| last.max(posted.answered));
-        let meets =
-            |fault: &&FaultSpan| fault.begun <= last && posted.sent <= fault.mended + RECOVERY;
-        self.faults.iter().filter(meets).count()
+        let meets = |fault: &&FaultSpan| fault.begun <= last && posted.sent <= fault.felt_until();
+        self.faults.iter().filter(meets).map(FaultSpan::copies).sum()
     }
 
     /// The outcomes of a group's executions of each event, in order.

@@ -100,16 +100,19 @@ fn what_is_repeated_is_wrong_unless_the_event_met_a_fault_and_is_counted() {
 }
 
 #[test]
-fn a_fault_explains_some_copies_of_an_event_and_not_any_number() {
-    let mut evidence = sound();
-    let (begun, mended) = (evidence.posted[0].sent, evidence.posted[0].sent);
-    evidence.faults = vec![FaultSpan { begun, mended }];
-    let again = evidence.executions.iter().find(|one| one.group == "everywhere").cloned();
-    evidence.executions.extend(std::iter::repeat_n(again.unwrap(), COPIES));
-    assert_eq!(evidence.judge().wrong, Vec::<String>::new());
-    let once_more = evidence.executions.last().cloned();
-    evidence.executions.extend(once_more);
-    says(&evidence, "group everywhere repeated more often than faults explain (1 events): e0");
+fn a_fault_explains_copies_by_its_length_and_not_any_number() {
+    for (length, copies) in [(0, COPIES + 1), (3 * 60, COPIES + 19)] {
+        let mut evidence = sound();
+        let begun = evidence.posted[0].sent;
+        evidence.faults = vec![FaultSpan { begun, mended: begun + Duration::from_secs(length) }];
+        let again = evidence.executions.iter().find(|one| one.group == "everywhere").cloned();
+        evidence.executions.extend(std::iter::repeat_n(again.unwrap(), copies));
+        assert_eq!(evidence.judge().wrong, Vec::<String>::new());
+        let once_more = evidence.executions.last().cloned();
+        evidence.executions.extend(once_more);
+        let everywhere = "group everywhere repeated more often than faults explain (1 events): e0";
+        says(&evidence, everywhere);
+    }
 }
 
 #[test]
