@@ -71,6 +71,8 @@ impl Executions {
     /// Waits for a slot. `None` when the consumer stops first.
     pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
+            // A stopped consumer gets no slot, even when slots are free.
+            biased;
             () = self.stop.cancelled() => None,
             // The semaphore is never closed.
             slot = self.slots.acquire() => slot.ok(),
