@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 /// Number of times that a command is decided before it is given up because other commands were
 /// recorded first. It makes sure that every command ends. While another node appends without a
-/// pause, an attempt fails about every second time: of 200 commands, 25 attempts give one up in some
-/// hundred thousand runs. All pauses together take four seconds.
+/// pause, an attempt fails about every second time: of 200 commands, 25 attempts give one up in
+/// some hundred thousand runs. All pauses together take four seconds.
 const ATTEMPTS: usize = 25;
 
 /// Identity of a command, so that a command that is sent twice takes effect once.
