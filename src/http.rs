@@ -17,6 +17,7 @@ pub mod history;
 pub mod listeners;
 pub mod nodes;
 pub mod notifications;
+mod older_than;
 pub mod parameters;
 pub mod precondition;
 pub mod probes;
@@ -111,7 +112,7 @@ fn guarded_routes() -> Routes {
         ))
         .routes(routes!(dead_letters::event, dead_letters::remove, dead_letters::redeliver_one))
         .routes(routes!(dead_letters::details))
-        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::list, tasks::clean_up))
         .routes(routes!(tasks::show, tasks::cancel))
         .routes(routes!(tasks::wait))
 }

@@ -39,6 +39,7 @@ pub mod bus;
 pub mod tasks;
 
 pub mod listeners;
+pub mod retention;
 
 pub mod roster;
 

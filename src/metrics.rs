@@ -17,7 +17,7 @@ use crate::{
         name::{BusName, GroupName},
     },
 };
-use labels::{BusLabel, DriftLabel, GroupLabel, OutcomeLabel, RequestLabel};
+use labels::{BusLabel, DriftLabel, GroupLabel, OutcomeLabel, RecordLabel, RequestLabel};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -30,6 +30,9 @@ pub const COMMAND_OUTCOMES: [&str; 6] =
     ["accepted", "replayed", "refused", "stale", "contention", "unavailable"];
 /// Outcomes of a pass.
 pub const PASS_OUTCOMES: [&str; 5] = ["clean", "changed", "busy", "blocked", "failed"];
+
+/// Kinds of records that are swept.
+const SWEPT_RECORDS: [&str; 5] = ["dead-letter", "task", "command", "pass", "node"];
 
 const DRIFT_KINDS: [(DriftKind, &str); 4] = [
     (DriftKind::Missing, "missing"),
@@ -53,6 +56,7 @@ pub struct Metrics {
     drift: Family<DriftLabel, Gauge>,
     oldest_drift: Seconds,
     dispatched: Family<BusLabel, Counter>,
+    swept: Family<RecordLabel, Counter>,
     requests: Family<RequestLabel, Counter>,
     request_duration: Histogram,
     events: events::EventCounters,
@@ -85,6 +89,7 @@ impl Metrics {
             drift: Family::default(),
             oldest_drift: Seconds::default(),
             dispatched: Family::default(),
+            swept: Family::default(),
             requests: Family::default(),
             request_duration: buckets(),
             events: events::EventCounters::default(),
@@ -137,6 +142,8 @@ impl Metrics {
             self.oldest_drift.clone(),
         );
         r.register("dispatched", "Events that this node accepted", self.dispatched.clone());
+        let help = "Old records that this node removed, by kind";
+        r.register("swept", help, self.swept.clone());
         r.register(
             "http_requests",
             "HTTP requests by method, route and status",
@@ -164,6 +171,9 @@ impl Metrics {
         }
         for (_, kind) in DRIFT_KINDS {
             drop(self.drift.get_or_create(&DriftLabel { kind }));
+        }
+        for record in SWEPT_RECORDS {
+            drop(self.swept.get_or_create(&RecordLabel { record }));
         }
         self.events.start_at_zero();
     }
@@ -217,6 +227,11 @@ impl Metrics {
     /// Counts events that this node accepted.
     pub fn dispatched(&self, bus: &BusName, events: usize) {
         self.dispatched.get_or_create(&BusLabel::new(bus)).inc_by(events as u64);
+    }
+
+    /// Counts old records that this node removed.
+    pub fn swept(&self, record: &'static str, count: u64) {
+        self.swept.get_or_create(&RecordLabel { record }).inc_by(count);
     }
 
     /// Starts the series of a bus at zero.

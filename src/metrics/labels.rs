@@ -15,6 +15,12 @@ pub(super) struct DriftLabel {
     pub(super) kind: &'static str,
 }
 
+/// Kind of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RecordLabel {
+    pub(super) record: &'static str,
+}
+
 /// A bus.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BusLabel {

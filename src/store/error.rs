@@ -1,6 +1,9 @@
 //! Errors of the databases, in words for the operator who can repair the cause.
 
-use crate::domain::event::Version;
+use crate::domain::{
+    event::Version,
+    name::{BusName, GroupName},
+};
 use std::{error::Error, io, path::PathBuf};
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -34,6 +37,16 @@ pub enum StoreError {
     /// A text contains the character NUL, which PostgreSQL cannot store.
     #[error("a text contains the character NUL (\\u0000), which cannot be stored; leave it out")]
     Unstorable,
+    /// A group has as many dead letters as the quota allows.
+    #[error(
+        "group {group} has as many dead letters on bus {bus} as the quota allows; redeliver or delete some, or raise --dead-letter-quota"
+    )]
+    DeadLettersFull {
+        /// Bus of the entries.
+        bus: BusName,
+        /// Group of the entries.
+        group: GroupName,
+    },
     /// A version is missing in the roster's history.
     #[error(
         "the roster's history has a hole: version {expected} is missing before version {found}; the database was changed by hand, or only a part of it was restored"

@@ -21,7 +21,6 @@ statements! {
             started_at = CASE WHEN node.instance = excluded.instance THEN node.started_at ELSE excluded.started_at END, \
             last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners \
             RETURNING started_at, last_seen";
-    SWEEP = "DELETE FROM node WHERE last_seen < (SELECT now FROM clock) - 86400000000";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
     ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
 }
@@ -43,8 +42,7 @@ pub struct Heartbeat {
 
 impl Store {
     /// Writes a heartbeat of a node. `instance` identifies the process: for a new instance, the
-    /// node has started now. The times in `status` are ignored. Nodes without a heartbeat for a day
-    /// are removed.
+    /// node has started now. The times in `status` are ignored.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -70,7 +68,6 @@ impl Store {
                 ],
             )
             .await?;
-        tx.execute(SWEEP, &[]).await?;
         let unreported = || StoreError::Corrupt { what: format!("node {} vanished", status.id) };
         let row = rows.first().ok_or_else(unreported)?;
         let (started_at, last_seen) = (row.time("started_at")?, row.time("last_seen")?);

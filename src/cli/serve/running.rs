@@ -51,12 +51,18 @@ impl RunningNode {
             loops,
             patience,
         } = assembly;
-        let Loops { supervisor, tail, reconciler: passes, heartbeat, dispatcher: dispatching } =
-            loops;
+        let Loops {
+            supervisor,
+            tail,
+            reconciler: passes,
+            heartbeat,
+            dispatcher: dispatching,
+            sweeper,
+        } = loops;
         let address = listener.local_addr()?;
         let running = TaskTracker::new();
         let supervisor = running.spawn(supervisor);
-        for each in [tail, passes, heartbeat, dispatching] {
+        for each in [tail, passes, heartbeat, dispatching, sweeper] {
             running.spawn(each);
         }
         let entering = enter_running(node.clone(), reconciler);

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["config", "metrics", "outage"],
     &["amqp", "store", "telemetry"],
     &["broker", "bus", "tasks"],
-    &["listeners"],
+    &["listeners", "retention"],
     &["roster"],
     &["dispatch", "node", "reconcile"],
     &["health"],

@@ -65,7 +65,7 @@ pub(crate) async fn a_node_is_seen_as_it_reports_itself(bench: Bench) {
     assert_eq!(bench.store.nodes().await.unwrap(), [later]);
 }
 
-pub(crate) async fn a_node_not_heard_of_is_gone_and_is_dropped_after_a_day(bench: Bench) {
+pub(crate) async fn a_node_not_heard_of_is_gone(bench: Bench) {
     for id in ["n1", "n2", "n3"] {
         bench.store.heartbeat(&node(id), Uuid::new_v4()).await.unwrap();
     }
@@ -80,12 +80,6 @@ pub(crate) async fn a_node_not_heard_of_is_gone_and_is_dropped_after_a_day(bench
     };
     let expected = [("n1", NodeState::Degraded), ("n2", NodeState::Gone), ("n3", NodeState::Gone)];
     assert_eq!(states().await, expected.map(|(id, state)| (id.to_owned(), state)));
-    bench
-        .by_hand("UPDATE node SET last_seen = last_seen - 86400000000 WHERE id = 'n2'")
-        .await
-        .unwrap();
-    bench.store.heartbeat(&node("n1"), Uuid::new_v4()).await.unwrap();
-    assert_eq!(states().await.len(), 2);
 }
 
 pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench: Bench) {
@@ -100,7 +94,7 @@ pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench:
     assert_eq!(bench.store.heartbeat(&node("n1"), two).await.unwrap().twin, None);
 }
 
-fn pass(version: u64) -> PassRecord {
+pub(crate) fn pass(version: u64) -> PassRecord {
     PassRecord {
         id: 0,
         node: by("n1"),
@@ -111,7 +105,7 @@ fn pass(version: u64) -> PassRecord {
     }
 }
 
-pub(crate) async fn passes_are_numbered_upwards_and_the_oldest_go(bench: Bench) {
+pub(crate) async fn passes_are_numbered_upwards(bench: Bench) {
     let store = &bench.store;
     let mut ids = Vec::new();
     for version in 0..5 {
@@ -120,13 +114,6 @@ pub(crate) async fn passes_are_numbered_upwards_and_the_oldest_go(bench: Bench) 
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let page = store.passes(ids[1], 2).await.unwrap();
     assert_eq!(page, [PassRecord { id: ids[2], ..pass(2) }, PassRecord { id: ids[3], ..pass(3) }]);
-    bench
-        .by_hand("INSERT INTO pass (record) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998) SELECT record FROM pass CROSS JOIN n WHERE pass.id = (SELECT MIN(id) FROM pass)")
-        .await
-        .unwrap();
-    let newest = store.record_pass(&pass(9)).await.unwrap();
-    let kept = store.passes(0, 20_000).await.unwrap();
-    assert_eq!((kept.len(), kept[0].id, kept[9_999].id), (10_000, ids[4], newest));
 }
 
 pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {
