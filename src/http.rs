@@ -23,6 +23,7 @@ pub mod precondition;
 pub mod probes;
 pub mod problem;
 pub mod schema;
+mod scrape;
 mod serve;
 pub mod tasks;
 pub mod topology;

@@ -36,7 +36,7 @@ pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
 
-use crate::domain::retention::DeadLetterQuota;
+use crate::{domain::retention::DeadLetterQuota, metrics::DatabaseConnections};
 use engine::{Engine, statements};
 use parking_lot::Mutex;
 use std::{fs::File, sync::Arc};
@@ -123,6 +123,12 @@ impl Store {
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
+    }
+
+    /// Use of the connections to the database.
+    #[must_use]
+    pub fn connections(&self) -> DatabaseConnections {
+        self.inner.engine.connections()
     }
 
     /// Closes the connections and, for the embedded store, releases the directory. From now on,

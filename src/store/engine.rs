@@ -1,6 +1,7 @@
 //! One interface to both databases, with the same statements and values.
 
 use super::{error::StoreError, failure::DriverFailure, row::Row};
+use crate::metrics::DatabaseConnections;
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -181,6 +182,23 @@ impl Engine {
             Self::Sqlite { writer, .. } => bounded(writer.prepare(text)).await.map(drop),
         };
         prepared.map_err(|failure| failure.during(name))
+    }
+
+    /// Use of the pooled connections. SQLite has one connection that writes, and others that read.
+    pub(super) fn connections(&self) -> DatabaseConnections {
+        let idle = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (open, idle, most) = match self {
+            Self::Postgres(pool) => {
+                (pool.size(), idle(pool.num_idle()), pool.options().get_max_connections())
+            }
+            Self::Sqlite { writer, readers } => (
+                writer.size() + readers.size(),
+                idle(writer.num_idle()) + idle(readers.num_idle()),
+                writer.options().get_max_connections() + readers.options().get_max_connections(),
+            ),
+        };
+        let used = u64::from(open).saturating_sub(idle);
+        DatabaseConnections { used, idle, most: most.into() }
     }
 
     /// Closes every connection. Waits at most as long as for a statement.

@@ -30,6 +30,8 @@ statements! {
     SURPLUS_PASSES = "DELETE FROM pass WHERE id IN (SELECT id FROM pass \
         WHERE id <= (SELECT id FROM pass ORDER BY id DESC LIMIT 1 OFFSET $1) ORDER BY id LIMIT $2)";
     OLD_NODES = "DELETE FROM node WHERE last_seen < (SELECT now FROM clock) - $1";
+    COUNTS = "SELECT (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head, (SELECT COUNT(*) FROM task) AS tasks, \
+        (SELECT COUNT(*) FROM roster_command) AS commands, (SELECT COUNT(*) FROM pass) AS passes";
     LAST_TASK = "SELECT COALESCE(MAX(seq), 0) AS seq FROM task";
     TASK_STEP = "SELECT MAX(seq) AS last FROM (SELECT seq FROM task WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3) AS step";
     PURGE_TASKS = "DELETE FROM task WHERE seq > $1 AND seq <= $2 AND ended_at IS NOT NULL AND submitted_at < $3";
@@ -61,7 +63,36 @@ pub enum NumberedRecord {
     Pass,
 }
 
+/// Newest version of the log, and the numbers of stored records that are swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordCounts {
+    /// Newest version of the roster's log.
+    pub head: u64,
+    /// Tasks.
+    pub tasks: u64,
+    /// Ids of commands.
+    pub commands: u64,
+    /// Passes.
+    pub passes: u64,
+}
+
 impl Store {
+    /// Counts the records that are swept. Their limits bound the cost.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn record_counts(&self) -> Result<RecordCounts, StoreError> {
+        let rows = self.inner.engine.read(COUNTS, &[]).await?;
+        let uncounted = || StoreError::Corrupt { what: "the records were not counted".into() };
+        let row = rows.first().ok_or_else(uncounted)?;
+        Ok(RecordCounts {
+            head: row.count("head")?,
+            tasks: row.count("tasks")?,
+            commands: row.count("commands")?,
+            passes: row.count("passes")?,
+        })
+    }
+
     /// Takes the cluster's next turn to remove old records. `false` when a turn was taken less than
     /// `every` ago.
     ///
