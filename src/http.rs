@@ -25,6 +25,7 @@ pub mod problem;
 pub mod schema;
 mod scrape;
 mod serve;
+pub mod streams;
 pub mod tasks;
 pub mod topology;
 
@@ -66,6 +67,8 @@ pub struct App {
     pub node: node::ThisNode,
     /// Metrics of this node.
     pub metrics: Arc<Metrics>,
+    /// Places for streams of server-sent events.
+    pub streams: streams::Streams,
     /// Bearer tokens that are accepted.
     pub tokens: Tokens,
     /// Source of time.

@@ -29,6 +29,7 @@ pub mod tls;
 pub mod config;
 pub mod metrics;
 pub mod outage;
+pub mod shared_read;
 
 pub mod amqp;
 pub mod store;

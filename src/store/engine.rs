@@ -158,6 +158,23 @@ impl Engine {
         }
     }
 
+    /// Runs one statement that writes, as a transaction of its own. Returns the rows that the
+    /// statement returns.
+    pub(super) async fn write_returning(
+        &self,
+        sql: Sql,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, DriverFailure> {
+        check(args)?;
+        match self {
+            Self::Postgres(_) => self.read(sql, args).await,
+            Self::Sqlite { writer, .. } => {
+                let rows = bounded(query!(sql, args).fetch_all(writer)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
     /// Begins a transaction that writes. On SQLite it takes the writer at once: a deferred
     /// transaction that begins to write later fails immediately, without waiting for the busy
     /// timeout.

@@ -118,13 +118,15 @@ impl RunningNode {
     }
 }
 
-/// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one.
+/// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one, once no
+/// other process uses its id.
 async fn enter_running(node: node::ThisNode, reconciler: reconcile::Reconciler) {
     if tokio::time::timeout(FIRST_PASS, reconciler.first_pass()).await.is_err() {
         tracing::warn!(
             "the broker could not be compared with the roster yet; this node starts without, and keeps trying"
         );
     }
+    node.id_owned().await;
     node.started();
     let state = node.state();
     tracing::info!(?state, "this node has started; it is {state:?}");

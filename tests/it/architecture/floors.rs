@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 const FLOORS: &[&[&str]] = &[
     &["domain", "json"],
     &["background", "clock", "error_chain", "shutdown", "tls"],
-    &["config", "metrics", "outage"],
+    &["config", "metrics", "outage", "shared_read"],
     &["amqp", "store", "telemetry"],
     &["broker", "bus", "tasks"],
     &["listeners", "retention"],

@@ -3,7 +3,7 @@
 use super::{
     Bench,
     dead_letters::purge,
-    shared::{node, pass},
+    shared::{beat, node, pass},
 };
 use hearken::{
     clock::Clock,
@@ -93,8 +93,8 @@ pub(crate) async fn records_beyond_their_age_go_and_the_others_stay(bench: Bench
     letters(&bench, DISPATCH_FAILURE, 4, two_days).await;
     records(&bench, 1_200, two_days).await;
     records(&bench, 2, 60).await;
-    bench.store.heartbeat(&node("n1"), Uuid::new_v4()).await.unwrap();
-    bench.store.heartbeat(&node("n2"), Uuid::new_v4()).await.unwrap();
+    beat(&bench.store, &node("n1"), Uuid::new_v4()).await.unwrap();
+    beat(&bench.store, &node("n2"), Uuid::new_v4()).await.unwrap();
     let silent = format!("UPDATE node SET last_seen = {} WHERE id = 'n2'", ago(two_days));
     bench.by_hand(&silent).await.unwrap();
     assert_eq!(sweep(&bench, limits(DAY, 1_000_000)).await, 2_500 + 3 * 1_200 + 1);

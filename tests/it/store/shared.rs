@@ -12,7 +12,10 @@ use hearken::{
         },
         roster::QueueId,
     },
-    store::Lock,
+    store::{
+        Lock, Store,
+        nodes::{Heartbeat, NodeInstance},
+    },
 };
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -52,22 +55,35 @@ pub(crate) async fn the_first_definition_of_a_bus_holds(bench: Bench) {
     assert_eq!(bench.store.buses().await.unwrap().len(), 2, "the first node's record was kept");
 }
 
+/// Sends a heartbeat of a process that started now. Returns its first and its last heartbeat, or the
+/// host of another process that uses the id.
+pub(crate) async fn beat(
+    store: &Store,
+    status: &NodeStatus,
+    id: Uuid,
+) -> Result<(OffsetDateTime, OffsetDateTime), String> {
+    let instance = NodeInstance { id, uptime: Duration::ZERO };
+    match store.heartbeat(status, instance).await.unwrap() {
+        Heartbeat::Written { started_at, last_seen } => Ok((started_at, last_seen)),
+        Heartbeat::IdInUse { host } => Err(host),
+    }
+}
+
 pub(crate) async fn a_node_is_seen_as_it_reports_itself(bench: Bench) {
-    let instance = Uuid::new_v4();
-    let first = bench.store.heartbeat(&node("n1"), instance).await.unwrap();
-    assert_eq!(first.twin, None);
-    assert!((OffsetDateTime::now_utc() - first.started_at).abs() < time::Duration::minutes(1));
+    let (store, instance) = (&bench.store, Uuid::new_v4());
+    let (started, _) = beat(store, &node("n1"), instance).await.unwrap();
+    assert!((OffsetDateTime::now_utc() - started).abs() < time::Duration::minutes(1));
     let mut later = NodeStatus { state: NodeState::Ready, roster_version: 8, ..node("n1") };
-    let second = bench.store.heartbeat(&later, instance).await.unwrap();
-    assert_eq!((second.twin, second.started_at), (None, first.started_at));
-    (later.started_at, later.last_seen) = (second.started_at, second.last_seen);
+    let (again, last_seen) = beat(store, &later, instance).await.unwrap();
+    assert_eq!(again, started);
+    (later.started_at, later.last_seen) = (started, last_seen);
     later.listeners[0].cause = Some("a cause\u{fffd} of another system".into());
-    assert_eq!(bench.store.nodes().await.unwrap(), [later]);
+    assert_eq!(store.nodes().await.unwrap(), [later]);
 }
 
 pub(crate) async fn a_node_not_heard_of_is_gone(bench: Bench) {
     for id in ["n1", "n2", "n3"] {
-        bench.store.heartbeat(&node(id), Uuid::new_v4()).await.unwrap();
+        beat(&bench.store, &node(id), Uuid::new_v4()).await.unwrap();
     }
     bench
         .by_hand("UPDATE node SET last_seen = last_seen - 21000000 WHERE id = 'n2'")
@@ -83,15 +99,22 @@ pub(crate) async fn a_node_not_heard_of_is_gone(bench: Bench) {
 }
 
 pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench: Bench) {
-    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-    let started = bench.store.heartbeat(&node("n1"), one).await.unwrap().started_at;
-    let second = bench.store.heartbeat(&node("n1"), two).await.unwrap();
-    assert_eq!(second.twin.as_deref(), Some("n1.example"));
-    assert!(second.started_at > started);
-    bench.store.forget_node("n1").await.unwrap();
-    assert_eq!(bench.store.heartbeat(&node("n1"), one).await.unwrap().twin, None);
-    bench.by_hand("UPDATE node SET last_seen = last_seen - 21000000").await.unwrap();
-    assert_eq!(bench.store.heartbeat(&node("n1"), two).await.unwrap().twin, None);
+    let (store, one, two) = (&bench.store, Uuid::new_v4(), Uuid::new_v4());
+    let first = beat(store, &node("n1"), one).await.unwrap();
+    assert_eq!(beat(store, &node("n1"), two).await.unwrap_err(), "n1.example");
+    assert_eq!(beat(store, &node("n1"), one).await.unwrap().0, first.0, "the twin changed nothing");
+    store.forget_node("n1").await.unwrap();
+    let second = beat(store, &node("n1"), two).await.unwrap();
+    assert!(second.0 > first.0);
+    assert_eq!(beat(store, &node("n1"), one).await.unwrap_err(), "n1.example");
+    bench.by_hand("UPDATE node SET last_seen = last_seen - 13000000").await.unwrap();
+    let uptime = Duration::from_secs(30);
+    let waited = store.heartbeat(&node("n1"), NodeInstance { id: one, uptime }).await.unwrap();
+    let Heartbeat::Written { started_at, last_seen } = waited else {
+        panic!("the other process is silent, so its id is free");
+    };
+    let shown = (last_seen - started_at).unsigned_abs();
+    assert!(shown.abs_diff(uptime) < Duration::from_secs(1), "it ran before it owned the id");
 }
 
 pub(crate) fn pass(version: u64) -> PassRecord {
