@@ -61,7 +61,8 @@ CREATE TABLE node (
     started_at     bigint NOT NULL,
     last_seen      bigint NOT NULL,
     roster_version bigint NOT NULL,
-    listeners      jsonb  NOT NULL
+    listeners      jsonb  NOT NULL,
+    event_forms    bigint NOT NULL -- newest form of events that the node can read
 );
 
 CREATE TABLE task (

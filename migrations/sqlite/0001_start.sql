@@ -66,7 +66,8 @@ CREATE TABLE node (
     started_at INTEGER NOT NULL,
     last_seen INTEGER NOT NULL,
     roster_version INTEGER NOT NULL,
-    listeners TEXT NOT NULL
+    listeners TEXT NOT NULL,
+    event_forms INTEGER NOT NULL -- newest form of events that the node can read
 ) STRICT;
 
 CREATE TABLE task (

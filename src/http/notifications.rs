@@ -100,8 +100,7 @@ pub(crate) async fn follow(
     let listener = Arc::clone(&client);
     let registration = app.bus.register(bus, keys, listener);
     let established = timeout(ESTABLISHING, registration.established()).await.is_ok();
-    let follower =
-        KeyFollower { app, client, waiting, registration, established, _place: place };
+    let follower = KeyFollower { app, client, waiting, registration, established, _place: place };
     let stream = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(([(header::CACHE_CONTROL, "no-store")], stream).into_response())
 }

@@ -12,7 +12,9 @@ const MOST: usize = 1_000;
 pub struct Streams(Arc<Semaphore>);
 
 /// Place of one stream, given back when it is dropped.
-pub(super) struct StreamPlace(#[expect(dead_code, reason = "holding it is its use")] OwnedSemaphorePermit);
+pub(super) struct StreamPlace(
+    #[expect(dead_code, reason = "holding it is its use")] OwnedSemaphorePermit,
+);
 
 impl Default for Streams {
     fn default() -> Self {
@@ -30,7 +32,9 @@ impl Streams {
     /// Takes a place.
     pub(super) fn take(&self) -> Result<StreamPlace, Problem> {
         Arc::clone(&self.0).try_acquire_owned().map(StreamPlace).map_err(|_| {
-            let detail = format!("this node serves {MOST} streams already; close one, or connect to another node");
+            let detail = format!(
+                "this node serves {MOST} streams already; close one, or connect to another node"
+            );
             Problem::new(&kinds::TOO_MANY_STREAMS, detail).with("limit", MOST).retry_after(30)
         })
     }

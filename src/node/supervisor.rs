@@ -182,8 +182,7 @@ impl Supervisor {
 /// Whether a queue drains that is not known to be deleted.
 fn is_draining(roster: &Roster, retired: &BTreeSet<QueueId>) -> bool {
     let mut tombstones = roster.tombstones().iter();
-    tombstones
-        .any(|(id, tombstone)| tombstone.pending == Pending::Drain && !retired.contains(id))
+    tombstones.any(|(id, tombstone)| tombstone.pending == Pending::Drain && !retired.contains(id))
 }
 
 /// The queues that this node consumes, with their listeners.

@@ -217,9 +217,8 @@ impl ChangeFollower {
         if self.buses.is_none() {
             let before = self.app.roster.at(recorded.version - 1).await?.unwrap_or_default();
             let listeners = before.listeners().iter();
-            let buses = listeners.map(|(group, configured)| {
-                (group.clone(), configured.listener.bus.clone())
-            });
+            let buses = listeners
+                .map(|(group, configured)| (group.clone(), configured.listener.bus.clone()));
             self.buses = Some(buses.collect());
         }
         let buses = self.buses.as_ref();

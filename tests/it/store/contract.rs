@@ -40,6 +40,7 @@ contract! {
     shared::a_node_is_seen_as_it_reports_itself,
     shared::a_node_not_heard_of_is_gone,
     shared::a_second_process_with_the_same_id_is_told_of_its_twin,
+    shared::an_event_waits_until_every_live_node_can_read_it,
     tasks::a_task_goes_its_way_once,
     tasks::a_cancelled_task_does_not_start,
     tasks::tasks_are_filtered_and_listed_newest_first,

@@ -13,7 +13,7 @@ use hearken::{
         roster::QueueId,
     },
     store::{
-        Lock, Store,
+        AppendError, Lock, Store, StoreError,
         nodes::{Heartbeat, NodeInstance},
     },
 };
@@ -115,6 +115,29 @@ pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench:
     };
     let shown = (last_seen - started_at).unsigned_abs();
     assert!(shown.abs_diff(uptime) < Duration::from_secs(1), "it ran before it owned the id");
+}
+
+pub(crate) async fn an_event_waits_until_every_live_node_can_read_it(bench: Bench) {
+    let store = &bench.store;
+    beat(store, &node("n1"), Uuid::new_v4()).await.unwrap();
+    super::append(store, 0, "a").await.unwrap();
+    // As a node of an older hearken, which knows fewer forms of events.
+    beat(store, &NodeStatus { version: "0.0.9".into(), ..node("n2") }, Uuid::new_v4())
+        .await
+        .unwrap();
+    bench.by_hand("UPDATE node SET event_forms = 0 WHERE id = 'n2'").await.unwrap();
+    let refused = super::append(store, 1, "b").await.unwrap_err();
+    assert!(
+        matches!(&refused, AppendError::Store(StoreError::OutdatedNode { node, software })
+        if node == "n2" && software == "0.0.9"),
+        "{refused:?}"
+    );
+    assert_eq!(store.head().await.unwrap(), 1, "nothing was written");
+    bench
+        .by_hand("UPDATE node SET last_seen = last_seen - 21000000 WHERE id = 'n2'")
+        .await
+        .unwrap();
+    super::append(store, 1, "b").await.unwrap();
 }
 
 pub(crate) fn pass(version: u64) -> PassRecord {
