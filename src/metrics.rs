@@ -286,6 +286,7 @@ impl Drop for ManagementRequest<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::retention::DeadLetterQuota;
 
     #[test]
     fn every_fixed_series_exists_from_the_start() {
@@ -308,6 +309,10 @@ mod tests {
         let (bus, group) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
         metrics.bus(&bus);
         metrics.listener(&bus, &group);
+        metrics.http("/", "GET", 200, Duration::ZERO);
+        metrics.execution(&bus, &group, 0, None).handled();
+        let connections = DatabaseConnections { used: 0, idle: 0, most: 1 };
+        metrics.database(connections, DeadLetterQuota::default());
         let page = include_str!("../docs/observing.md");
         let text = metrics.encode();
         let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
