@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -101,6 +101,8 @@ pub struct Tasks {
     stopping: CancellationToken,
     /// States of the unfinished tasks of the cluster; `None` when they could not be read.
     unfinished: Arc<SharedRead<Option<Arc<HashMap<Uuid, TaskState>>>>>,
+    /// Changes when a task of this node has ended.
+    ended: Arc<watch::Sender<()>>,
 }
 
 impl Tasks {
@@ -116,6 +118,7 @@ impl Tasks {
             running: Arc::default(),
             stopping: CancellationToken::new(),
             unfinished,
+            ended: Arc::new(watch::Sender::new(())),
         }
     }
 
@@ -156,6 +159,7 @@ impl Tasks {
             let end = tasks.run(&progress, cancel, work).await;
             tasks.running.lock().remove(&id);
             tasks.record_end(id, &end).await;
+            tasks.ended.send_replace(());
         });
         // No answer comes only when the runtime ends, and then no caller asks for the task again.
         if let Ok(stored) = answer.await {
@@ -228,11 +232,14 @@ impl Tasks {
         end
     }
 
-    /// The states of the unfinished tasks, one pause after the call. `None` when they cannot be
-    /// read.
+    /// The states of the unfinished tasks, one pause after the call, or as soon as a task of this
+    /// node has ended. `None` when they cannot be read.
     async fn next_unfinished(&self) -> Option<Arc<HashMap<Uuid, TaskState>>> {
-        let since = self.clock.monotonic();
-        tokio::time::sleep(POLL).await;
+        let mut ended = self.ended.subscribe();
+        let mut since = self.clock.monotonic();
+        if tokio::time::timeout(POLL, ended.changed()).await.is_ok() {
+            since = self.clock.monotonic();
+        }
         let read = async { self.store.unfinished_tasks().await.ok().map(Arc::new) };
         self.unfinished.since(since, read).await
     }

@@ -52,7 +52,8 @@ pub(crate) async fn purge(
         return Err(invalid_parameter("olderThan", detail.into()));
     }
     let group = request.query.text("group").map(GroupName::parse).transpose()?;
-    let filter = DeadLetterFilter { group, before, bus: bus(&request)?, ..Default::default() };
+    let filter =
+        DeadLetterFilter { group, before, bus: bus(&request)?, ..DeadLetterFilter::default() };
     let (purge, store) = (DeadLetterPurge { filter }, app.store.clone());
     let begin = |progress| purge.run(store, progress);
     start_reporting_task(&app, DeadLetterPurge::KIND, &request.actor, begin).await
@@ -83,7 +84,8 @@ pub(crate) async fn remove_group(
 ) -> Result<Response, Problem> {
     let before = older_than(&request.query, &app.clock)?;
     let bus = bus(&request)?;
-    let filter = DeadLetterFilter { group: Some(group), before, bus, ..Default::default() };
+    let filter =
+        DeadLetterFilter { group: Some(group), before, bus, ..DeadLetterFilter::default() };
     let (purge, store) = (DeadLetterPurge { filter }, app.store.clone());
     let (kind, actor) = (DeadLetterPurge::KIND, &request.actor.0);
     let id = app.tasks.submit(kind, actor, |progress| purge.run(store, progress)).await?;

@@ -143,7 +143,7 @@ pub(crate) async fn a_purge_of_many_entries_takes_small_statements_alone(bench: 
                 FOR EACH STATEMENT EXECUTE FUNCTION refuse_large()";
         bench.by_hand(guard).await.unwrap();
     }
-    let filter = DeadLetterFilter { group: Some(super::group("a")), ..Default::default() };
+    let filter = DeadLetterFilter { group: Some(super::group("a")), ..DeadLetterFilter::default() };
     assert_eq!(purge(&bench, &filter).await, u64::from(many));
     let counts = bench.store.dead_letter_counts().await.unwrap();
     assert_eq!(counts.iter().map(|entry| entry.count).collect::<Vec<_>>(), [5]);
