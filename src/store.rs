@@ -153,7 +153,7 @@ impl Store {
             buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,
-            &dead_letters::statements(),
+            dead_letters::statements().as_slice(),
             retention::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
