@@ -24,9 +24,13 @@ use crate::domain::{
     listener::ListenerSpec,
     name::GroupName,
     repair::RepairMode,
+    retention::Retention,
     span::Span,
 };
-use parse::{choose, parse_listen, parse_name, parse_path, parse_prefix, span_within};
+use parse::{
+    choose, parse_age, parse_history_limit, parse_listen, parse_name, parse_path, parse_prefix,
+    parse_quota, span_within,
+};
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
@@ -89,6 +93,8 @@ pub struct Serve {
     pub buses: Vec<BusDefinition>,
     /// Listeners that this node requires.
     pub required: Vec<ListenerSpec>,
+    /// Limits of the cluster's records.
+    pub retention: Retention,
 }
 
 impl Serve {
@@ -126,6 +132,7 @@ impl Serve {
                 .required("shutdown-patience", |text| span_within(text, "0s", "1h"))?,
             buses: buses(&sources)?,
             required: sources.file().map(|file| file.required.clone()).unwrap_or_default(),
+            retention: retention(&sources)?,
         };
         settings.check_together(&sources)?;
         Ok(settings)
@@ -232,6 +239,16 @@ fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
         ),
         (None, None) => Ok(None),
     }
+}
+
+fn retention(sources: &Sources<'_>) -> Result<Retention, ConfigError> {
+    Ok(Retention {
+        dead_letters: sources.required("retain-dead-letters", parse_age)?,
+        dead_letter_quota: sources.required("dead-letter-quota", parse_quota)?,
+        tasks: sources.required("retain-tasks", parse_history_limit)?,
+        commands: sources.required("retain-commands", parse_history_limit)?,
+        passes: sources.required("retain-passes", parse_history_limit)?,
+    })
 }
 
 fn node_id(sources: &Sources<'_>) -> Result<String, ConfigError> {

@@ -17,12 +17,15 @@ pub mod history;
 pub mod listeners;
 pub mod nodes;
 pub mod notifications;
+mod older_than;
 pub mod parameters;
 pub mod precondition;
 pub mod probes;
 pub mod problem;
 pub mod schema;
+mod scrape;
 mod serve;
+pub mod streams;
 pub mod tasks;
 pub mod topology;
 
@@ -64,6 +67,8 @@ pub struct App {
     pub node: node::ThisNode,
     /// Metrics of this node.
     pub metrics: Arc<Metrics>,
+    /// Places for streams of server-sent events.
+    pub streams: streams::Streams,
     /// Bearer tokens that are accepted.
     pub tokens: Tokens,
     /// Source of time.
@@ -111,7 +116,7 @@ fn guarded_routes() -> Routes {
         ))
         .routes(routes!(dead_letters::event, dead_letters::remove, dead_letters::redeliver_one))
         .routes(routes!(dead_letters::details))
-        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::list, tasks::clean_up))
         .routes(routes!(tasks::show, tasks::cancel))
         .routes(routes!(tasks::wait))
 }

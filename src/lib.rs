@@ -29,6 +29,7 @@ pub mod tls;
 pub mod config;
 pub mod metrics;
 pub mod outage;
+pub mod shared_read;
 
 pub mod amqp;
 pub mod store;
@@ -39,6 +40,7 @@ pub mod bus;
 pub mod tasks;
 
 pub mod listeners;
+pub mod retention;
 
 pub mod roster;
 

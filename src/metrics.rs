@@ -3,27 +3,32 @@
 //! Every series exists from the start with zero, so that an absent series means that hearken does
 //! not run.
 
+mod cluster;
 mod events;
 mod executions;
 mod labels;
+mod node;
 
+pub use cluster::{ClusterState, GroupUsage};
 pub use events::CONNECTIONS;
 pub use executions::RunningExecution;
+pub use node::DatabaseConnections;
 
 use crate::{
     clock::Clock,
-    domain::{
-        drift::DriftKind,
-        name::{BusName, GroupName},
-    },
+    domain::name::{BusName, GroupName},
 };
-use labels::{BusLabel, DriftLabel, GroupLabel, OutcomeLabel, RequestLabel};
+use labels::{BusLabel, GroupLabel, OutcomeLabel, RecordLabel, RequestLabel, RouteLabel};
 use prometheus_client::{
-    encoding::text::encode,
+    encoding::text::{encode_eof, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
+use time::OffsetDateTime;
 
 /// Outcomes of a command.
 pub const COMMAND_OUTCOMES: [&str; 6] =
@@ -31,12 +36,8 @@ pub const COMMAND_OUTCOMES: [&str; 6] =
 /// Outcomes of a pass.
 pub const PASS_OUTCOMES: [&str; 5] = ["clean", "changed", "busy", "blocked", "failed"];
 
-const DRIFT_KINDS: [(DriftKind, &str); 4] = [
-    (DriftKind::Missing, "missing"),
-    (DriftKind::Surplus, "surplus"),
-    (DriftKind::Divergent, "divergent"),
-    (DriftKind::Foreign, "foreign"),
-];
+/// Kinds of records that are swept.
+const SWEPT_RECORDS: [&str; 5] = ["dead-letter", "task", "command", "pass", "node"];
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -50,11 +51,16 @@ pub struct Metrics {
     passes: Family<OutcomeLabel, Counter>,
     pass_duration: Histogram,
     steps: Family<OutcomeLabel, Counter>,
-    drift: Family<DriftLabel, Gauge>,
-    oldest_drift: Seconds,
     dispatched: Family<BusLabel, Counter>,
+    swept: Family<RecordLabel, Counter>,
     requests: Family<RequestLabel, Counter>,
-    request_duration: Histogram,
+    request_duration: Family<RouteLabel, Histogram>,
+    management: Family<OutcomeLabel, Counter>,
+    management_duration: Histogram,
+    cluster: cluster::ClusterGauges,
+    node: node::NodeGauges,
+    /// Series that every program calls the same, without a prefix.
+    process: Registry,
     events: events::EventCounters,
     executions: executions::ExecutionCounters,
 }
@@ -82,11 +88,15 @@ impl Metrics {
             passes: Family::default(),
             pass_duration: buckets(),
             steps: Family::default(),
-            drift: Family::default(),
-            oldest_drift: Seconds::default(),
             dispatched: Family::default(),
+            swept: Family::default(),
             requests: Family::default(),
-            request_duration: buckets(),
+            request_duration: Family::new_with_constructor(buckets),
+            management: Family::default(),
+            management_duration: buckets(),
+            cluster: cluster::ClusterGauges::default(),
+            node: node::NodeGauges::default(),
+            process: Registry::default(),
             events: events::EventCounters::default(),
             executions: executions::ExecutionCounters::default(),
         };
@@ -125,18 +135,9 @@ impl Metrics {
             "Steps applied to the broker by this node, by outcome",
             self.steps.clone(),
         );
-        r.register(
-            "drift",
-            "Differences between the broker and the roster in this node's last pass, by kind",
-            self.drift.clone(),
-        );
-        r.register_with_unit(
-            "oldest_drift",
-            "Age of the oldest difference between the broker and the roster",
-            secs.clone(),
-            self.oldest_drift.clone(),
-        );
         r.register("dispatched", "Events that this node accepted", self.dispatched.clone());
+        let help = "Old records that this node removed, by kind";
+        r.register("swept", help, self.swept.clone());
         r.register(
             "http_requests",
             "HTTP requests by method, route and status",
@@ -144,10 +145,17 @@ impl Metrics {
         );
         r.register_with_unit(
             "http_duration",
-            "Duration of an HTTP request",
-            secs,
+            "Duration of an HTTP request, by route",
+            secs.clone(),
             self.request_duration.clone(),
         );
+        let help = "Requests of this node to the management API of the broker, by outcome";
+        r.register("management_requests", help, self.management.clone());
+        let help = "Duration of a request to the management API of the broker";
+        r.register_with_unit("management_duration", help, secs, self.management_duration.clone());
+        self.cluster.register(r);
+        self.node.register(r);
+        self.node.register_process(&mut self.process);
         self.events.register(r);
         self.executions.register(r);
     }
@@ -162,8 +170,14 @@ impl Metrics {
         for outcome in ["done", "failed", "skipped"] {
             drop(self.steps.get_or_create(&OutcomeLabel { outcome }));
         }
-        for (_, kind) in DRIFT_KINDS {
-            drop(self.drift.get_or_create(&DriftLabel { kind }));
+        for outcome in ["answered", "failed"] {
+            drop(self.management.get_or_create(&OutcomeLabel { outcome }));
+        }
+        self.cluster.start_at_zero();
+        let started = self.clock.now() - OffsetDateTime::UNIX_EPOCH;
+        self.node.start_at_zero(started.as_seconds_f64());
+        for record in SWEPT_RECORDS {
+            drop(self.swept.get_or_create(&RecordLabel { record }));
         }
         self.events.start_at_zero();
     }
@@ -172,16 +186,21 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         self.executions.refresh(self.clock.now());
+        let head = self.cluster.refresh(self.clock.now());
+        let head = i64::try_from(head).unwrap_or(i64::MAX);
+        self.tail_lag.set((head - self.roster_version.get()).max(0));
+        self.node.refresh();
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.process);
+        let _ = encode_eof(&mut text);
         text
     }
 
-    /// Sets the version of the roster, and how many versions it is behind the log.
-    pub fn roster(&self, version: u64, lag: u64) {
+    /// Sets the version of the roster that this node works from.
+    pub fn roster(&self, version: u64) {
         self.roster_version.set(i64::try_from(version).unwrap_or(i64::MAX));
-        self.tail_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 
     /// Counts a command that ended with one of [`COMMAND_OUTCOMES`].
@@ -200,23 +219,14 @@ impl Metrics {
         self.steps.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Sets the number of differences by kind, and the age of the oldest one.
-    pub fn drift(&self, kinds: impl Iterator<Item = DriftKind>, oldest: Duration) {
-        let mut counts = [0i64; DRIFT_KINDS.len()];
-        for kind in kinds {
-            if let Some(index) = DRIFT_KINDS.iter().position(|(each, _)| *each == kind) {
-                counts[index] += 1;
-            }
-        }
-        for ((_, kind), count) in DRIFT_KINDS.iter().zip(counts) {
-            self.drift.get_or_create(&DriftLabel { kind }).set(count);
-        }
-        self.oldest_drift.set(oldest.as_secs_f64());
-    }
-
     /// Counts events that this node accepted.
     pub fn dispatched(&self, bus: &BusName, events: usize) {
         self.dispatched.get_or_create(&BusLabel::new(bus)).inc_by(events as u64);
+    }
+
+    /// Counts old records that this node removed.
+    pub fn swept(&self, record: &'static str, count: u64) {
+        self.swept.get_or_create(&RecordLabel { record }).inc_by(count);
     }
 
     /// Starts the series of a bus at zero.
@@ -224,6 +234,7 @@ impl Metrics {
         let label = BusLabel::new(bus);
         drop(self.dispatched.get_or_create(&label));
         self.events.bus(&label);
+        self.cluster.bus(&label);
     }
 
     /// Starts the series of a listener that runs on this node at zero.
@@ -231,19 +242,51 @@ impl Metrics {
         let label = GroupLabel::new(bus, group);
         self.executions.listener(&label);
         self.events.listener(&label);
+        self.cluster.group(&label);
     }
 
     /// Counts an answered request. `route` is the pattern that matched, or `none`.
     pub fn http(&self, route: &str, method: &str, status: u16, took: Duration) {
         let label = RequestLabel { method: method.to_owned(), route: route.to_owned(), status };
         self.requests.get_or_create(&label).inc();
-        self.request_duration.observe(took.as_secs_f64());
+        let label = RouteLabel { route: route.to_owned() };
+        self.request_duration.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// Begins to measure a request to the management API. Dropping the guard counts the request as
+    /// failed, unless [`ManagementRequest::answered`] was called.
+    #[must_use]
+    pub fn management_request(&self) -> ManagementRequest<'_> {
+        ManagementRequest { metrics: self, began: self.clock.monotonic(), outcome: "failed" }
+    }
+}
+
+/// Request to the management API that runs.
+pub struct ManagementRequest<'a> {
+    metrics: &'a Metrics,
+    began: Instant,
+    outcome: &'static str,
+}
+
+impl ManagementRequest<'_> {
+    /// Counts the request as answered.
+    pub fn answered(mut self) {
+        self.outcome = "answered";
+    }
+}
+
+impl Drop for ManagementRequest<'_> {
+    fn drop(&mut self) {
+        let Self { metrics, began, outcome } = *self;
+        metrics.management.get_or_create(&OutcomeLabel { outcome }).inc();
+        metrics.management_duration.observe(metrics.clock.elapsed(began).as_secs_f64());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::retention::DeadLetterQuota;
 
     #[test]
     fn every_fixed_series_exists_from_the_start() {
@@ -251,10 +294,36 @@ mod tests {
         for series in [
             "hearken_commands_total{outcome=\"accepted\"} 0",
             "hearken_passes_total{outcome=\"blocked\"} 0",
-            "hearken_drift{kind=\"missing\"} 0",
+            "hearken_cluster_drift{kind=\"missing\"} 0",
+            "hearken_management_requests_total{outcome=\"failed\"} 0",
+            "hearken_node_state{state=\"ready\"} 0",
             "hearken_roster_version 0",
         ] {
             assert!(text.contains(series), "{series} is missing from\n{text}");
         }
+    }
+
+    #[test]
+    fn the_page_on_observing_lists_every_series() {
+        let metrics = Metrics::default();
+        let (bus, group) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
+        metrics.bus(&bus);
+        metrics.listener(&bus, &group);
+        metrics.http("/", "GET", 200, Duration::ZERO);
+        metrics.execution(&bus, &group, 0, None).handled();
+        let connections = DatabaseConnections { used: 0, idle: 0, most: 1 };
+        metrics.database(connections, DeadLetterQuota::default());
+        let page = include_str!("../docs/observing.md");
+        let text = metrics.encode();
+        let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names = named.map(|line| match line.split_once(' ') {
+            Some((name, "counter")) => format!("{name}_total"),
+            Some((name, "info")) => format!("{name}_info"),
+            Some((name, _)) => name.to_owned(),
+            None => panic!("a type line without a type: {line}"),
+        });
+        let missing: Vec<_> =
+            names.filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
+        assert!(missing.is_empty(), "docs/observing.md lacks {missing:?}");
     }
 }

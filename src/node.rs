@@ -39,6 +39,8 @@ pub struct ThisNode {
     node: NodeRef,
     phase: Arc<watch::Sender<Phase>>,
     listeners: Arc<watch::Sender<Vec<ListenerStatus>>>,
+    /// Whether a heartbeat of this process was written, so that the id of the node is its own.
+    owns_id: Arc<watch::Sender<bool>>,
 }
 
 impl ThisNode {
@@ -46,7 +48,8 @@ impl ThisNode {
     #[must_use]
     pub fn new(node: NodeRef) -> Self {
         let phase = Arc::new(watch::Sender::new(Phase::Starting));
-        Self { node, phase, listeners: Arc::new(watch::Sender::new(Vec::new())) }
+        let listeners = Arc::new(watch::Sender::new(Vec::new()));
+        Self { node, phase, listeners, owns_id: Arc::new(watch::Sender::new(false)) }
     }
 
     /// The node's signature under its actions.
@@ -73,6 +76,17 @@ impl ThisNode {
             Phase::Running if self.listeners.borrow().iter().any(cannot_run) => NodeState::Degraded,
             Phase::Running => NodeState::Ready,
         }
+    }
+
+    /// Notes that a heartbeat of this process was written.
+    fn own_id(&self) {
+        self.owns_id.send_if_modified(|owns| !std::mem::replace(owns, true));
+    }
+
+    /// Waits until no other process uses the id of this node.
+    pub async fn id_owned(&self) {
+        // Never fails: this node holds the sender.
+        let _ = self.owns_id.subscribe().wait_for(|owns| *owns).await;
     }
 
     /// Notes that all parts of the node are up. A node that was told to stop before stays stopping.

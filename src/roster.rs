@@ -123,7 +123,7 @@ impl RosterService {
     }
 
     fn publish(&self, roster: &Arc<Roster>) {
-        self.metrics.roster(roster.version(), 0);
+        self.metrics.roster(roster.version());
         self.state.send_replace(Arc::clone(roster));
     }
 

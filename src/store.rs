@@ -23,6 +23,7 @@ mod migrations;
 pub mod nodes;
 mod open;
 mod postgres;
+pub mod retention;
 mod row;
 mod sqlite;
 pub mod tasks;
@@ -35,6 +36,7 @@ pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
 
+use crate::{domain::retention::DeadLetterQuota, metrics::DatabaseConnections};
 use engine::{Engine, statements};
 use parking_lot::Mutex;
 use std::{fs::File, sync::Arc};
@@ -61,6 +63,8 @@ struct Inner {
     directory: Mutex<Option<File>>,
     /// Opens PostgreSQL sessions outside the pool.
     sessions: Option<postgres::Sessions>,
+    /// Limit of each group's dead letters.
+    dead_letter_quota: Mutex<DeadLetterQuota>,
 }
 
 /// The task that listens for the doorbell of other processes. It ends with its store.
@@ -121,6 +125,12 @@ impl Store {
         self.inner.ping().await
     }
 
+    /// Use of the connections to the database.
+    #[must_use]
+    pub fn connections(&self) -> DatabaseConnections {
+        self.inner.engine.connections()
+    }
+
     /// Closes the connections and, for the embedded store, releases the directory. From now on,
     /// calls on all clones fail.
     pub async fn close(&self) {
@@ -143,7 +153,8 @@ impl Store {
             buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,
-            dead_letters::STATEMENTS,
+            dead_letters::statements().as_slice(),
+            retention::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
         ]

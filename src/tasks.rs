@@ -9,6 +9,7 @@ use crate::{
         event::NodeRef,
         report::{Task, TaskState},
     },
+    shared_read::SharedRead,
     store::{Store, StoreError},
 };
 use backon::{ExponentialBuilder, Retryable};
@@ -19,12 +20,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// Pause between two looks at the record of a task: one query, and a delay that a waiting person
-/// does not notice. Progress is recorded no more often.
+/// Pause between two looks at the unfinished tasks: a delay that a waiting person does not notice.
+/// All tasks that run here and all callers that wait share one query. Progress is recorded no more
+/// often.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Progress of a task: the way from its work to its record.
@@ -97,12 +99,17 @@ pub struct Tasks {
     tracker: TaskTracker,
     running: Arc<Mutex<HashMap<Uuid, CancellationToken>>>,
     stopping: CancellationToken,
+    /// States of the unfinished tasks of the cluster; `None` when they could not be read.
+    unfinished: Arc<SharedRead<Option<Arc<HashMap<Uuid, TaskState>>>>>,
+    /// Changes when a task of this node has ended.
+    ended: Arc<watch::Sender<()>>,
 }
 
 impl Tasks {
     /// Tasks of this node. None runs yet.
     #[must_use]
     pub fn new(store: Store, node: NodeRef, clock: Clock) -> Self {
+        let unfinished = Arc::new(SharedRead::new(&clock));
         Self {
             store,
             node,
@@ -110,6 +117,8 @@ impl Tasks {
             tracker: TaskTracker::new(),
             running: Arc::default(),
             stopping: CancellationToken::new(),
+            unfinished,
+            ended: Arc::new(watch::Sender::new(())),
         }
     }
 
@@ -150,6 +159,7 @@ impl Tasks {
             let end = tasks.run(&progress, cancel, work).await;
             tasks.running.lock().remove(&id);
             tasks.record_end(id, &end).await;
+            tasks.ended.send_replace(());
         });
         // No answer comes only when the runtime ends, and then no caller asks for the task again.
         if let Ok(stored) = answer.await {
@@ -222,12 +232,24 @@ impl Tasks {
         end
     }
 
+    /// The states of the unfinished tasks, one pause after the call, or as soon as a task of this
+    /// node has ended. `None` when they cannot be read.
+    async fn next_unfinished(&self) -> Option<Arc<HashMap<Uuid, TaskState>>> {
+        let mut ended = self.ended.subscribe();
+        let mut since = self.clock.monotonic();
+        if tokio::time::timeout(POLL, ended.changed()).await.is_ok() {
+            since = self.clock.monotonic();
+        }
+        let read = async { self.store.unfinished_tasks().await.ok().map(Arc::new) };
+        self.unfinished.since(since, read).await
+    }
+
     /// Waits until another node has taken a request to cancel the task.
     async fn cancelled_elsewhere(&self, id: Uuid) {
         loop {
-            tokio::time::sleep(POLL).await;
-            let task = self.store.task(id).await;
-            if matches!(task, Ok(Some(task)) if task.state == TaskState::CanceledRequested) {
+            let unfinished = self.next_unfinished().await;
+            let state = unfinished.and_then(|states| states.get(&id).copied());
+            if state == Some(TaskState::CanceledRequested) {
                 return;
             }
         }
@@ -243,8 +265,11 @@ impl Tasks {
                 match self.store.task(id).await? {
                     None => return Ok(Awaited::Unknown),
                     Some(task) if has_ended(&task) => return Ok(Awaited::Ended(Box::new(task))),
-                    Some(_) => tokio::time::sleep(POLL).await,
+                    Some(_) => {}
                 }
+                // The record is read again when the task has ended, or to learn why the tasks
+                // cannot be read.
+                while self.next_unfinished().await.is_some_and(|states| states.contains_key(&id)) {}
             }
         };
         tokio::time::timeout(limit, ended).await.unwrap_or(Ok(Awaited::TimedOut))

@@ -13,6 +13,7 @@ use hearken::bus::{
     codec::{CLOUDEVENTS_JSON, encode_cloudevent},
     rabbitmq::RabbitMqBus,
 };
+use hearken::store::dead_letters::{DeadLetterFilter, PurgeWindow};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -147,10 +148,12 @@ async fn quiet(host: &Host) {
         assert!(Instant::now() < deadline, "the failing half never became dead letters");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    host.store
-        .purge_dead_letters(&hearken::store::dead_letters::DeadLetterFilter::default())
-        .await
-        .expect("the store answers");
+    let last = host.store.last_dead_letter().await.expect("the store answers");
+    let mut rest = Some(PurgeWindow { after: 0, last });
+    while let Some(window) = rest {
+        let step = host.store.purge_dead_letters(&DeadLetterFilter::default(), window).await;
+        rest = step.expect("the store answers").rest;
+    }
 }
 
 /// Dead letters put back one after the other, as a redelivery does, against raw publishes one after

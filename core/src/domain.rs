@@ -14,7 +14,7 @@
 //!    it.
 //! 6. [`repair`], [`breaker`], [`depth`] and [`deletion`]: which drift is repaired, when no drift
 //!    is repaired, and when a queue may be deleted.
-//! 7. [`report`]: records that nodes store and show.
+//! 7. [`report`] and [`retention`]: records that nodes store and show, and how long they are kept.
 
 pub mod admission;
 pub mod breaker;
@@ -32,6 +32,7 @@ pub mod name;
 pub mod plan;
 pub mod repair;
 pub mod report;
+pub mod retention;
 pub mod retry;
 pub mod roster;
 pub mod span;

@@ -7,7 +7,8 @@ CREATE TABLE identity (
     id          bigint PRIMARY KEY CHECK (id = 1),
     cluster_id  uuid   NOT NULL,
     log_id      uuid   NOT NULL,
-    marker_made bigint NOT NULL DEFAULT 0
+    marker_made bigint NOT NULL DEFAULT 0,
+    swept_at    bigint NOT NULL DEFAULT 0 -- when old records were last removed
 );
 
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
@@ -41,6 +42,7 @@ CREATE TABLE roster_command (
     fingerprint bytea  NOT NULL,
     recorded_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
+CREATE INDEX roster_command_age ON roster_command (recorded_at);
 
 CREATE TABLE bus (
     name         text   PRIMARY KEY,
@@ -59,7 +61,8 @@ CREATE TABLE node (
     started_at     bigint NOT NULL,
     last_seen      bigint NOT NULL,
     roster_version bigint NOT NULL,
-    listeners      jsonb  NOT NULL
+    listeners      jsonb  NOT NULL,
+    event_forms    bigint NOT NULL -- newest form of events that the node can read
 );
 
 CREATE TABLE task (
@@ -77,6 +80,7 @@ CREATE TABLE task (
     information    jsonb  NOT NULL
 );
 CREATE INDEX task_unfinished ON task (node) WHERE ended_at IS NULL;
+CREATE INDEX task_age ON task (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Result of the last pass. One row.
 CREATE TABLE topology_status (
@@ -86,9 +90,11 @@ CREATE TABLE topology_status (
 
 -- Passes that changed something.
 CREATE TABLE pass (
-    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    record jsonb  NOT NULL
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    record      jsonb  NOT NULL,
+    recorded_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
+CREATE INDEX pass_age ON pass (recorded_at);
 
 -- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (

@@ -20,4 +20,32 @@ CREATE TABLE dead_letter (
     previous        uuid
 );
 CREATE INDEX dead_letter_group ON dead_letter (group_name, bus, seq);
-CREATE INDEX dead_letter_age ON dead_letter (last_failed_at);
+CREATE INDEX dead_letter_age ON dead_letter (last_failed_at) WHERE group_name <> 'dispatch-failure';
+
+-- Number and size of the dead letters of each group, kept by the triggers below. A sum over the
+-- shards is exact. Sessions that keep entries at the same time use different shards, so that they
+-- do not wait for each other's commit.
+CREATE TABLE dead_letter_usage (
+    bus        text   NOT NULL,
+    group_name text   NOT NULL,
+    shard      bigint NOT NULL,
+    entries    bigint NOT NULL,
+    bytes      bigint NOT NULL,
+    PRIMARY KEY (bus, group_name, shard)
+);
+
+CREATE FUNCTION dead_letter_is_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    sign bigint := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+BEGIN
+    INSERT INTO dead_letter_usage AS usage (bus, group_name, shard, entries, bytes)
+        SELECT bus, group_name, pg_backend_pid() % 16, sign * count(*), sign * sum(length(body))::bigint
+        FROM changed GROUP BY bus, group_name ORDER BY bus, group_name
+        ON CONFLICT (bus, group_name, shard)
+        DO UPDATE SET entries = usage.entries + excluded.entries, bytes = usage.bytes + excluded.bytes;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER dead_letter_kept AFTER INSERT ON dead_letter REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION dead_letter_is_counted();
+CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letter REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION dead_letter_is_counted();

@@ -10,7 +10,8 @@ CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     cluster_id BLOB NOT NULL,
     log_id BLOB NOT NULL,
-    marker_made INTEGER NOT NULL DEFAULT 0
+    marker_made INTEGER NOT NULL DEFAULT 0,
+    swept_at INTEGER NOT NULL DEFAULT 0 -- when old records were last removed
 ) STRICT;
 
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
@@ -46,6 +47,7 @@ CREATE TABLE roster_command (
     fingerprint BLOB NOT NULL,
     recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
+CREATE INDEX roster_command_age ON roster_command (recorded_at);
 
 CREATE TABLE bus (
     name TEXT PRIMARY KEY,
@@ -64,7 +66,8 @@ CREATE TABLE node (
     started_at INTEGER NOT NULL,
     last_seen INTEGER NOT NULL,
     roster_version INTEGER NOT NULL,
-    listeners TEXT NOT NULL
+    listeners TEXT NOT NULL,
+    event_forms INTEGER NOT NULL -- newest form of events that the node can read
 ) STRICT;
 
 CREATE TABLE task (
@@ -82,6 +85,7 @@ CREATE TABLE task (
     information TEXT NOT NULL
 ) STRICT;
 CREATE INDEX task_unfinished ON task (node) WHERE ended_at IS NULL;
+CREATE INDEX task_age ON task (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Result of the last pass. One row.
 CREATE TABLE topology_status (
@@ -92,8 +96,10 @@ CREATE TABLE topology_status (
 -- Passes that changed something.
 CREATE TABLE pass (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    record TEXT NOT NULL
+    record TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
+CREATE INDEX pass_age ON pass (recorded_at);
 
 -- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (

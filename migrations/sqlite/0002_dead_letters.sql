@@ -20,7 +20,31 @@ CREATE TABLE dead_letter (
     previous BLOB
 ) STRICT;
 CREATE INDEX dead_letter_group ON dead_letter (group_name, bus, seq);
-CREATE INDEX dead_letter_age ON dead_letter (last_failed_at);
+CREATE INDEX dead_letter_age ON dead_letter (last_failed_at) WHERE group_name <> 'dispatch-failure';
+
+-- Number and size of the dead letters of each group, kept by the triggers below. There is one
+-- shard, because there is one writer.
+CREATE TABLE dead_letter_usage (
+    bus TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    shard INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (bus, group_name, shard)
+) STRICT;
+
+CREATE TRIGGER dead_letter_kept AFTER INSERT ON dead_letter
+BEGIN
+    INSERT OR IGNORE INTO dead_letter_usage (bus, group_name, shard, entries, bytes)
+        VALUES (NEW.bus, NEW.group_name, 0, 0, 0);
+    UPDATE dead_letter_usage SET entries = entries + 1, bytes = bytes + LENGTH(NEW.body)
+        WHERE bus = NEW.bus AND group_name = NEW.group_name;
+END;
+CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letter
+BEGIN
+    UPDATE dead_letter_usage SET entries = entries - 1, bytes = bytes - LENGTH(OLD.body)
+        WHERE bus = OLD.bus AND group_name = OLD.group_name;
+END;
 
 -- First failure of a delivery, and the dead letter that it was redelivered from.
 ALTER TABLE local_delivery ADD COLUMN first_failed_at INTEGER;

@@ -14,12 +14,13 @@ use crate::{
         plan::Action,
         topology::{Argument, Topology},
     },
+    metrics::Metrics,
 };
 use admin::Admin;
 use async_trait::async_trait;
 use management::Management;
 use observed::{BindingRow, ExchangeRow, Overview, PolicyRow, QueueRow};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Addresses of the broker, and the names of this cluster's objects on it.
 #[derive(Debug, Clone)]
@@ -50,6 +51,14 @@ impl RabbitMqBroker {
         let management = Management::new(&config.amqp_url, config.management_url.as_deref())?;
         let admin = Admin::new(Amqp::new(config.amqp_url, &config.node, Purpose::Admin));
         Ok(Self { management, admin, layout: config.layout })
+    }
+
+    /// Counts requests and reconnections in these metrics.
+    #[must_use]
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        let Self { management, admin, layout } = self;
+        let management = management.counted(Arc::clone(&metrics));
+        Self { management, admin: admin.counted(metrics), layout }
     }
 
     async fn exchanges(&self) -> Result<Vec<ExchangeRow>, BrokerError> {

@@ -41,7 +41,7 @@ const fn setting(
 }
 
 /// All settings. The first one names the configuration file, so it cannot be in that file.
-pub(super) static SETTINGS: [Setting; 16] = [
+pub(super) static SETTINGS: [Setting; 21] = [
     setting(
         "config",
         "FILE",
@@ -113,6 +113,26 @@ pub(super) static SETTINGS: [Setting; 16] = [
         Some("30s"),
         "Time that listeners have to finish their events when the node stops",
     ),
+    setting(
+        "retain-dead-letters",
+        "AGE",
+        Some("30d"),
+        "Age at which dead letters are removed, except events that could not be published",
+    ),
+    setting(
+        "dead-letter-quota",
+        "COUNT,SIZE",
+        Some("1000000,1GiB"),
+        "Dead letters of one group at which its failed events stay with the broker",
+    ),
+    setting("retain-tasks", "AGE,COUNT", Some("30d,10000"), "Ended tasks that are kept"),
+    setting(
+        "retain-commands",
+        "AGE,COUNT",
+        Some("30d,100000"),
+        "Ids of commands that are kept, so that a repeated command changes nothing",
+    ),
+    setting("retain-passes", "AGE,COUNT", Some("30d,10000"), "Records of passes that are kept"),
 ];
 
 /// Keys that a configuration file may have, apart from its tables.

@@ -3,6 +3,7 @@
 
 use crate::domain::{
     name::{GroupName, NameError},
+    retention::{DeadLetterQuota, HistoryLimit},
     span::Span,
 };
 use std::{net::SocketAddr, path::PathBuf};
@@ -59,4 +60,36 @@ pub(super) fn span_within(text: &str, least: &str, most: &str) -> Result<Span, S
         return Ok(span);
     }
     Err(format!("is {span}; it must be between {least} and {most}"))
+}
+
+/// Reads an age of records: at least an hour, so that a wrong unit does not empty a table.
+pub(super) fn parse_age(text: &str) -> Result<Span, String> {
+    span_within(text, "1h", "36500d")
+}
+
+/// Reads an age and a number of records.
+pub(super) fn parse_history_limit(text: &str) -> Result<HistoryLimit, String> {
+    let wrong = || format!("is {text:?}; it must be an age and a number, such as 30d,10000");
+    let (age, count) = text.split_once(',').ok_or_else(wrong)?;
+    let count = count.trim().parse().map_err(|_| wrong())?;
+    Ok(HistoryLimit { age: parse_age(age.trim())?, count })
+}
+
+/// Reads a number of dead letters and their size.
+pub(super) fn parse_quota(text: &str) -> Result<DeadLetterQuota, String> {
+    let wrong = || format!("is {text:?}; it must be a number and a size, such as 1000000,1GiB");
+    let (entries, size) = text.split_once(',').ok_or_else(wrong)?;
+    let entries = entries.trim().parse().ok().filter(|entries| *entries > 0).ok_or_else(wrong)?;
+    let bytes = parse_size(size.trim()).filter(|bytes| *bytes > 0).ok_or_else(wrong)?;
+    Ok(DeadLetterQuota { entries, bytes })
+}
+
+/// Units of a size, with their bytes.
+const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = SIZES.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }

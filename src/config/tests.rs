@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::retention::{DeadLetterQuota, HistoryLimit};
 use std::{collections::BTreeMap, ffi::OsString};
 
 /// Resolves flags, variables and a file's text; the file is called `hearken.toml`.
@@ -40,6 +41,7 @@ fn without_any_setting_everything_is_embedded_and_local() {
     assert_eq!(settings.reconcile, RepairMode::Auto);
     assert_eq!(settings.reconcile_interval, Span::from_secs(30));
     assert_eq!(settings.node_id, host_name());
+    assert_eq!(settings.retention, Retention::default());
     let buses: Vec<_> = settings.buses.iter().map(|bus| bus.name.as_str()).collect();
     assert_eq!(buses, DEFAULT_BUSES);
 }
@@ -211,5 +213,30 @@ fn every_setting_has_a_name_of_its_own_and_a_valid_default() {
     for setting in flags::SETTINGS.iter().filter(|setting| setting.default.is_some()) {
         let value = setting.default.unwrap();
         assert!(resolve(&[(setting.name, value)], &[], None).is_ok(), "{}", setting.name);
+    }
+}
+
+#[test]
+fn limits_of_records_are_read_and_wrong_limits_are_refused() {
+    let flags = [
+        ("retain-dead-letters", "7d"),
+        ("dead-letter-quota", "5, 64KiB"),
+        ("retain-tasks", "12h,7"),
+    ];
+    let retention = resolve(&flags, &[], None).unwrap().retention;
+    assert_eq!(retention.dead_letters, "7d".parse().unwrap());
+    let DeadLetterQuota { entries, bytes } = retention.dead_letter_quota;
+    assert_eq!((entries, bytes), (5, 65_536));
+    assert_eq!(retention.tasks, HistoryLimit { age: "12h".parse().unwrap(), count: 7 });
+    for (flag, value, right) in [
+        ("retain-dead-letters", "30s", "it must be between 1h and 36500d"),
+        ("dead-letter-quota", "5", "such as 1000000,1GiB"),
+        ("dead-letter-quota", "0,1GiB", "such as 1000000,1GiB"),
+        ("dead-letter-quota", "5,1GB", "such as 1000000,1GiB"),
+        ("retain-tasks", "30d", "such as 30d,10000"),
+        ("retain-passes", "30d,many", "such as 30d,10000"),
+    ] {
+        let refused = refusal(&[(flag, value)], &[], None);
+        assert!(refused.starts_with(&format!("--{flag} ")) && refused.contains(right), "{refused}");
     }
 }

@@ -116,6 +116,16 @@ impl Health {
         if groups.len() > NAMED {
             named.push_str(", and more");
         }
+        let quota = self.store.dead_letter_quota();
+        let full = groups.iter().filter(|entry| quota.is_reached(entry.count, entry.bytes));
+        let full: Vec<_> = full.take(NAMED).map(|entry| entry.group.as_str()).collect();
+        if !full.is_empty() {
+            let full = full.join(", ");
+            named = format!(
+                "{named}; {full} reached the quota, so failed events stay in the queue and run \
+                 again until entries are redelivered or deleted"
+            );
+        }
         let letters = if total == 1 { "dead letter" } else { "dead letters" };
         Err(Impairment::degraded(format!(
             "{total} {letters}: {named}; hearken dead-letters list shows the causes"

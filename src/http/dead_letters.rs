@@ -16,7 +16,7 @@ pub(crate) use remove::{
 
 use super::{
     App,
-    parameters::{Query, Segment, Segments},
+    parameters::{Query, Segment, Segments, invalid_parameter},
     problem::{Problem, kinds},
     schema::{DeadLetterFilterParams, PageLimitParams},
 };
@@ -46,6 +46,11 @@ pub struct DeadLetters {
     #[schema(nullable = false)]
     next: Option<u64>,
 }
+
+/// Ids in an answer if the client does not limit them.
+const IDS: usize = 1_000;
+/// Largest number of ids in an answer.
+const MOST_IDS: usize = 10_000;
 
 fn not_found(id: Uuid) -> Problem {
     Problem::new(&kinds::NOT_FOUND, format!("there is no dead letter {id}"))
@@ -109,15 +114,14 @@ pub(crate) async fn groups(State(app): State<Arc<App>>) -> Result<Json<Vec<Strin
 
 /// List the ids of the dead letters of a group
 ///
-/// Oldest entry first. Without `limit`, the answer has all ids; with it, the header `Link` leads to
-/// the next page.
+/// Oldest entry first. The header `Link` leads to the next page.
 #[utoipa::path(
     get, path = "/events/deadLetter/groups/{group}", tag = "dead letters", operation_id = "listDeadLetterIds",
     params(
         ("group" = String, Path, description = "The group."),
         DeadLetterFilterParams,
         ("after" = Option<u64>, Query, description = "Only entries after this position, from the header `Link`."),
-        ("limit" = Option<u64>, Query, description = "Largest number of ids."),
+        ("limit" = Option<u64>, Query, description = "Largest number of ids, up to 10000; 1000 if absent."),
     ),
     responses((status = 200, description = "Ids of the entries.", body = Vec<Uuid>,
         headers(("Link" = String, description = "Address of the next page (RFC 8288, `rel=\"next\"`); absent on the last page.")))),
@@ -131,7 +135,11 @@ pub(crate) async fn ids(
     let mut filter = filter::read(&query)?;
     filter.group = Some(group.clone());
     let after = query.read("after", "a whole number from the header Link")?.unwrap_or(0);
-    let limit = filter::limit(&query)?.unwrap_or(usize::MAX);
+    let limit = filter::limit(&query)?.unwrap_or(IDS);
+    if limit > MOST_IDS {
+        let detail = format!("limit is {limit}; it must be {MOST_IDS} or less");
+        return Err(invalid_parameter("limit", detail));
+    }
     let wanted = limit.saturating_add(1);
     let mut ids = app.store.dead_letter_ids(&filter, filter::store_position(after), wanted).await?;
     let more = ids.len() > limit;

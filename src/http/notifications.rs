@@ -6,6 +6,7 @@ use super::{
     events::no_such_bus,
     parameters::{Query, Segment, invalid_parameter},
     problem::Problem,
+    streams::StreamPlace,
 };
 use crate::{
     bus::{Failure, KeyListener, Registration, codec::encode_cloudevent, event::Event},
@@ -81,7 +82,7 @@ pub struct Notification<'a> {
     ),
     responses((status = 200, description = "Stream of events whose data are `Notification`.",
         body = Notification, content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(["invalid-name", "not-found"]))),
+    extensions(("x-problems" = json!(["invalid-name", "not-found", "too-many-streams"]))),
 )]
 pub(crate) async fn follow(
     State(app): State<Arc<App>>,
@@ -89,6 +90,7 @@ pub(crate) async fn follow(
     query: Query,
 ) -> Result<Response, Problem> {
     let keys = keys(&query)?;
+    let place = app.streams.take()?;
     let buses = app.roster.buses();
     let Some(bus) = buses.get(&name) else {
         return Err(no_such_bus(&name, &buses));
@@ -98,7 +100,7 @@ pub(crate) async fn follow(
     let listener = Arc::clone(&client);
     let registration = app.bus.register(bus, keys, listener);
     let established = timeout(ESTABLISHING, registration.established()).await.is_ok();
-    let follower = KeyFollower { app, client, waiting, registration, established };
+    let follower = KeyFollower { app, client, waiting, registration, established, _place: place };
     let stream = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(([(header::CACHE_CONTROL, "no-store")], stream).into_response())
 }
@@ -162,6 +164,7 @@ struct KeyFollower {
     waiting: mpsc::Receiver<String>,
     registration: Registration,
     established: bool,
+    _place: StreamPlace,
 }
 
 impl KeyFollower {

@@ -1,7 +1,7 @@
 //! Calls of supervisors and scrapers, which need no token: liveness, readiness and metrics. The
 //! metrics contain the names of groups and buses, and nothing else that users entered.
 
-use super::{App, schema};
+use super::{App, schema, scrape};
 use crate::domain::report::{ListenerState, ListenerStatus, NodeState};
 use axum::{
     Json,
@@ -10,11 +10,8 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// Time that a scrape waits for the database. Scrapers commonly give up after ten seconds.
-const COUNTING: Duration = Duration::from_secs(2);
 
 /// Liveness of the process.
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,14 +67,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")),
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    if app.metrics.wants_dead_letters() {
-        // One query every few seconds. Without an answer in time, the scraper gets the last counts.
-        let counts = tokio::time::timeout(COUNTING, app.store.dead_letter_counts()).await;
-        if let Ok(Ok(counts)) = counts {
-            let counts = counts.iter().map(|entry| (&entry.bus, &entry.group, entry.count));
-            app.metrics.dead_letters(counts);
-        }
-    }
+    scrape::refresh(&app).await;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], app.metrics.encode())
 }

@@ -7,12 +7,15 @@ pub use report::TaskReport;
 use super::{
     App,
     auth::Actor,
+    older_than::older_than,
     parameters::{Query, Segment, SegmentError, invalid_parameter},
+    precondition::CommandRequest,
     problem::{Problem, kinds},
     schema::PageLimitParams,
 };
 use crate::{
     domain::span::Span,
+    retention::TaskCleanup,
     store::tasks::TaskFilter,
     tasks::{Awaited, Progress},
 };
@@ -73,9 +76,15 @@ pub async fn start_reporting_task<W>(
 where
     W: Future<Output = Result<Value, Value>> + Send + 'static,
 {
-    let task_id = app.tasks.submit(kind, &actor.0, begin).await?;
-    let location = [(header::LOCATION, format!("/tasks/{task_id}"))];
-    Ok((StatusCode::CREATED, location, Json(Submitted { task_id })).into_response())
+    Ok(Submitted::answer(app.tasks.submit(kind, &actor.0, begin).await?))
+}
+
+impl Submitted {
+    /// Answer with the address of a task.
+    pub(super) fn answer(task_id: Uuid) -> Response {
+        let location = [(header::LOCATION, format!("/tasks/{task_id}"))];
+        (StatusCode::CREATED, location, Json(Self { task_id })).into_response()
+    }
 }
 
 /// Action of a call that starts a task. The refusals have James's wording.
@@ -155,6 +164,30 @@ pub(crate) async fn list(
     };
     let tasks = app.store.tasks(&filter).await?;
     Ok(Json(tasks.into_iter().map(TaskReport::from).collect()))
+}
+
+/// Remove the records of old tasks
+///
+/// A task removes the records of tasks that have ended and were submitted longer ago than
+/// `olderThan`. hearken does the same by itself, with the limits of `--retain-tasks`.
+#[utoipa::path(
+    delete, path = "/tasks", tag = "tasks", operation_id = "cleanUpTasks",
+    params(("olderThan" = String, Query, description = "Time since the task was submitted.", example = "30day")),
+    responses((status = 201, description = "A task removes the records.", body = Submitted,
+        headers(("Location" = String, description = "Address of the task.")))),
+    extensions(("x-problems" = json!(["store-unavailable"]))),
+)]
+pub(crate) async fn clean_up(
+    State(app): State<Arc<App>>,
+    request: CommandRequest,
+) -> Result<Response, Problem> {
+    let Some(before) = older_than(&request.query, &app.clock)? else {
+        let detail = "'olderThan' query parameter is compulsory: a time span, such as 30day";
+        return Err(invalid_parameter("olderThan", detail.into()));
+    };
+    let (cleanup, store) = (TaskCleanup { before }, app.store.clone());
+    let begin = |progress| cleanup.run(store, progress);
+    start_reporting_task(&app, TaskCleanup::KIND, &request.actor, begin).await
 }
 
 /// Show a task

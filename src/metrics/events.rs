@@ -8,30 +8,19 @@ use crate::domain::{
     dead_letter::{DISPATCH_FAILURE, PARKED},
     name::{BusName, GroupName},
 };
-use parking_lot::Mutex;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
 
-/// Purposes of the connections to the broker that carry events.
-pub const CONNECTIONS: [&str; 2] = ["publish", "consume"];
-
-/// Age up to which a scrape sees the last count of dead letters. Several scrapers then cost one
-/// query in ten seconds.
-const FRESH: Duration = Duration::from_secs(10);
+/// Purposes of the connections to the broker.
+pub const CONNECTIONS: [&str; 3] = ["publish", "consume", "admin"];
 
 /// The series, as a part of [`Metrics`].
 #[derive(Default)]
 pub(super) struct EventCounters {
     retried: Family<GroupLabel, Counter>,
     dead_lettered: Family<GroupLabel, Counter>,
-    dead_letters: Family<GroupLabel, Gauge>,
-    last_count: Mutex<LastCount>,
     dispatch_failures: Family<BusLabel, Counter>,
     redispatched: Family<BusLabel, Counter>,
     registrations: Family<BusLabel, Gauge>,
@@ -39,15 +28,6 @@ pub(super) struct EventCounters {
     notified: Family<BusLabel, Counter>,
     dropped: Family<BusLabel, Counter>,
     reconnects: Family<ConnectionLabel, Counter>,
-}
-
-/// The last count of dead letters.
-#[derive(Default)]
-struct LastCount {
-    /// When dead letters were last counted.
-    at: Option<Instant>,
-    /// Groups that had dead letters in any count.
-    groups: HashSet<GroupLabel>,
 }
 
 impl EventCounters {
@@ -59,8 +39,6 @@ impl EventCounters {
         for (name, help, family) in group {
             r.register(name, help, family.clone());
         }
-        let help = "Dead letters in the database, counted at most every ten seconds";
-        r.register("dead_letters", help, self.dead_letters.clone());
         let bus: [(_, _, &Family<BusLabel, Counter>); 4] = [
             (
                 "dispatch_failures",
@@ -100,16 +78,13 @@ impl EventCounters {
             drop(family.get_or_create(label));
         }
         for group in [DISPATCH_FAILURE, PARKED] {
-            let label = label.group(group);
-            drop(self.dead_letters.get_or_create(&label));
-            drop(self.dead_lettered.get_or_create(&label));
+            drop(self.dead_lettered.get_or_create(&label.group(group)));
         }
     }
 
     pub(super) fn listener(&self, label: &GroupLabel) {
         drop(self.retried.get_or_create(label));
         drop(self.dead_lettered.get_or_create(label));
-        drop(self.dead_letters.get_or_create(label));
     }
 }
 
@@ -162,63 +137,11 @@ impl Metrics {
     pub fn reconnected(&self, connection: &'static str) {
         self.events.reconnects.get_or_create(&ConnectionLabel { connection }).inc();
     }
-
-    /// Whether dead letters should be counted again. Of several callers at the same time, only one
-    /// gets `true`.
-    pub fn wants_dead_letters(&self) -> bool {
-        let mut last = self.events.last_count.lock();
-        if last.at.is_some_and(|at| self.clock.elapsed(at) < FRESH) {
-            return false;
-        }
-        last.at = Some(self.clock.monotonic());
-        true
-    }
-
-    /// Sets the number of dead letters of every group that has some, and of every other group to
-    /// zero.
-    pub fn dead_letters<'a>(
-        &self,
-        counts: impl Iterator<Item = (&'a BusName, &'a GroupName, u64)>,
-    ) {
-        let mut last = self.events.last_count.lock();
-        let mut gone = last.groups.clone();
-        for (bus, group, count) in counts {
-            let label = GroupLabel::new(bus, group);
-            self.events.dead_letters.get_or_create(&label).set(number(count));
-            gone.remove(&label);
-            last.groups.insert(label);
-        }
-        for label in gone {
-            self.events.dead_letters.get_or_create(&label).set(0);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-
-    #[test]
-    fn a_group_whose_dead_letters_are_gone_shows_zero() {
-        let metrics = Metrics::default();
-        let (bus, of) = (BusName::parse("b").unwrap(), GroupName::parse("g").unwrap());
-        metrics.dead_letters([(&bus, &of, 3)].into_iter());
-        let series = "hearken_dead_letters{bus=\"b\",group=\"g\"}";
-        assert!(metrics.encode().contains(&format!("{series} 3")));
-        metrics.dead_letters(std::iter::empty());
-        assert!(metrics.encode().contains(&format!("{series} 0")));
-    }
-
-    #[test]
-    fn dead_letters_are_counted_at_most_every_ten_seconds() {
-        let (clock, hand) = Clock::turnable();
-        let metrics = Metrics::new(clock);
-        assert!(metrics.wants_dead_letters());
-        assert!(!metrics.wants_dead_letters());
-        hand.forward(FRESH);
-        assert!(metrics.wants_dead_letters());
-    }
 
     #[test]
     fn every_series_of_a_bus_and_a_group_starts_at_zero() {
@@ -230,8 +153,8 @@ mod tests {
         for series in [
             "retried_total{bus=\"b\",group=\"g\"}",
             "dead_lettered_total{bus=\"b\",group=\"g\"}",
-            "dead_letters{bus=\"b\",group=\"g\"}",
-            "dead_letters{bus=\"b\",group=\"parked\"}",
+            "cluster_dead_letters{bus=\"b\",group=\"g\"}",
+            "cluster_dead_letters{bus=\"b\",group=\"parked\"}",
             "dead_lettered_total{bus=\"b\",group=\"dispatch-failure\"}",
             "dispatch_failures_total{bus=\"b\"}",
             "redispatched_total{bus=\"b\"}",

@@ -5,7 +5,10 @@ use crate::{
     clock::Clock,
     domain::report::{NodeState, NodeStatus},
     roster::RosterService,
-    store::Store,
+    store::{
+        Store,
+        nodes::{Heartbeat, NodeInstance},
+    },
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +16,27 @@ use uuid::Uuid;
 
 /// Pause between two heartbeats. Other nodes take a node that misses four heartbeats as gone.
 const BEAT: Duration = Duration::from_secs(5);
+
+/// Pause between two looks for tasks of nodes that are gone.
+const ORPHANS: Duration = Duration::from_secs(20);
+
+/// Reports another process with the id of this node, once for each time that it is met.
+#[derive(Default)]
+struct TwinReport(bool);
+
+impl TwinReport {
+    fn met(&mut self, id: &str, host: &str) {
+        if !std::mem::replace(&mut self.0, true) {
+            tracing::error!(node = %id, %host, "another process, on {host}, uses the node id {id}, so this node does not become ready; give each node its own --node-id (if that process was the predecessor of this one and was killed, this node becomes ready in a few seconds)");
+        }
+    }
+
+    fn over(&mut self, id: &str) {
+        if std::mem::take(&mut self.0) {
+            tracing::info!(node = %id, "no other process uses the node id {id} any more");
+        }
+    }
+}
 
 /// Writes a heartbeat after each pause and after each change of the node's state, until it is told
 /// to stop. Then it writes a last heartbeat, with state `gone`.
@@ -23,26 +47,26 @@ pub async fn beat(
     clock: Clock,
     stop: CancellationToken,
 ) {
-    let instance = Uuid::new_v4();
+    let (id, began) = (Uuid::new_v4(), clock.monotonic());
     let mut listeners = node.listeners.subscribe();
     let mut phase = node.phase.subscribe();
     let mut versions = roster.subscribe();
-    let mut twin_reported = false;
+    let mut twin = TwinReport::default();
     let mut beating_since = clock.monotonic();
+    let mut looked_for_orphans = clock.monotonic();
     loop {
         let last = stop.is_cancelled();
         let mut status = status(&node, &roster, &clock);
         if last {
             status.state = NodeState::Gone;
         }
+        let instance = NodeInstance { id, uptime: clock.elapsed(began) };
         match store.heartbeat(&status, instance).await {
-            Ok(beat) => {
-                if let Some(host) = beat.twin.filter(|_| !twin_reported) {
-                    let id = &status.id;
-                    tracing::warn!(node = %id, %host, "another process, on {host}, just sent a heartbeat with the node id {id}; unless it was the predecessor of this process, give each node its own --node-id");
-                    twin_reported = true;
-                }
+            Ok(Heartbeat::Written { .. }) => {
+                twin.over(&status.id);
+                node.own_id();
             }
+            Ok(Heartbeat::IdInUse { host }) => twin.met(&status.id, &host),
             Err(error) => {
                 tracing::debug!(%error, "the heartbeat could not be written");
                 beating_since = clock.monotonic();
@@ -51,14 +75,17 @@ pub async fn beat(
         // While this node could not write heartbeats, other nodes could not either. So they count
         // as gone only after they had time to write heartbeats again.
         if clock.elapsed(beating_since) > 6 * BEAT
+            && clock.elapsed(looked_for_orphans) > ORPHANS
             && let Ok(orphans) = store.fail_tasks_of_gone_nodes().await
-            && !orphans.is_empty()
         {
+            looked_for_orphans = clock.monotonic();
             let count = orphans.len();
-            tracing::warn!(
-                count,
-                "{count} tasks have failed, because the node that ran them is gone"
-            );
+            if count > 0 {
+                tracing::warn!(
+                    count,
+                    "{count} tasks have failed, because the node that ran them is gone"
+                );
+            }
         }
         if last {
             return;

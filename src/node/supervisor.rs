@@ -32,6 +32,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Longest pause between two turns. Each turn takes over the states of the consumers.
 const TURN: Duration = Duration::from_millis(500);
 
+/// Pause between two looks at the list of deleted queues while a queue drains.
+const RETIRED: Duration = Duration::from_secs(5);
+
 /// Runs the listeners of this node.
 pub struct Supervisor {
     /// The roster to match.
@@ -60,7 +63,9 @@ impl Supervisor {
         let mut changes = self.bus.changes();
         let mut workers = BTreeMap::new();
         let stopping = TaskTracker::new();
-        let mut retired = BTreeSet::new();
+        // Read once at the start, so that no consumer starts on a queue that was deleted.
+        let mut retired = self.store.retired().await.unwrap_or_default();
+        let mut read_retired = self.clock.monotonic();
         loop {
             let current = Arc::clone(&roster.borrow_and_update());
             let buses = self.roster.buses();
@@ -69,10 +74,11 @@ impl Supervisor {
                 // Another node added the bus. Until it is read, the listener's state says so.
                 let _ = self.roster.read_buses().await;
             }
-            if has_draining(&current) {
+            if is_draining(&current, &retired) && self.clock.elapsed(read_retired) >= RETIRED {
                 // When this cannot be read, the old list is good enough: the consumer of a deleted
                 // queue only waits.
                 retired = self.store.retired().await.unwrap_or(retired);
+                read_retired = self.clock.monotonic();
             }
             self.turn(&current, &retired, &mut workers, &stopping);
             tokio::select! {
@@ -173,8 +179,10 @@ impl Supervisor {
     }
 }
 
-fn has_draining(roster: &Roster) -> bool {
-    roster.tombstones().values().any(|tombstone| tombstone.pending == Pending::Drain)
+/// Whether a queue drains that is not known to be deleted.
+fn is_draining(roster: &Roster, retired: &BTreeSet<QueueId>) -> bool {
+    let mut tombstones = roster.tombstones().iter();
+    tombstones.any(|(id, tombstone)| tombstone.pending == Pending::Drain && !retired.contains(id))
 }
 
 /// The queues that this node consumes, with their listeners.

@@ -86,6 +86,18 @@ impl Applied {
     }
 }
 
+/// Logs a step that was done, so that the log tells what was done to the broker also when the record
+/// of the pass cannot be stored.
+fn log_done(step: &Step, outcome: &StepOutcome) {
+    if let StepOutcome::Done { destroyed } = outcome
+        && !matches!(step.action, Action::Report(_))
+    {
+        let (action, name, reason) = (step.action.verb(), step.action.name(), &step.reason);
+        let object = step.action.object();
+        tracing::info!(%name, action, ?object, reason, destroyed, "{action} {name}: {reason}");
+    }
+}
+
 /// Applies the steps. A failed step fails the steps that need it and no other step. Once the broker
 /// is out of reach, no further step is tried.
 pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]) -> Applied {
@@ -117,6 +129,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
                     }
                 }
             };
+            log_done(step, &outcome);
             metrics.step(word(&outcome));
             applied.steps.push(AppliedStep { step: step.clone(), outcome });
         }

@@ -22,6 +22,7 @@ use crate::{
         report::{DriftReport, StepRecord, TopologyStatus},
         topology::Topology,
     },
+    shared_read::SharedRead,
     store::StoreError,
 };
 use std::{sync::Arc, time::Duration};
@@ -35,8 +36,9 @@ use tokio::{
 /// management API lag by up to five seconds.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
-/// Longest time between two looks at the status while a caller waits for a version.
-const STATUS_POLL: Duration = Duration::from_millis(500);
+/// Longest time between two looks at the status while callers wait for a version. The doorbell
+/// tells a change at once; this poll finds what a lost ring would have told.
+const STATUS_POLL: Duration = Duration::from_secs(2);
 
 /// Requests that may wait for the loop. A caller of the next request waits until there is room.
 const WAITING_REQUESTS: usize = 64;
@@ -48,6 +50,8 @@ pub struct Reconciler {
     context: Arc<ReconcileContext>,
     requests: mpsc::Sender<ReconcileRequest>,
     tried: watch::Receiver<bool>,
+    /// Version that the broker was last seen to follow; `None` when it could not be read.
+    reconciled: Arc<SharedRead<Option<Version>>>,
 }
 
 /// The topology as it is and as it should be, read now.
@@ -70,7 +74,8 @@ impl Reconciler {
     pub fn new(context: Arc<ReconcileContext>) -> (Self, ReconcileLoop) {
         let (requests, receiver) = mpsc::channel(WAITING_REQUESTS);
         let passes = ReconcileLoop::new(Arc::clone(&context), receiver);
-        (Self { context, requests, tried: passes.tried() }, passes)
+        let reconciled = Arc::new(SharedRead::new(&context.clock));
+        (Self { context, requests, tried: passes.tried(), reconciled }, passes)
     }
 
     /// Looks at the broker and compares.
@@ -161,17 +166,26 @@ impl Reconciler {
     /// Waits until a pass saw that the broker follows a version. Returns whether one did within the
     /// limit.
     pub async fn wait_for(&self, version: Version, limit: Duration) -> bool {
-        let store = &self.context.store;
+        let ReconcileContext { store, clock, .. } = &*self.context;
         let mut doorbell = store.doorbell();
         let followed = async {
+            let mut since = clock.monotonic();
             loop {
                 doorbell.mark_unchanged();
-                let status = store.topology_status().await;
-                if status.is_ok_and(|status| status.reconciled_version >= version) {
+                let reading = async {
+                    store.topology_status().await.ok().map(|status| status.reconciled_version)
+                };
+                let reached = self.reconciled.since(since, reading).await;
+                if reached.is_some_and(|reached| reached >= version) {
                     return;
                 }
-                // A ring of the doorbell may be lost, so the status is read without a ring too.
-                let _ = timeout(STATUS_POLL, doorbell.changed()).await;
+                // A ring of the doorbell may be lost, so the status is read without a ring too. All
+                // callers that wait share a read that is younger than the poll.
+                let asked = clock.monotonic();
+                since = match timeout(STATUS_POLL, doorbell.changed()).await {
+                    Ok(_) => clock.monotonic(),
+                    Err(_) => asked,
+                };
             }
         };
         timeout(limit, followed).await.is_ok()

@@ -46,9 +46,6 @@ pub(super) async fn save_status(
         }
     };
     let drift_reports = memory.reports(drift, now);
-    let oldest = drift_reports.iter().map(|report| now - report.since).max().unwrap_or_default();
-    let kinds = drift.iter().map(|drift| drift.kind);
-    context.metrics.drift(kinds, oldest.try_into().unwrap_or_default());
     let failure = failure.as_ref().map(|error| since_first(baseline, now, error_chain(error)));
     let status = TopologyStatus {
         reconciled_version,

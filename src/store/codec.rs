@@ -4,6 +4,9 @@
 //! Every event that was ever written can be read: a file in `golden/` pins each name and version.
 //! When the schema of a payload changes, its version grows here, and [`decode`] reads both
 //! versions.
+//!
+//! A new name or version is a new form of events: [`FORMS`] grows, and the form has the new number.
+//! It is written once every live node of the cluster knows it.
 
 use crate::domain::{
     command::Pending,
@@ -13,6 +16,10 @@ use crate::domain::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Number of the newest form of events that this program reads. Each node reports it with its
+/// heartbeat.
+pub(super) const FORMS: i64 = 1;
 
 /// Stored form of an event.
 pub(super) struct Stored {
@@ -52,7 +59,16 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
     };
-    Stored { event_type: event.type_name(), schema_version: schema_version(event), payload }
+    let (event_type, schema_version) = (event.type_name(), schema_version(event));
+    Stored { event_type, schema_version, payload }
+}
+
+/// Number of the form in which an event is written. A program whose [`FORMS`] is lower cannot read
+/// the event.
+pub(super) fn form(event: &RosterEvent) -> i64 {
+    match event {
+        RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => 1,
+    }
 }
 
 fn schema_version(event: &RosterEvent) -> i64 {
@@ -142,6 +158,7 @@ mod tests {
     #[test]
     fn an_event_is_written_as_its_golden_file_has_it() {
         for (golden, version, event) in [(ADDED_V2, 2, added()), (REMOVED_V1, 1, removed())] {
+            assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
             let stored = encode(&event);
             assert_eq!(stored.payload, serde_json::from_str::<Value>(golden).unwrap());
             assert_eq!((stored.event_type, stored.schema_version), (event.type_name(), version));

@@ -1,5 +1,11 @@
 //! Dead letters.
 
+mod purge;
+mod usage;
+
+pub use purge::{PurgeStep, PurgeWindow};
+pub use usage::DeadLetterCount;
+
 use super::{
     Store,
     engine::{Arg, Sql, args, json, statements},
@@ -11,6 +17,7 @@ use crate::{
     domain::{
         dead_letter::DeadLetter,
         name::{BusName, GroupName},
+        retention::DeadLetterQuota,
     },
 };
 use std::collections::BTreeSet;
@@ -31,10 +38,20 @@ macro_rules! filtered {
     };
 }
 
+use filtered;
+
+/// The statements of dead letters.
+pub(super) fn statements() -> Vec<(&'static str, Sql)> {
+    [STATEMENTS, purge::STATEMENTS, usage::STATEMENTS].concat()
+}
+
 statements! {
+    /// Keeps an entry, unless the entry exists or its group has reached the quota `$17`, `$18`.
     INSERT = "INSERT INTO dead_letter (id, bus, group_name, origin, event_id, event_type, user_name, content_type, body, keys, cause, attempts, \
-        first_failed_at, last_failed_at, node, previous) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+        first_failed_at, last_failed_at, node, previous) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
+        WHERE NOT EXISTS (SELECT 1 FROM dead_letter_usage WHERE bus = $2 AND group_name = $3 HAVING SUM(entries) >= CAST($17 AS BIGINT) OR SUM(bytes) >= CAST($18 AS BIGINT)) \
         ON CONFLICT (id) DO NOTHING";
+    EXISTS = "SELECT 1 FROM dead_letter WHERE id = $1";
     PAGE = filtered!(
         "SELECT seq, id, bus, group_name, origin, event_id, event_type, user_name, content_type, keys, cause, attempts, \
             first_failed_at, last_failed_at, node, previous FROM dead_letter",
@@ -46,9 +63,6 @@ statements! {
     COUNT = filtered!("SELECT COUNT(*) AS count FROM dead_letter", "");
     ONE = "SELECT * FROM dead_letter WHERE id = $1";
     REMOVE = "DELETE FROM dead_letter WHERE id = $1";
-    PURGE = filtered!("DELETE FROM dead_letter", "");
-    COUNTS = "SELECT bus, group_name, COUNT(*) AS count, MIN(first_failed_at) AS oldest FROM dead_letter \
-        GROUP BY bus, group_name ORDER BY group_name, bus";
 }
 
 /// Filter for entries. An absent field does not limit the entries.
@@ -77,19 +91,6 @@ pub struct DeadLetterId {
     pub id: Uuid,
 }
 
-/// Number of entries of a group on a bus.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetterCount {
-    /// The bus.
-    pub bus: BusName,
-    /// The group.
-    pub group: GroupName,
-    /// Number of entries.
-    pub count: u64,
-    /// First failure of the oldest entry.
-    pub oldest: OffsetDateTime,
-}
-
 impl DeadLetterFilter {
     fn values(&self) -> Vec<Arg> {
         let micros = |at: Option<OffsetDateTime>| Arg::OptInt(at.map(to_micros));
@@ -110,14 +111,19 @@ impl Store {
     /// is replaced, so that no event is lost because of it.
     ///
     /// # Errors
-    /// When the database cannot be used. It is not known whether the entry is kept.
+    /// [`StoreError::DeadLettersFull`] when the group has reached its quota; the entry is not kept.
+    /// When the database cannot be used, it is not known whether the entry is kept.
     pub async fn keep_dead_letter(
         &self,
         letter: &DeadLetter,
         body: &[u8],
     ) -> Result<bool, StoreError> {
-        let (insert, values) = insertion(letter, body);
-        Ok(self.inner.engine.write(insert, &values).await? == 1)
+        let (insert, values) = insertion(letter, body, self.dead_letter_quota());
+        if self.inner.engine.write(insert, &values).await? == 1 {
+            return Ok(true);
+        }
+        let known = self.inner.engine.read(EXISTS, args![letter.id]).await?;
+        if known.is_empty() { Err(full(letter)) } else { Ok(false) }
     }
 
     /// The entries that a filter lets through and whose place is after `seq`, each with its place,
@@ -199,31 +205,6 @@ impl Store {
     pub async fn remove_dead_letter(&self, id: Uuid) -> Result<bool, StoreError> {
         Ok(self.inner.engine.write(REMOVE, args![id]).await? == 1)
     }
-
-    /// Removes the entries that a filter lets through. Returns their number.
-    ///
-    /// # Errors
-    /// When the database cannot be used. It is not known whether the entries are removed.
-    pub async fn purge_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-        Ok(self.inner.engine.write(PURGE, &filter.values()).await?)
-    }
-
-    /// Number of entries of each group on each bus.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn dead_letter_counts(&self) -> Result<Vec<DeadLetterCount>, StoreError> {
-        let rows = self.inner.engine.read(COUNTS, &[]).await?;
-        let count = |row: &Row| {
-            Ok(DeadLetterCount {
-                bus: row.word("bus")?,
-                group: row.word("group_name")?,
-                count: row.count("count")?,
-                oldest: row.time("oldest")?,
-            })
-        };
-        rows.iter().map(count).collect()
-    }
 }
 
 /// Replaces the character NUL, which PostgreSQL cannot store in a text.
@@ -231,8 +212,18 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Statement that keeps an entry, unless an entry of its id exists, with its values.
-pub(super) fn insertion(letter: &DeadLetter, body: &[u8]) -> (Sql, Vec<Arg>) {
+/// Refusal of an entry whose group has reached its quota.
+pub(super) fn full(letter: &DeadLetter) -> StoreError {
+    StoreError::DeadLettersFull { bus: letter.bus.clone(), group: letter.group.clone() }
+}
+
+/// Statement that keeps an entry, unless an entry of its id exists or its group has reached the
+/// quota, with its values.
+pub(super) fn insertion(
+    letter: &DeadLetter,
+    body: &[u8],
+    quota: DeadLetterQuota,
+) -> (Sql, Vec<Arg>) {
     let opt = |value: &Option<String>| value.as_deref().map(storable);
     let values: &[Arg] = args![
         letter.id,
@@ -251,6 +242,8 @@ pub(super) fn insertion(letter: &DeadLetter, body: &[u8]) -> (Sql, Vec<Arg>) {
         to_micros(letter.last_failed_at),
         storable(&letter.node),
         letter.previous,
+        quota.entries,
+        quota.bytes,
     ];
     (INSERT, values.to_vec())
 }

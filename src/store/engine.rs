@@ -1,6 +1,7 @@
 //! One interface to both databases, with the same statements and values.
 
 use super::{error::StoreError, failure::DriverFailure, row::Row};
+use crate::metrics::DatabaseConnections;
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -157,6 +158,23 @@ impl Engine {
         }
     }
 
+    /// Runs one statement that writes, as a transaction of its own. Returns the rows that the
+    /// statement returns.
+    pub(super) async fn write_returning(
+        &self,
+        sql: Sql,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, DriverFailure> {
+        check(args)?;
+        match self {
+            Self::Postgres(_) => self.read(sql, args).await,
+            Self::Sqlite { writer, .. } => {
+                let rows = bounded(query!(sql, args).fetch_all(writer)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
     /// Begins a transaction that writes. On SQLite it takes the writer at once: a deferred
     /// transaction that begins to write later fails immediately, without waiting for the busy
     /// timeout.
@@ -181,6 +199,23 @@ impl Engine {
             Self::Sqlite { writer, .. } => bounded(writer.prepare(text)).await.map(drop),
         };
         prepared.map_err(|failure| failure.during(name))
+    }
+
+    /// Use of the pooled connections. SQLite has one connection that writes, and others that read.
+    pub(super) fn connections(&self) -> DatabaseConnections {
+        let idle = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (open, idle, most) = match self {
+            Self::Postgres(pool) => {
+                (pool.size(), idle(pool.num_idle()), pool.options().get_max_connections())
+            }
+            Self::Sqlite { writer, readers } => (
+                writer.size() + readers.size(),
+                idle(writer.num_idle()) + idle(readers.num_idle()),
+                writer.options().get_max_connections() + readers.options().get_max_connections(),
+            ),
+        };
+        let used = u64::from(open).saturating_sub(idle);
+        DatabaseConnections { used, idle, most: most.into() }
     }
 
     /// Closes every connection. Waits at most as long as for a statement.

@@ -1,6 +1,9 @@
 //! Errors of the databases, in words for the operator who can repair the cause.
 
-use crate::domain::event::Version;
+use crate::domain::{
+    event::Version,
+    name::{BusName, GroupName},
+};
 use std::{error::Error, io, path::PathBuf};
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -34,6 +37,26 @@ pub enum StoreError {
     /// A text contains the character NUL, which PostgreSQL cannot store.
     #[error("a text contains the character NUL (\\u0000), which cannot be stored; leave it out")]
     Unstorable,
+    /// A live node runs a version of hearken that cannot read the event of the command.
+    #[error(
+        "node {node} runs hearken {software}, which does not know this command; nothing was changed: upgrade or stop that node, and send the command again"
+    )]
+    OutdatedNode {
+        /// The node.
+        node: String,
+        /// Its version of hearken.
+        software: String,
+    },
+    /// A group has as many dead letters as the quota allows.
+    #[error(
+        "group {group} has as many dead letters on bus {bus} as the quota allows; redeliver or delete some, or raise --dead-letter-quota"
+    )]
+    DeadLettersFull {
+        /// Bus of the entries.
+        bus: BusName,
+        /// Group of the entries.
+        group: GroupName,
+    },
     /// A version is missing in the roster's history.
     #[error(
         "the roster's history has a hole: version {expected} is missing before version {found}; the database was changed by hand, or only a part of it was restored"
@@ -143,17 +166,27 @@ pub enum OpenError {
         /// Names of the missing migrations.
         pending: Vec<String>,
     },
-    /// The schema is newer than this version of hearken.
+    /// The schema is newer than this version of hearken can use.
     #[error(
-        "a newer version of hearken migrated the database (it has {name}, version {found}; this version knows {known}); upgrade hearken"
+        "a newer version of hearken migrated the database (it has {name}, step {found}); that schema is for versions that know step {needed} or later, and this version knows {known}; upgrade hearken"
     )]
     NewerSchema {
         /// Name of the newest migration.
         name: String,
-        /// Version of the newest migration.
+        /// Step of the newest migration.
         found: i64,
-        /// Newest version that this version of hearken knows.
+        /// Oldest step that a version must know to use the schema.
+        needed: i64,
+        /// Newest step that this version of hearken knows.
         known: i64,
+    },
+    /// A lock on a table could not be taken in time, because another program used the table.
+    #[error(
+        "the tables of the database are in use by another program, so migrations could not be applied in {tries} attempts, and nothing was changed; end long transactions, and try again"
+    )]
+    TablesInUse {
+        /// Number of attempts.
+        tries: u32,
     },
     /// A migration failed. Nothing was changed.
     #[error("migration {name} failed, and nothing was changed")]

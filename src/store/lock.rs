@@ -28,6 +28,8 @@ pub enum Lock {
     Redispatch,
     /// Redelivering dead letters because an administrator asked for it.
     Redelivery,
+    /// Removing old records.
+    Sweep,
 }
 
 /// Pause between two attempts to take a lock that another node holds.
@@ -40,6 +42,7 @@ impl Lock {
             Self::Passes => i64::from_be_bytes(*b"\0\0passes"),
             Self::Redispatch => i64::from_be_bytes(*b"\0\0redisp"),
             Self::Redelivery => i64::from_be_bytes(*b"\0\0redelv"),
+            Self::Sweep => i64::from_be_bytes(*b"\0\0\0sweep"),
         }
     }
 }
@@ -50,6 +53,7 @@ pub(super) struct Locks {
     passes: Arc<Mutex<()>>,
     redispatch: Arc<Mutex<()>>,
     redelivery: Arc<Mutex<()>>,
+    sweep: Arc<Mutex<()>>,
 }
 
 /// Guard of a lock. The lock is released when the guard is dropped or the process ends.
@@ -76,6 +80,7 @@ impl Store {
                 Lock::Passes => &locks.passes,
                 Lock::Redispatch => &locks.redispatch,
                 Lock::Redelivery => &locks.redelivery,
+                Lock::Sweep => &locks.sweep,
             };
             let guard = Arc::clone(mutex).try_lock_owned();
             return Ok(guard.ok().map(|guard| HeldLock(Held::Sqlite(guard))));

@@ -25,6 +25,9 @@ statements! {
     CATCH_UP = "SELECT e.*, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine \
                 FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
                 ORDER BY e.version";
+    /// A live node whose program does not know a form of events.
+    OUTDATED = "SELECT id, software FROM node CROSS JOIN clock \
+                WHERE event_forms < $1 AND state <> 'gone' AND last_seen >= now - 20000000 ORDER BY id LIMIT 1";
     HEAD = "SELECT COALESCE(MAX(version), 0) AS head FROM roster_event";
 }
 
@@ -74,7 +77,8 @@ impl Store {
     /// derived from the command's id, so a command without a fingerprint takes effect once, too.
     ///
     /// # Errors
-    /// [`AppendError`]: this call wrote nothing, or the outcome is unknown.
+    /// [`AppendError`]: this call wrote nothing, or the outcome is unknown. It wrote nothing when a
+    /// live node runs a program that cannot read one of the events.
     pub async fn append(
         &self,
         expected: Version,
@@ -86,6 +90,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
+        check_forms(&mut tx, events).await?;
         if let Some(fingerprint) = fingerprint {
             claim(&mut tx, audit.command_id, fingerprint).await?;
         }
@@ -174,6 +179,14 @@ impl Store {
         let rows = self.inner.engine.read(HEAD, &[]).await?;
         rows.first().map_or(Ok(0), |row| row.count("head"))
     }
+}
+
+/// Refuses events that a live node cannot read: its tail would halt at the first of these events.
+async fn check_forms(tx: &mut Tx, events: &[RosterEvent]) -> Result<(), StoreError> {
+    let newest = events.iter().map(codec::form).max().unwrap_or_default();
+    let outdated = tx.fetch(OUTDATED, args![newest]).await?;
+    let Some(node) = outdated.first() else { return Ok(()) };
+    Err(StoreError::OutdatedNode { node: node.text("id")?, software: node.text("software")? })
 }
 
 /// Claims a command's id. Concurrent calls for one command wait here for each other.

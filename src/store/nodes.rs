@@ -1,27 +1,29 @@
 //! The nodes of the cluster, as they report their own state.
 
 use super::{
-    Store,
+    Store, codec,
     engine::{args, json, statements},
     error::StoreError,
     row::{Row, word},
 };
 use crate::domain::report::{NodeState, NodeStatus};
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 statements! {
-    /// Another instance with the same id that is not known to be gone.
-    TWIN = "SELECT host FROM node WHERE id = $1 AND instance <> $2 AND state <> 'gone' AND state <> 'stopping' \
-            AND last_seen >= (SELECT now FROM clock) - 20000000";
-    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners) \
-            SELECT $1, $2, $3, $4, $5, now, now, $6, $7 FROM clock WHERE 1 = 1 \
+    /// Changes nothing while another process that lives uses the id: `$2` is the instance, `$8` how
+    /// long it has run.
+    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms) \
+            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9 FROM clock WHERE 1 = 1 \
             ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, host = excluded.host, \
             software = excluded.software, state = excluded.state, \
             started_at = CASE WHEN node.instance = excluded.instance THEN node.started_at ELSE excluded.started_at END, \
-            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners \
+            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms \
+            WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
+            OR node.last_seen < excluded.last_seen - 12000000 \
             RETURNING started_at, last_seen";
-    SWEEP = "DELETE FROM node WHERE last_seen < (SELECT now FROM clock) - 86400000000";
+    HOLDER = "SELECT host FROM node WHERE id = $1";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
     ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
 }
@@ -31,51 +33,62 @@ const SILENCE: i64 = 20_000_000;
 
 /// The database's answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// Host of another process with the same node id. Two nodes with one id overwrite each other's
-    /// reports, so one of them needs another id.
-    pub twin: Option<String>,
-    /// Time of the first heartbeat of this instance, by the database's clock.
-    pub started_at: OffsetDateTime,
-    /// Time of this heartbeat, by the database's clock.
-    pub last_seen: OffsetDateTime,
+pub enum Heartbeat {
+    /// The heartbeat is written.
+    Written {
+        /// Time of the first heartbeat of this instance, by the database's clock.
+        started_at: OffsetDateTime,
+        /// Time of this heartbeat, by the database's clock.
+        last_seen: OffsetDateTime,
+    },
+    /// Another process with the same node id has sent a heartbeat within twelve seconds, so nothing
+    /// is written. The other process may be the predecessor of this process, which was killed.
+    IdInUse {
+        /// Host of the other process.
+        host: String,
+    },
+}
+
+/// A process that sends heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeInstance {
+    /// Identity of the process.
+    pub id: Uuid,
+    /// How long the process has run.
+    pub uptime: Duration,
 }
 
 impl Store {
-    /// Writes a heartbeat of a node. `instance` identifies the process: for a new instance, the
-    /// node has started now. The times in `status` are ignored. Nodes without a heartbeat for a day
-    /// are removed.
+    /// Writes a heartbeat of a node, with one statement. For a new instance, the node has started
+    /// when its process did. The times in `status` are ignored.
     ///
     /// # Errors
     /// When the database cannot be used.
     pub async fn heartbeat(
         &self,
         status: &NodeStatus,
-        instance: Uuid,
+        instance: NodeInstance,
     ) -> Result<Heartbeat, StoreError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
-        let twins = tx.fetch(TWIN, args![status.id.as_str(), instance]).await?;
-        let twin = twins.first().map(|row| row.text("host")).transpose()?;
-        let rows = tx
-            .fetch(
-                BEAT,
-                args![
-                    status.id.as_str(),
-                    instance,
-                    status.host.as_str(),
-                    status.version.as_str(),
-                    word(&status.state),
-                    status.roster_version,
-                    json(&status.listeners),
-                ],
-            )
-            .await?;
-        tx.execute(SWEEP, &[]).await?;
-        let unreported = || StoreError::Corrupt { what: format!("node {} vanished", status.id) };
-        let row = rows.first().ok_or_else(unreported)?;
+        let uptime = u64::try_from(instance.uptime.as_micros()).unwrap_or(u64::MAX);
+        let values = args![
+            status.id.as_str(),
+            instance.id,
+            status.host.as_str(),
+            status.version.as_str(),
+            word(&status.state),
+            status.roster_version,
+            json(&status.listeners),
+            uptime,
+            codec::FORMS,
+        ];
+        let rows = self.inner.engine.write_returning(BEAT, values).await?;
+        let Some(row) = rows.first() else {
+            let holder = self.inner.engine.read(HOLDER, args![status.id.as_str()]).await?;
+            let host = holder.first().map(|row| row.text("host")).transpose()?;
+            return Ok(Heartbeat::IdInUse { host: host.unwrap_or_default() });
+        };
         let (started_at, last_seen) = (row.time("started_at")?, row.time("last_seen")?);
-        tx.commit().await?;
-        Ok(Heartbeat { twin, started_at, last_seen })
+        Ok(Heartbeat::Written { started_at, last_seen })
     }
 
     /// Every node, by id. A node without a heartbeat for 20 seconds is gone.

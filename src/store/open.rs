@@ -96,6 +96,7 @@ impl Inner {
             locks: super::lock::Locks::default(),
             directory: Mutex::new(None),
             sessions: None,
+            dead_letter_quota: Mutex::default(),
         }
     }
 }

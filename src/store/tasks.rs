@@ -11,6 +11,7 @@ use crate::{
     domain::report::{Task, TaskState},
 };
 use serde_json::{Value, json as object};
+use std::collections::HashMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ statements! {
     PROGRESS = "UPDATE task SET information = $2 WHERE id = $1 AND ended_at IS NULL";
     FINISH = "UPDATE task SET state = $2, information = $3, ended_at = (SELECT now FROM clock) WHERE id = $1 AND ended_at IS NULL";
     CANCEL = "UPDATE task SET state = 'canceledRequested', cancelled_from = $2 WHERE id = $1 AND state IN ('waiting', 'inProgress')";
+    UNFINISHED = "SELECT id, state FROM task WHERE ended_at IS NULL";
     BY_ID = "SELECT * FROM task WHERE id = $1";
     FILTERED = "SELECT * FROM task WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR kind = $2) \
         AND (CAST($3 AS BIGINT) IS NULL OR submitted_at < $3) AND (CAST($4 AS BIGINT) IS NULL OR submitted_at > $4) \
@@ -126,6 +128,15 @@ impl Store {
     /// When the database cannot be read.
     pub async fn task(&self, id: Uuid) -> Result<Option<Task>, StoreError> {
         self.inner.engine.read(BY_ID, args![id]).await?.first().map(read).transpose()
+    }
+
+    /// The states of the tasks that have not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished_tasks(&self) -> Result<HashMap<Uuid, TaskState>, StoreError> {
+        let rows = self.inner.engine.read(UNFINISHED, &[]).await?;
+        rows.iter().map(|row| Ok((row.uuid("id")?, row.word("state")?))).collect()
     }
 
     /// The tasks that a filter lets through, newest submitted first.

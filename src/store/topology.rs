@@ -16,8 +16,6 @@ statements! {
     STATUS = "SELECT status FROM topology_status";
     SAVE_STATUS = "INSERT INTO topology_status (id, status) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status";
     RECORD_PASS = "INSERT INTO pass (record) VALUES ($1) RETURNING id";
-    /// Keeps the newest 10,000 passes.
-    DROP_PASSES = "DELETE FROM pass WHERE id <= (SELECT id FROM pass ORDER BY id DESC LIMIT 1 OFFSET 10000)";
     PASSES = "SELECT id, record FROM pass WHERE id > $1 ORDER BY id LIMIT $2";
     RETIRED = "SELECT group_name, generation FROM retired_queue";
     RETIRE = "INSERT INTO retired_queue (group_name, generation, destroyed) VALUES ($1, $2, $3) ON CONFLICT (group_name, generation) DO NOTHING";
@@ -46,14 +44,13 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Records the steps of a pass, and returns its number. The newest 10,000 passes are kept.
+    /// Records the steps of a pass, and returns its number.
     ///
     /// # Errors
     /// When the database cannot be used.
     pub async fn record_pass(&self, pass: &PassRecord) -> Result<u64, StoreError> {
         let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
         let rows = tx.fetch(RECORD_PASS, args![json(pass)]).await?;
-        tx.execute(DROP_PASSES, &[]).await?;
         let unnumbered = || StoreError::Corrupt { what: "a pass was given no number".into() };
         let id = rows.first().ok_or_else(unnumbered)?.count("id")?;
         tx.commit().await?;

@@ -9,6 +9,7 @@ mod faults;
 mod log;
 mod model;
 mod opening;
+mod retention;
 mod shared;
 mod tasks;
 

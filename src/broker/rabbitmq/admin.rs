@@ -7,6 +7,7 @@ use crate::{
         plan::Action,
         topology::{Binding, Destination, Exchange, ExchangeKind, Queue},
     },
+    metrics::Metrics,
 };
 use lapin::{
     Channel,
@@ -17,7 +18,7 @@ use lapin::{
     types::FieldTable,
 };
 use parking_lot::Mutex;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// Largest number of operations at the same time. Each has its own channel, because RabbitMQ
@@ -38,6 +39,11 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(amqp: Amqp) -> Self {
         Self { amqp, permits: Semaphore::new(CHANNELS), idle: Mutex::default() }
+    }
+
+    /// Counts reconnections in these metrics.
+    pub(super) fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { amqp: self.amqp.counted(metrics), ..self }
     }
 
     /// Applies an action. Returns the number of destroyed events.

@@ -7,10 +7,11 @@ use super::{
 use crate::{
     amqp::{AmqpUrl, AmqpUrlError},
     broker::BrokerError,
+    metrics::Metrics,
 };
 use reqwest::{Client, StatusCode, header::LOCATION, redirect};
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use url::Url;
 
 /// Reads the management API of one virtual host.
@@ -20,6 +21,7 @@ pub(super) struct Management {
     user: String,
     password: String,
     virtual_host: String,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Management {
@@ -50,7 +52,12 @@ impl Management {
             .build()
             .map_err(|e| wrong(format!("an HTTP client cannot be made ({e})")))?;
         let virtual_host = amqp.virtual_host().to_owned();
-        Ok(Self { client, base, user, password, virtual_host })
+        Ok(Self { client, base, user, password, virtual_host, metrics: None })
+    }
+
+    /// Measures requests in these metrics.
+    pub(super) fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Lists all objects of one kind in the virtual host.
@@ -97,6 +104,20 @@ impl Management {
     }
 
     async fn get<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &[&str],
+        query: &str,
+    ) -> Result<Option<T>, BrokerError> {
+        let measured = self.metrics.as_ref().map(|metrics| metrics.management_request());
+        let answer = self.request(what, path, query).await;
+        if let (Some(measured), Ok(_)) = (measured, &answer) {
+            measured.answered();
+        }
+        answer
+    }
+
+    async fn request<T: DeserializeOwned>(
         &self,
         what: &str,
         path: &[&str],

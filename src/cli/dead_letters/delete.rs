@@ -6,6 +6,7 @@ use crate::{
         client::Server,
         error::{CommandEnd, DONE},
         output::print,
+        tasks,
     },
     domain::{
         name::{BusName, GroupName},
@@ -13,7 +14,8 @@ use crate::{
     },
 };
 use clap::{ArgGroup, Args};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
 use uuid::Uuid;
 
 #[derive(Debug, Args)]
@@ -31,6 +33,9 @@ pub(super) struct DeleteDeadLetters {
     /// Delete only entries of this bus
     #[arg(long)]
     bus: Option<BusName>,
+    /// Wait at most this long for the end of a long deletion; its task continues after that
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    timeout: Span,
 }
 
 impl DeleteDeadLetters {
@@ -45,7 +50,17 @@ impl DeleteDeadLetters {
         path.extend(id.as_deref());
         let call = server.call(Method::DELETE, &path).maybe("bus", self.bus.as_ref());
         let answer = call.maybe("olderThan", self.older_than.as_ref()).send().await?;
+        if answer.status == StatusCode::CREATED {
+            let task = tasks::accepted_task(&answer)?;
+            return tasks::wait_for(server, &task, self.timeout.duration(), Some(progress)).await;
+        }
         print(if server.prints_json() { &answer.text } else { "deleted" })?;
         Ok(DONE)
     }
+}
+
+/// Progress of a deletion in words.
+fn progress(task: &Value) -> Option<String> {
+    let removed = task["additionalInformation"]["removedCount"].as_u64()?;
+    Some(format!("{removed} deleted"))
 }

@@ -10,10 +10,11 @@ use crate::{
     dispatch::Dispatcher,
     domain::span::Span,
     health::Health,
-    http::{App, Tokens},
+    http::{App, Tokens, streams::Streams},
     metrics::Metrics,
     node::{self, Supervisor},
     reconcile::{self, ReconcileContext},
+    retention::Sweeper,
     roster::tail_log,
     store::Store,
     tasks::Tasks,
@@ -70,6 +71,8 @@ pub(super) struct Loops {
     pub(super) heartbeat: BoxFuture<'static, ()>,
     /// Dispatches the events again that the bus could not take at first.
     pub(super) dispatcher: BoxFuture<'static, ()>,
+    /// Removes old records.
+    pub(super) sweeper: BoxFuture<'static, ()>,
 }
 
 /// Opens the database of the settings: PostgreSQL in a cluster, SQLite on a node without one.
@@ -91,6 +94,7 @@ pub(super) async fn assemble(
     stops: &Stops,
     clock: Clock,
 ) -> anyhow::Result<Assembly> {
+    store.limit_dead_letters(settings.retention.dead_letter_quota);
     let metrics = Arc::new(Metrics::new(clock.clone()));
     let roster = load_roster(settings, extras, &store, &metrics, &clock).await?;
     let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics, &clock)?;
@@ -119,6 +123,7 @@ pub(super) async fn assemble(
         reconciler: passes.run(stops.others.clone()).boxed(),
         heartbeat: heartbeat.boxed(),
         dispatcher: dispatcher.clone().run(stops.others.clone()).boxed(),
+        sweeper: sweeper(settings, &context).run(stops.others.clone()).boxed(),
     };
     let app = Arc::new(App {
         store: store.clone(),
@@ -131,6 +136,7 @@ pub(super) async fn assemble(
         health: health(settings, &context, &node, clock.clone()),
         node: node.clone(),
         metrics: Arc::clone(metrics),
+        streams: Streams::default(),
         tokens,
         clock,
         stop: stops.http.clone(),
@@ -157,6 +163,15 @@ fn heartbeat(
 ) -> impl Future<Output = ()> + use<> {
     let (roster, store) = (Arc::clone(&context.roster), context.store.clone());
     node::beat(node.clone(), roster, store, clock.clone(), stops.heartbeat.clone())
+}
+
+fn sweeper(settings: &config::Serve, context: &ReconcileContext) -> Sweeper {
+    Sweeper {
+        store: context.store.clone(),
+        retention: settings.retention,
+        metrics: Arc::clone(&context.metrics),
+        clock: context.clock.clone(),
+    }
 }
 
 fn supervisor(

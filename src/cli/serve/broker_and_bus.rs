@@ -82,7 +82,8 @@ fn connect_rabbitmq(
         management_url: cluster.management_url.as_ref().map(|url| url.expose().to_owned()),
         layout: layout.clone(),
         node: node.clone(),
-    })?;
+    })?
+    .counted(Arc::clone(metrics));
     let bus = RabbitMqBus::new(RabbitMqBusConfig {
         amqp_url,
         layout,

@@ -51,12 +51,18 @@ impl RunningNode {
             loops,
             patience,
         } = assembly;
-        let Loops { supervisor, tail, reconciler: passes, heartbeat, dispatcher: dispatching } =
-            loops;
+        let Loops {
+            supervisor,
+            tail,
+            reconciler: passes,
+            heartbeat,
+            dispatcher: dispatching,
+            sweeper,
+        } = loops;
         let address = listener.local_addr()?;
         let running = TaskTracker::new();
         let supervisor = running.spawn(supervisor);
-        for each in [tail, passes, heartbeat, dispatching] {
+        for each in [tail, passes, heartbeat, dispatching, sweeper] {
             running.spawn(each);
         }
         let entering = enter_running(node.clone(), reconciler);
@@ -112,13 +118,15 @@ impl RunningNode {
     }
 }
 
-/// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one.
+/// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one, once no
+/// other process uses its id.
 async fn enter_running(node: node::ThisNode, reconciler: reconcile::Reconciler) {
     if tokio::time::timeout(FIRST_PASS, reconciler.first_pass()).await.is_err() {
         tracing::warn!(
             "the broker could not be compared with the roster yet; this node starts without, and keeps trying"
         );
     }
+    node.id_owned().await;
     node.started();
     let state = node.state();
     tracing::info!(?state, "this node has started; it is {state:?}");

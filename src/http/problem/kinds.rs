@@ -150,6 +150,12 @@ kinds! {
     BUSY "busy" 503 "Another pass is running"
         "Another node or request makes a pass now. Try again in a moment."
         [];
+    OUTDATED_NODE "outdated-node" 409 "A node does not know the command"
+        "A live node runs an older version of hearken that cannot read the event of this command. Upgrade or stop the node, and send the command again."
+        [node "Id of the node."];
+    TOO_MANY_STREAMS "too-many-streams" 503 "This node has too many open streams"
+        "A node serves a bounded number of server-sent event streams. Close a stream, or connect to another node."
+        [limit "Largest number of streams of a node."];
     CONTENTION "contention" 503 "Too many changes at once"
         "Commands of other administrators changed the roster first, several times. Nothing was changed; try again."
         [];

@@ -28,6 +28,10 @@ impl From<StoreError> for Problem {
                 let detail = "the database does not answer; try again in a moment";
                 Self::new(&kinds::STORE_UNAVAILABLE, detail).caused_by(&error).retry_after(5)
             }
+            StoreError::OutdatedNode { ref node, .. } => {
+                let node = node.clone();
+                Self::new(&kinds::OUTDATED_NODE, error.to_string()).with("node", node)
+            }
             StoreError::Unstorable => Self::new(&kinds::INVALID_BODY, error.to_string()),
             _ => Self::internal(error_chain(&error)),
         }

@@ -9,14 +9,14 @@ use crate::{
     bus::TopologyChanged,
     domain::{
         event::{RecordedEvent, RosterEvent, Version},
-        name::BusName,
+        name::{BusName, GroupName},
     },
     http::{
         App,
         parameters::{Query, invalid_parameter},
         problem::Problem,
+        streams::StreamPlace,
     },
-    roster::RosterService,
     store::StoreError,
 };
 use axum::{
@@ -29,7 +29,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::json;
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -58,13 +63,14 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     ),
     responses((status = 200, description = "Stream of events whose data are `TopologyChanged`.",
         body = crate::http::schema::TopologyChangedSchema, content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(["store-unavailable"]))),
+    extensions(("x-problems" = json!(["store-unavailable", "too-many-streams"]))),
 )]
 pub(crate) async fn changes(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, Problem> {
+    let place = app.streams.take()?;
     let log = app.store.log_id();
     let roster = app.roster.current().await?;
     let present = app.store.topology_status().await?.reconciled_version.min(roster.version());
@@ -78,6 +84,8 @@ pub(crate) async fn changes(
         app,
         log,
         waiting: VecDeque::new(),
+        buses: None,
+        _place: place,
     };
     let first = match (asked, known) {
         (Some(_), None) => follower.resync(),
@@ -121,6 +129,9 @@ struct ChangeFollower {
     /// Version of the last event that was sent.
     cursor: Version,
     waiting: VecDeque<Event>,
+    /// Bus of each listener at `cursor`. Read with the first removal of the stream.
+    buses: Option<BTreeMap<GroupName, BusName>>,
+    _place: StreamPlace,
 }
 
 impl ChangeFollower {
@@ -175,7 +186,7 @@ impl ChangeFollower {
         }
         let events = self.app.store.events_after(self.cursor, PAGE).await?;
         for recorded in events.iter().filter(|recorded| recorded.version <= reached) {
-            let change = change(&self.app.roster, recorded).await?;
+            let change = self.change(recorded).await?;
             let data = serde_json::to_string(&change).expect("a change is plain JSON");
             let id = self.id(recorded.version);
             self.waiting.push_back(Event::default().event("TopologyChanged").id(id).data(data));
@@ -183,41 +194,38 @@ impl ChangeFollower {
         }
         Ok(())
     }
-}
 
-async fn change(
-    roster: &RosterService,
-    recorded: &RecordedEvent,
-) -> Result<TopologyChanged, StoreError> {
-    let group = recorded.event.group().clone();
-    let (bus, added, removed) = match &recorded.event {
-        RosterEvent::ListenerAdded { listener, .. } => (listener.bus.clone(), vec![group], vec![]),
-        RosterEvent::ListenerRemoved { .. } => {
-            (bus_before(roster, recorded).await?, vec![], vec![group])
-        }
-    };
-    Ok(TopologyChanged { bus, version: recorded.version, added, removed })
-}
-
-/// Bus of a removed listener. The tombstone of the removal has it, unless the group was added again
-/// since; then the roster before the removal has it.
-async fn bus_before(
-    roster: &RosterService,
-    recorded: &RecordedEvent,
-) -> Result<BusName, StoreError> {
-    let group = recorded.event.group();
-    let known = roster.known();
-    let tombstone = known
-        .tombstones()
-        .iter()
-        .find(|(id, tombstone)| id.group == *group && tombstone.version == recorded.version);
-    if let Some((_, tombstone)) = tombstone {
-        return Ok(tombstone.listener.bus.clone());
+    async fn change(&mut self, recorded: &RecordedEvent) -> Result<TopologyChanged, StoreError> {
+        let group = recorded.event.group().clone();
+        let (bus, added, removed) = match &recorded.event {
+            RosterEvent::ListenerAdded { listener, .. } => {
+                if let Some(buses) = &mut self.buses {
+                    buses.insert(group.clone(), listener.bus.clone());
+                }
+                (listener.bus.clone(), vec![group], vec![])
+            }
+            RosterEvent::ListenerRemoved { .. } => {
+                (self.bus_before(recorded).await?, vec![], vec![group])
+            }
+        };
+        Ok(TopologyChanged { bus, version: recorded.version, added, removed })
     }
-    let before = roster.at(recorded.version - 1).await?.unwrap_or_default();
-    let listener = before.listeners().get(group).map(|configured| configured.listener.bus.clone());
-    // `decide` records no removal without an earlier addition.
-    Ok(listener.unwrap_or_else(|| BusName::parse("unknown").expect("it is a name")))
+
+    /// Bus of a removed listener. The history is folded once for each stream, and each later event
+    /// adds what it changes, so the cost of a stream is linear in the history.
+    async fn bus_before(&mut self, recorded: &RecordedEvent) -> Result<BusName, StoreError> {
+        if self.buses.is_none() {
+            let before = self.app.roster.at(recorded.version - 1).await?.unwrap_or_default();
+            let listeners = before.listeners().iter();
+            let buses = listeners
+                .map(|(group, configured)| (group.clone(), configured.listener.bus.clone()));
+            self.buses = Some(buses.collect());
+        }
+        let buses = self.buses.as_ref();
+        let bus = buses.and_then(|buses| buses.get(recorded.event.group()).cloned());
+        // `decide` records no removal without an earlier addition.
+        Ok(bus.unwrap_or_else(|| BusName::parse("unknown").expect("it is a name")))
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Embedded, LocalError};
 use crate::{
     domain::dead_letter::DeadLetter,
     store::{
-        dead_letters::insertion,
+        dead_letters::{full, insertion},
         engine::{args, statements},
         error::StoreError,
         row::Row,
@@ -188,7 +188,8 @@ impl Embedded {
     /// that has ended already, with its queue or by an earlier call, leaves no dead letter.
     ///
     /// # Errors
-    /// When the database cannot be used: it is unknown whether the delivery has ended.
+    /// [`StoreError::DeadLettersFull`] when the group has reached its quota; the delivery has not
+    /// ended. When the database cannot be used, it is unknown whether the delivery has ended.
     pub async fn give_up(
         &self,
         seq: i64,
@@ -199,8 +200,13 @@ impl Embedded {
         if tx.execute(DONE, args![seq]).await? == 0 {
             return Ok(tx.rollback().await?);
         }
-        let (insert, values) = insertion(letter, body);
-        tx.execute(insert, &values).await?;
+        let quota = *self.inner.dead_letter_quota.lock();
+        let (insert, values) = insertion(letter, body, quota);
+        if tx.execute(insert, &values).await? == 0 {
+            // The entry is new with its delivery, so only the quota can refuse it.
+            tx.rollback().await?;
+            return Err(full(letter));
+        }
         Ok(tx.commit().await?)
     }
 

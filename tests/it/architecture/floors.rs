@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 const FLOORS: &[&[&str]] = &[
     &["domain", "json"],
     &["background", "clock", "error_chain", "shutdown", "tls"],
-    &["config", "metrics", "outage"],
+    &["config", "metrics", "outage", "shared_read"],
     &["amqp", "store", "telemetry"],
     &["broker", "bus", "tasks"],
-    &["listeners"],
+    &["listeners", "retention"],
     &["roster"],
     &["dispatch", "node", "reconcile"],
     &["health"],

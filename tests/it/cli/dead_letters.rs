@@ -134,12 +134,12 @@ async fn dead_letters_are_deleted_by_id_by_group_and_by_age() {
         .json(&format!("DELETE /events/deadLetter/groups/index/{ID}"), 204, "")
         .json("DELETE /events/deadLetter/groups/index", 204, "")
         .json("DELETE /events/deadLetter/groups/index?bus=b&olderThan=30d", 204, "")
-        .json("DELETE /events/deadLetter?olderThan=12h", 204, "");
+        .json("DELETE /events/deadLetter?olderThan=12h", 201, &started())
+        .json(&format!("GET /tasks/{TASK}/await?timeout=2000ms"), 200, &task("completed", 0, 0));
     for arguments in [
         format!("dead-letters delete {ID}"),
         "dead-letters delete --group index".into(),
         "dead-letters delete --group index --older-than 30d --bus b".into(),
-        "dead-letters delete --older-than 12h".into(),
     ] {
         let ended = run(&server, &split(&arguments));
         assert_eq!(
@@ -148,7 +148,10 @@ async fn dead_letters_are_deleted_by_id_by_group_and_by_age() {
             "{arguments}: {ended:?}"
         );
     }
-    assert_eq!(server.lines().len(), 5);
+    let watched = run(&server, &split("dead-letters delete --older-than 12h"));
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(words(&watched.out).contains(&vec!["status", "completed"]), "{}", watched.out);
+    assert_eq!(server.lines().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ async fn health_metrics_and_the_listener_tell_of_dead_letters_and_reading_change
         rest.get("/metrics")
             .await
             .text
-            .contains("hearken_dead_letters{bus=\"mailboxEvent\",group=\"parked\"} 0")
+            .contains("hearken_cluster_dead_letters{bus=\"mailboxEvent\",group=\"parked\"} 0")
     );
     failing(&rest, &receiver, "a").await;
     send(&rest, event("1", "Tested", "bob")).await;
@@ -30,7 +30,7 @@ async fn health_metrics_and_the_listener_tell_of_dead_letters_and_reading_change
     }
     assert_eq!(rest.get("/listeners/a").await.body["backlog"], listener["backlog"]);
     assert_eq!(entries(&rest, "", 1).await, kept);
-    let series = "hearken_dead_letters{bus=\"mailboxEvent\",group=\"a\"} 1";
+    let series = "hearken_cluster_dead_letters{bus=\"mailboxEvent\",group=\"a\"} 1";
     wait::until("a scrape counts again", async || {
         rest.get("/metrics").await.text.contains(series).then_some(())
     })

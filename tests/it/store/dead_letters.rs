@@ -6,8 +6,12 @@ use hearken::{
     domain::{
         dead_letter::DeadLetter,
         name::{BusName, RegistrationKey},
+        retention::DeadLetterQuota,
     },
-    store::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterId},
+    store::{
+        StoreError,
+        dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterId, PurgeWindow},
+    },
 };
 use std::collections::BTreeSet;
 use time::{Duration, OffsetDateTime};
@@ -50,6 +54,17 @@ fn of(name: &str) -> DeadLetterFilter {
 async fn keep(bench: &Bench, letter: &DeadLetter) -> Uuid {
     assert!(bench.store.keep_dead_letter(letter, b"{}").await.unwrap());
     letter.id
+}
+
+/// Purges the entries that a filter lets through. Returns their number.
+pub(super) async fn purge(bench: &Bench, filter: &DeadLetterFilter) -> u64 {
+    let last = bench.store.last_dead_letter().await.unwrap();
+    let (mut rest, mut removed) = (Some(PurgeWindow { after: 0, last }), 0);
+    while let Some(window) = rest {
+        let step = bench.store.purge_dead_letters(filter, window).await.unwrap();
+        (rest, removed) = (step.rest, removed + step.removed);
+    }
+    removed
 }
 
 /// The ids that a filter lets through.
@@ -113,8 +128,8 @@ pub(crate) async fn removing_takes_what_was_named_and_nothing_else(bench: Bench)
     assert!(!bench.store.remove_dead_letter(one.id).await.unwrap());
     assert!(!bench.store.remove_dead_letter(Uuid::now_v7()).await.unwrap());
     assert_eq!(ids(&bench, &of("a")).await, [two.id]);
-    assert_eq!(bench.store.purge_dead_letters(&of("unknown")).await.unwrap(), 0);
-    assert_eq!(bench.store.purge_dead_letters(&of("a")).await.unwrap(), 1);
+    assert_eq!(purge(&bench, &of("unknown")).await, 0);
+    assert_eq!(purge(&bench, &of("a")).await, 1);
     assert_eq!(groups().await, ["b"]);
     assert!(ids(&bench, &of("a")).await.is_empty());
     assert!(bench.store.remove_dead_letter(other.id).await.unwrap());
@@ -146,7 +161,7 @@ pub(crate) async fn each_filter_lets_through_what_it_says(bench: Bench) {
         assert_eq!(ids(&bench, &filter).await, expected, "{filter:?}");
     }
     let old = DeadLetterFilter { before: Some(at(21)), ..of("a") };
-    assert_eq!(bench.store.purge_dead_letters(&old).await.unwrap(), 4);
+    assert_eq!(purge(&bench, &old).await, 4);
     assert_eq!(ids(&bench, &all).await, [without_user, late]);
 }
 
@@ -168,7 +183,7 @@ pub(crate) async fn pages_go_on_where_they_ended_although_entries_are_removed(be
     let rest = store.dead_letters_from(&of("a"), place, 10).await.unwrap();
     assert_eq!(rest.iter().map(|(_, l)| l.id).collect::<Vec<_>>(), [kept[2], kept[4]]);
     let newest = store.last_dead_letter().await.unwrap();
-    store.purge_dead_letters(&DeadLetterFilter::default()).await.unwrap();
+    purge(&bench, &DeadLetterFilter::default()).await;
     keep(&bench, &letter("a")).await;
     assert!(store.last_dead_letter().await.unwrap() > newest, "a place is never used again");
 }
@@ -176,8 +191,8 @@ pub(crate) async fn pages_go_on_where_they_ended_although_entries_are_removed(be
 pub(crate) async fn counts_are_by_group_and_bus_and_say_since_when(bench: Bench) {
     assert!(bench.store.dead_letter_counts().await.unwrap().is_empty());
     assert_eq!(bench.store.last_dead_letter().await.unwrap(), 0);
-    keep(&bench, &letter("a")).await;
     keep(&bench, &DeadLetter { first_failed_at: at(5), ..letter("a") }).await;
+    keep(&bench, &letter("a")).await;
     keep(&bench, &DeadLetter { bus: bus("other"), ..letter("a") }).await;
     keep(&bench, &letter("b")).await;
     let expected =
@@ -186,9 +201,34 @@ pub(crate) async fn counts_are_by_group_and_bus_and_say_since_when(bench: Bench)
         bus: bus(on),
         group: group(of),
         count,
+        bytes: count * 2,
         oldest: at(oldest),
     });
     assert_eq!(bench.store.dead_letter_counts().await.unwrap(), expected);
+}
+
+pub(crate) async fn a_full_group_keeps_no_further_entry_and_others_do(bench: Bench) {
+    let store = &bench.store;
+    for quota in [
+        DeadLetterQuota { entries: 2, ..DeadLetterQuota::default() },
+        DeadLetterQuota { bytes: 3, ..DeadLetterQuota::default() },
+    ] {
+        store.limit_dead_letters(quota);
+        let (first, second) = (letter("a"), letter("a"));
+        keep(&bench, &first).await;
+        keep(&bench, &second).await;
+        let refused = store.keep_dead_letter(&letter("a"), b"{}").await.unwrap_err();
+        assert!(matches!(refused, StoreError::DeadLettersFull { .. }), "{refused}");
+        assert!(refused.to_string().contains("group a has as many dead letters on bus mailbox"));
+        // An entry that exists is told from a refused one.
+        assert!(!store.keep_dead_letter(&first, b"{}").await.unwrap());
+        keep(&bench, &letter("b")).await;
+        keep(&bench, &DeadLetter { bus: bus("other"), ..letter("a") }).await;
+        store.remove_dead_letter(second.id).await.unwrap();
+        keep(&bench, &letter("a")).await;
+        purge(&bench, &DeadLetterFilter::default()).await;
+        assert!(store.dead_letter_counts().await.unwrap().is_empty());
+    }
 }
 
 pub(crate) async fn nul_in_a_text_loses_no_event_and_a_large_body_is_kept(bench: Bench) {

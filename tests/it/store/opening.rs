@@ -1,10 +1,10 @@
 //! Opening a store, and what can be wrong then.
 
 use super::{append, history};
-use crate::support::services;
-use hearken::store::{OpenError, Store};
+use crate::support::{services, wait};
+use hearken::store::{OpenError, Schema, Store};
 use sqlx::Connection as _;
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 async fn on_postgres(url: &str, sql: &str) {
     let mut session = sqlx::PgConnection::connect(url).await.unwrap();
@@ -57,12 +57,61 @@ async fn a_database_with_pending_migrations_is_left_alone_until_an_operator_asks
     Store::postgres(&url).await.unwrap();
 }
 
+/// The note of a step that a newer version of hearken applied.
+fn later(min_reader: i64, min_writer: i64) -> String {
+    format!(
+        "INSERT INTO hearken_migration (version, name, min_reader, min_writer) VALUES (900, '0900_later', {min_reader}, {min_writer})"
+    )
+}
+
+#[tokio::test]
+async fn an_older_hearken_runs_and_starts_beside_a_newer_one_that_only_added() {
+    let url = services::database().await;
+    let running = Store::postgres(&url).await.unwrap();
+    append(&running, 0, "before").await.unwrap();
+    let added = "ALTER TABLE roster_event ADD COLUMN later text; CREATE TABLE later (id bigint)";
+    on_postgres(&url, &format!("{added}; {}", later(2, 2))).await;
+    append(&running, 1, "beside").await.unwrap();
+    let restarted = Store::postgres(&url).await.expect("the newer step allows this version");
+    restarted.check_statements().await.unwrap();
+    append(&restarted, 2, "after").await.unwrap();
+    assert_eq!(history(&running).await.len(), 3);
+    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_schema_that_may_only_be_read_is_examined_and_not_opened() {
+    let url = services::database().await;
+    Store::postgres(&url).await.unwrap().close().await;
+    on_postgres(&url, &later(2, 900)).await;
+    assert_eq!(Store::examine_postgres(&url).await.unwrap().schema, Schema::Current);
+    let error = refused(Store::postgres(&url).await);
+    assert!(matches!(error, OpenError::NewerSchema { needed: 900, .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_waits_behind_a_long_transaction_without_blocking_others() {
+    let url = services::database().await;
+    on_postgres(&url, "CREATE TABLE somebody_elses (id bigint)").await;
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut long = other.begin().await.unwrap();
+    // As another node that migrates: this lock is taken before any table is touched.
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(29382302398371182)")
+        .execute(&mut *long)
+        .await
+        .unwrap();
+    let (migrated, ()) = tokio::join!(Store::migrate_postgres(&url), async {
+        wait::pace(Duration::from_secs(3)).await;
+        long.commit().await.unwrap();
+    });
+    assert_eq!(migrated.unwrap(), ALL);
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_hearken_is_refused_by_opening_and_by_migrating() {
     let url = services::database().await;
     Store::postgres(&url).await.unwrap().close().await;
-    on_postgres(&url, "INSERT INTO hearken_migration (version, name) VALUES (900, '0900_later')")
-        .await;
+    on_postgres(&url, &later(900, 900)).await;
     let migrated = Store::migrate_postgres(&url).await.unwrap_err();
     for error in [refused(Store::postgres(&url).await), migrated] {
         assert!(matches!(error, OpenError::NewerSchema { found: 900, .. }), "{error:?}");
@@ -180,10 +229,7 @@ async fn a_file_that_is_not_hearkens_is_refused_and_left_as_it_was() {
 #[tokio::test]
 async fn an_embedded_store_of_a_newer_hearken_is_refused() {
     let bench = super::Bench::sqlite().await;
-    bench
-        .by_hand("INSERT INTO hearken_migration (version, name) VALUES (900, '0900_later')")
-        .await
-        .unwrap();
+    bench.by_hand(&later(900, 900)).await.unwrap();
     bench.store.close().await;
     let super::Place::Sqlite { directory } = &bench.place else { panic!() };
     let error = refused(Store::sqlite(directory.path()).await);

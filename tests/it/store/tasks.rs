@@ -1,6 +1,9 @@
 //! Tasks.
 
-use super::{Bench, shared::node};
+use super::{
+    Bench,
+    shared::{beat, node},
+};
 use hearken::{
     domain::report::{Task, TaskState},
     store::tasks::TaskFilter,
@@ -107,7 +110,7 @@ pub(crate) async fn tasks_are_filtered_and_listed_newest_first(bench: Bench) {
 pub(crate) async fn tasks_of_a_node_that_went_away_or_came_back_fail(bench: Bench) {
     let store = &bench.store;
     for id in ["alive", "silent", "restarted"] {
-        store.heartbeat(&node(id), Uuid::new_v4()).await.unwrap();
+        beat(store, &node(id), Uuid::new_v4()).await.unwrap();
     }
     let tasks =
         [task("a", "alive"), task("a", "silent"), task("a", "restarted"), task("a", "never")];
@@ -121,7 +124,8 @@ pub(crate) async fn tasks_of_a_node_that_went_away_or_came_back_fail(bench: Benc
         .by_hand("UPDATE node SET last_seen = last_seen - 21000000 WHERE id = 'silent'")
         .await
         .unwrap();
-    store.heartbeat(&node("restarted"), Uuid::new_v4()).await.unwrap();
+    bench.store.forget_node("restarted").await.unwrap();
+    beat(store, &node("restarted"), Uuid::new_v4()).await.unwrap();
     let failed: BTreeSet<_> = store.fail_tasks_of_gone_nodes().await.unwrap().into_iter().collect();
     assert_eq!(failed, tasks[1..].iter().map(|task| task.id).collect());
     let told = store.task(tasks[1].id).await.unwrap().unwrap();

@@ -2,13 +2,13 @@
 
 use crate::{
     clock::Clock,
-    domain::dead_letter::DeadLetter,
+    domain::{dead_letter::DeadLetter, name::GroupName},
     metrics::Metrics,
     outage::Outage,
     store::{Store, StoreError},
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// How long the database may take to keep an entry. The entry holds an execution slot meanwhile.
@@ -46,6 +46,8 @@ pub(crate) struct DeadLetterKeeper {
     metrics: Arc<Metrics>,
     outage: Mutex<Outage>,
     trying: Semaphore,
+    /// Groups whose last entry was refused because of the quota.
+    full: Mutex<BTreeSet<GroupName>>,
 }
 
 impl DeadLetterKeeper {
@@ -53,7 +55,7 @@ impl DeadLetterKeeper {
     pub(crate) fn new(store: Store, metrics: Arc<Metrics>, clock: &Clock) -> Self {
         let failing = "dead letters cannot be kept, and their events run again until they can be";
         let outage = Mutex::new(Outage::new(clock, failing, "dead letters can be kept again"));
-        Self { store, metrics, outage, trying: Semaphore::new(1) }
+        Self { store, metrics, outage, trying: Semaphore::new(1), full: Mutex::default() }
     }
 
     /// Keeps an entry. After [`KeepError::Silent`] the entry may be kept or not.
@@ -63,7 +65,14 @@ impl DeadLetterKeeper {
         let _turn = turn.transpose().map_err(|_| KeepError::Away)?;
         let outcome = within_limit(self.store.keep_dead_letter(letter, body)).await;
         match &outcome {
-            Ok(_) => self.outage.lock().over(),
+            Ok(_) => {
+                self.outage.lock().over();
+                self.note_room(&letter.group);
+            }
+            // The database works, and another group's entries are kept.
+            Err(KeepError::Store(error @ StoreError::DeadLettersFull { .. })) => {
+                self.note_full(&letter.group, error);
+            }
             // Events that run again have pauses of their own.
             Err(error) => drop(self.outage.lock().failed(&error.to_string())),
         }
@@ -72,6 +81,24 @@ impl DeadLetterKeeper {
         }
         self.metrics.dead_lettered(&letter.bus, &letter.group);
         Ok(Kept::Now)
+    }
+
+    /// Reports once that a group has reached its quota.
+    fn note_full(&self, group: &GroupName, error: &StoreError) {
+        if self.full.lock().insert(group.clone()) {
+            tracing::warn!(
+                %group,
+                %error,
+                "failed events of group {group} stay with RabbitMQ and run again at the longest pause of the listener: {error}"
+            );
+        }
+    }
+
+    /// Notes that an entry of a group was kept.
+    fn note_room(&self, group: &GroupName) {
+        if self.full.lock().remove(group) {
+            tracing::info!(%group, "dead letters of group {group} are kept again");
+        }
     }
 
     /// Checks that the database answers. Does not end an outage: only an entry that is kept shows
