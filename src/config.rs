@@ -79,6 +79,8 @@ pub struct Serve {
     pub admin_token_file: Option<PathBuf>,
     /// File with the read-only token.
     pub read_token_file: Option<PathBuf>,
+    /// Directory of the files that references in a listener's configuration may name.
+    pub secrets_dir: Option<PathBuf>,
     /// Hosts and networks that webhooks may call although they are forbidden by default.
     pub webhook_allow: Vec<String>,
     /// Format of the log.
@@ -118,6 +120,7 @@ impl Serve {
                 .required("reconcile-interval", |text| span_within(text, "1s", "1d"))?,
             admin_token_file: sources.get("admin-token-file", parse_path)?,
             read_token_file: sources.get("read-token-file", parse_path)?,
+            secrets_dir: sources.get("secrets-dir", parse_path)?,
             webhook_allow: sources.list("webhook-allow")?,
             log_format: sources.required("log-format", |text| {
                 choose(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])

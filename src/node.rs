@@ -7,6 +7,7 @@
 //! how.)
 
 mod heartbeat;
+mod making;
 mod required;
 mod supervisor;
 mod worker;

@@ -41,7 +41,7 @@ const fn setting(
 }
 
 /// All settings. The first one names the configuration file, so it cannot be in that file.
-pub(super) static SETTINGS: [Setting; 16] = [
+pub(super) static SETTINGS: [Setting; 17] = [
     setting(
         "config",
         "FILE",
@@ -95,6 +95,12 @@ pub(super) static SETTINGS: [Setting; 16] = [
         "File with the administrator's token, which allows everything",
     ),
     setting("read-token-file", "FILE", None, "File with the read-only token"),
+    setting(
+        "secrets-dir",
+        "DIR",
+        None,
+        "Directory of the files that {\"file\": \"name\"} in a listener's configuration may name",
+    ),
     setting(
         "webhook-allow",
         "HOST",

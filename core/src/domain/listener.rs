@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 /// Settings of a class: a JSON object whose meaning only the class knows.
 ///
-/// A value may be `{"env": "NAME"}` or `{"file": "path"}`, resolved on the node that runs the
-/// listener, so that a secret is never stored.
+/// A value may be `{"env": "HEARKEN_SECRET_NAME"}` or `{"file": "name"}`, resolved on the node that
+/// runs the listener, so that a secret is never stored.
 pub type Configuration = Map<String, Value>;
 
 /// Number of executions of an event in the cluster.

@@ -105,10 +105,10 @@ async fn a_required_listener_that_a_new_version_drops_stays_until_it_is_removed(
 async fn a_listener_that_cannot_start_degrades_its_node_until_the_cause_is_gone() {
     let (services, _host) = Services::fresh().await;
     let mut node = Setup::cluster("one", &services).start().await;
-    let secret = node.setup.directory.join("secret");
+    let secret = node.setup.secrets().join("signature");
     let configuration = json!({
         "url": "http://127.0.0.1:9/hook",
-        "secret": {"file": secret.to_str().unwrap()},
+        "secret": {"file": "signature"},
     });
     let listener = json!({"class": "webhook", "group": "signed", "configuration": configuration});
     node.add(listener).await;

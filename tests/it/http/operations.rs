@@ -44,7 +44,7 @@ async fn a_component_that_there_is_not_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_run_a_listener_is_degraded_and_says_which_and_why() {
     let first = rest::node().await;
-    let variable = json!({"url": {"env": "HEARKEN_TEST_NOT_SET"}});
+    let variable = json!({"url": {"env": "HEARKEN_SECRET_NOT_SET"}});
     let listener = json!({"class": "webhook", "group": "a", "configuration": variable});
     let answer = first.ask("POST", "/listeners").json(&listener).send().await;
     assert_eq!(answer.status, 201, "{}", answer.text);
@@ -53,7 +53,7 @@ async fn a_node_that_cannot_run_a_listener_is_degraded_and_says_which_and_why() 
     assert_eq!((ready.status, &ready.body["state"]), (503, &json!("degraded")));
     let listener = &ready.body["listeners"][0];
     assert_eq!((&listener["group"], &listener["state"]), (&json!("a"), &json!("failed")));
-    assert!(listener["cause"].as_str().unwrap().contains("HEARKEN_TEST_NOT_SET"), "{listener}");
+    assert!(listener["cause"].as_str().unwrap().contains("HEARKEN_SECRET_NOT_SET"), "{listener}");
     let path = "/healthcheck/checks/Listeners%20on%20this%20node";
     assert_eq!(first.get(path).await.body["status"], "degraded");
     assert_eq!(first.ask("GET", &format!("{path}?strict")).send().await.status, 503);

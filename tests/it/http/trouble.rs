@@ -42,7 +42,7 @@ async fn health_metrics_and_the_listener_tell_of_dead_letters_and_reading_change
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_waiting_events_and_no_consumer_is_told_with_how_much_waits() {
     let rest = rest::node().await;
-    let variable = json!({"url": {"env": "HEARKEN_TEST_NOT_SET"}});
+    let variable = json!({"url": {"env": "HEARKEN_SECRET_NOT_SET"}});
     rest.add(json!({"class": "webhook", "group": "idle", "configuration": variable})).await;
     rest.node.wait_listener("idle", "failed").await;
     let path = "/healthcheck/checks/Event%20bus%20consumers";
