@@ -46,6 +46,8 @@ pub struct Metrics {
     registry: Registry,
     roster_version: Gauge,
     tail_lag: Gauge,
+    listeners_that_cannot_run: Gauge,
+    health_checks: Counter,
     commands: Family<OutcomeLabel, Counter>,
     passes: Family<OutcomeLabel, Counter>,
     pass_duration: Histogram,
@@ -78,6 +80,8 @@ impl Metrics {
             registry: Registry::with_prefix("hearken"),
             roster_version: Gauge::default(),
             tail_lag: Gauge::default(),
+            listeners_that_cannot_run: Gauge::default(),
+            health_checks: Counter::default(),
             commands: Family::default(),
             passes: Family::default(),
             pass_duration: buckets(),
@@ -107,6 +111,16 @@ impl Metrics {
             "tail_lag",
             "Versions that this node is behind the log of the roster",
             self.tail_lag.clone(),
+        );
+        r.register(
+            "listeners_that_cannot_run",
+            "Listeners of the roster that cannot run on this node; above zero, the node is degraded",
+            self.listeners_that_cannot_run.clone(),
+        );
+        r.register(
+            "health_checks",
+            "Times that this node computed its health",
+            self.health_checks.clone(),
         );
         r.register(
             "commands",
@@ -187,6 +201,16 @@ impl Metrics {
     /// Counts a command that ended with one of [`COMMAND_OUTCOMES`].
     pub fn command(&self, outcome: &'static str) {
         self.commands.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Sets the number of listeners of the roster that cannot run on this node.
+    pub fn listeners_that_cannot_run(&self, listeners: usize) {
+        self.listeners_that_cannot_run.set(i64::try_from(listeners).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a computation of the node's health.
+    pub fn health_checked(&self) {
+        self.health_checks.inc();
     }
 
     /// Counts a pass that ended with one of [`PASS_OUTCOMES`].

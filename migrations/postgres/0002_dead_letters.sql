@@ -21,3 +21,5 @@ CREATE TABLE dead_letter (
 );
 CREATE INDEX dead_letter_group ON dead_letter (group_name, bus, seq);
 CREATE INDEX dead_letter_age ON dead_letter (last_failed_at);
+-- Counts and oldest failures, without reading the bodies.
+CREATE INDEX dead_letter_oldest ON dead_letter (group_name, bus, first_failed_at);

@@ -21,6 +21,8 @@ CREATE TABLE dead_letter (
 ) STRICT;
 CREATE INDEX dead_letter_group ON dead_letter (group_name, bus, seq);
 CREATE INDEX dead_letter_age ON dead_letter (last_failed_at);
+-- Counts and oldest failures, without reading the bodies.
+CREATE INDEX dead_letter_oldest ON dead_letter (group_name, bus, first_failed_at);
 
 -- First failure of a delivery, and the dead letter that it was redelivered from.
 ALTER TABLE local_delivery ADD COLUMN first_failed_at INTEGER;
