@@ -45,6 +45,8 @@ pub type Started = Arc<dyn Fn(&Dispatcher) + Send + Sync>;
 /// The reason why the node could not start. Once the node runs, trouble is a state that the node
 /// reports, not an end of the node.
 pub async fn serve(settings: config::Serve, extras: Extras, clock: Clock) -> anyhow::Result<()> {
+    let (version, mode) = (env!("CARGO_PKG_VERSION"), settings.mode());
+    tracing::info!(%mode, "hearken {version} starts in {mode}");
     tls::init();
     hide_panic_messages_of_classes();
     // Bound before anything else is opened, so that a port in use is reported at once.

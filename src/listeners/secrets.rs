@@ -7,12 +7,12 @@
 //! value.
 
 use super::resolved::ResolvedConfiguration;
-use crate::domain::{admission::ConfigurationError, listener::Configuration};
+use crate::domain::{
+    admission::ConfigurationError,
+    listener::{Configuration, SECRET_PREFIX},
+};
 use serde_json::Value;
 use std::{fs::File, io::Read, path::PathBuf};
-
-/// Beginning of the names of the environment variables that a reference may name.
-pub const PREFIX: &str = "HEARKEN_SECRET_";
 
 /// Largest file that a value is read from, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -174,7 +174,7 @@ fn reference(value: &Value) -> Option<Result<Reference<'_>, String>> {
     let name = name.as_str();
     match key.as_str() {
         "env" => Some(name.filter(|name| is_variable(name)).map(Reference::Env).ok_or_else(|| {
-            format!("may name only an environment variable of capitals, digits and _ that begins with {PREFIX}; {FORMS}")
+            format!("may name only an environment variable of capitals, digits and _ that begins with {SECRET_PREFIX}; {FORMS}")
         })),
         "file" => Some(name.filter(|name| is_file_name(name)).map(Reference::File).ok_or_else(|| {
             format!("may name only a file, without a path; {FORMS}")
@@ -185,7 +185,7 @@ fn reference(value: &Value) -> Option<Result<Reference<'_>, String>> {
 
 fn is_variable(name: &str) -> bool {
     let word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    name.strip_prefix(PREFIX).is_some_and(|end| !end.is_empty() && end.chars().all(word))
+    name.strip_prefix(SECRET_PREFIX).is_some_and(|end| !end.is_empty() && end.chars().all(word))
 }
 
 fn is_file_name(name: &str) -> bool {

@@ -48,7 +48,7 @@ impl World {
     pub(super) async fn start(name: &str, size: Size, seed: u64) -> Self {
         hearken::tls::init();
         let base =
-            std::env::var_os("HEARKEN_TEST_SERVICES_DIR").map_or_else(default_dir, PathBuf::from);
+            std::env::var_os("TEST_HEARKEN_SERVICES_DIR").map_or_else(default_dir, PathBuf::from);
         let slot = Slot::acquire(&base, name).expect("a directory for the services");
         println!("chaos: files and logs in {}", slot.dir().display());
         let (postgres, brokers) = services(slot.dir().to_path_buf(), size.brokers).await;
