@@ -6,17 +6,27 @@ use crate::domain::{
     depth::Depth,
     listener::Delivery,
     name::GroupName,
-    report::{ListenerState, NodeState},
+    report::{ListenerState, NodeState, NodeStatus},
+    roster::QueueId,
     span::Span,
 };
-use futures_util::{StreamExt, stream};
-use std::collections::HashSet;
+use futures_util::future::join_all;
+use std::collections::{BTreeSet, HashSet};
 
 /// Largest number of requests to the broker that a check makes at the same time.
 const AT_ONCE: usize = 8;
 /// Largest number of queues of each kind whose oldest event is looked up. The broker computes the
 /// age from its history, which costs more than a count.
 const DATED: usize = 2;
+
+/// A group that no node consumes for.
+struct UnconsumedQueue {
+    group: GroupName,
+    /// Work queue of the group, if it has one.
+    queue: Option<String>,
+    /// Whether the age of the oldest event in the queue is looked up.
+    dated: bool,
+}
 
 impl Health {
     /// Checks that each listener runs on a node of the cluster, by what the nodes report, and that
@@ -33,6 +43,21 @@ impl Health {
     /// Listeners that run on no node. The first ones are named, with the events that wait for them.
     async fn listeners_without_consumer(&self) -> Result<Vec<String>, Impairment> {
         let nodes = self.store.nodes().await?;
+        let idle = self.idle_listeners(&nodes);
+        let total = idle.len();
+        let mut named = Vec::with_capacity(NAMED + 1);
+        for some in idle[..total.min(NAMED)].chunks(AT_ONCE) {
+            let looking: Vec<_> = some.iter().map(|idle| self.idle_in_words(idle)).collect();
+            named.extend(join_all(looking).await);
+        }
+        if total > NAMED {
+            named.push(format!("and {} more", total - NAMED));
+        }
+        Ok(named)
+    }
+
+    /// Listeners that no living node reports as running.
+    fn idle_listeners(&self, nodes: &[NodeStatus]) -> Vec<UnconsumedQueue> {
         let here = self.node.listeners();
         let alive = nodes.iter().filter(|node| node.state != NodeState::Gone);
         let reported = alive.flat_map(|node| &node.listeners).chain(&here);
@@ -40,49 +65,61 @@ impl Health {
         let running: HashSet<&GroupName> = running.map(|listener| &listener.group).collect();
         let (roster, layout) = (self.roster.known(), self.roster.layout());
         let idle = roster.listeners().iter().filter(|(group, _)| !running.contains(group));
-        let total = idle.clone().count();
-        let named = idle.take(NAMED).enumerate().map(async |(position, (group, configured))| {
+        let idle = idle.enumerate().map(|(position, (group, configured))| {
             let listener = &configured.listener;
-            if listener.delivery != Delivery::Once {
-                return group.to_string();
-            }
-            let queue = layout.work(&listener.bus, group, configured.generation);
-            match self.depth(&queue).await.filter(|depth| depth.ready > 0) {
-                Some(depth) => {
-                    format!("{group} ({})", self.waiting(&queue, depth, position).await)
-                }
-                None => group.to_string(),
-            }
+            let once = listener.delivery == Delivery::Once;
+            let queue = once.then(|| layout.work(&listener.bus, group, configured.generation));
+            UnconsumedQueue { group: group.clone(), queue, dated: position < DATED }
         });
-        let mut named: Vec<_> = stream::iter(named).buffered(AT_ONCE).collect().await;
-        if total > named.len() {
-            named.push(format!("and {} more", total - named.len()));
+        idle.collect()
+    }
+
+    async fn idle_in_words(&self, idle: &UnconsumedQueue) -> String {
+        let depth = match &idle.queue {
+            Some(queue) => self.depth(queue).await.filter(|depth| depth.ready > 0),
+            None => None,
+        };
+        match depth {
+            Some(depth) => format!("{} ({})", idle.group, self.waiting(idle, depth).await),
+            None => idle.group.to_string(),
         }
-        Ok(named)
     }
 
     /// Queues of removed listeners that are to be drained and that no node consumes. Looks at the
     /// first ones only, because each queue costs a request to the broker.
     async fn drained_without_consumer(&self) -> Result<Vec<String>, Impairment> {
         let retired = self.store.retired().await?;
+        let draining = self.draining_queues(&retired);
+        let mut found = Vec::new();
+        for some in draining.chunks(AT_ONCE) {
+            let looking: Vec<_> = some.iter().map(|queue| self.drained_in_words(queue)).collect();
+            found.extend(join_all(looking).await.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    fn draining_queues(&self, retired: &BTreeSet<QueueId>) -> Vec<UnconsumedQueue> {
         let (roster, layout) = (self.roster.known(), self.roster.layout());
         let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
             tombstone.pending == Pending::Drain
                 && tombstone.listener.delivery == Delivery::Once
                 && !retired.contains(*id)
         });
-        let looked_at = draining.take(NAMED).enumerate();
-        let looked_at = looked_at.map(async |(position, (id, tombstone))| {
+        let draining = draining.take(NAMED).enumerate().map(|(position, (id, tombstone))| {
             let queue = layout.work(&tombstone.listener.bus, &id.group, id.generation);
-            let depth = self.depth(&queue).await?;
-            if depth.ready == 0 || depth.consumers > 0 {
-                return None;
-            }
-            let waiting = self.waiting(&queue, depth, position).await;
-            Some(format!("{} ({waiting}; it was removed and is to be drained)", id.group))
+            let (group, dated) = (id.group.clone(), position < DATED);
+            UnconsumedQueue { group, queue: Some(queue), dated }
         });
-        let found: Vec<_> = stream::iter(looked_at).buffered(AT_ONCE).collect().await;
-        Ok(found.into_iter().flatten().collect())
+        draining.collect()
+    }
+
+    async fn drained_in_words(&self, drained: &UnconsumedQueue) -> Option<String> {
+        let depth = self.depth(drained.queue.as_deref()?).await?;
+        if depth.ready == 0 || depth.consumers > 0 {
+            return None;
+        }
+        let waiting = self.waiting(drained, depth).await;
+        Some(format!("{} ({waiting}; it was removed and is to be drained)", drained.group))
     }
 
     /// Depth of a queue, if the broker answers and has the queue.
@@ -90,12 +127,14 @@ impl Health {
         self.broker.depth(queue).await.ok().flatten()
     }
 
-    /// Number of waiting events in words, with the age of the oldest one if the queue is one of the
-    /// first and the broker knows the age.
-    async fn waiting(&self, queue: &str, depth: Depth, position: usize) -> String {
+    /// Number of waiting events in words, with the age of the oldest one if the age is wanted and
+    /// the broker knows it.
+    async fn waiting(&self, unconsumed: &UnconsumedQueue, depth: Depth) -> String {
         let events = if depth.ready == 1 { "event waits" } else { "events wait" };
-        let dated = position < DATED;
-        let oldest = if dated { self.broker.oldest(queue).await.ok().flatten() } else { None };
+        let oldest = match unconsumed.queue.as_deref().filter(|_| unconsumed.dated) {
+            Some(queue) => self.broker.oldest(queue).await.ok().flatten(),
+            None => None,
+        };
         match oldest {
             Some(oldest) => {
                 let oldest = Span::from_secs(oldest.as_secs());

@@ -27,7 +27,15 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// Judges an answer. A status from 200 to 299 is a success; any other is a failure with the status
 /// and the beginning of the answer.
-pub(super) async fn judge(url: &str, response: Response, clock: &Clock) -> Result<(), Failure> {
+///
+/// A receiver may repeat what it was sent, so secret values are taken out of the answer before it is
+/// cut.
+pub(super) async fn judge(
+    url: &str,
+    response: Response,
+    redactions: &Redactions,
+    clock: &Clock,
+) -> Result<(), Failure> {
     let status = response.status();
     let retry_after = retry_after(&response, clock);
     let location = location(&response, redactions);

@@ -137,7 +137,7 @@ impl Setup {
 }
 
 impl Node {
-    /// Waits until `/readyz` says so.
+    /// Waits until the node takes requests.
     pub(crate) async fn wait_ready(&mut self) {
         self.wait_status("/readyz", 200).await;
     }
