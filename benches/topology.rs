@@ -73,8 +73,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 impl Bench {
     async fn start() -> Self {
-        let (postgres, broker) = (address("HEARKEN_TEST_POSTGRES"), address("HEARKEN_TEST_AMQP"));
-        let management = address("HEARKEN_TEST_MANAGEMENT");
+        let (postgres, broker) = (address("TEST_HEARKEN_POSTGRES"), address("TEST_HEARKEN_AMQP"));
+        let management = address("TEST_HEARKEN_MANAGEMENT");
         let name = format!("bench_{}", Uuid::new_v4().simple());
         let mut admin = sqlx::PgConnection::connect(&postgres).await.expect("PostgreSQL answers");
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));

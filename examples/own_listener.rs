@@ -60,7 +60,7 @@ impl Class for Counter {
     }
 
     fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
-        let only = only(&setup.configuration)?;
+        let only = only(setup.configuration.expose())?;
         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
     }
 }

@@ -5,6 +5,7 @@
 //! read and checked before anything is opened, and an error names the source of the value. Relative
 //! paths are relative to the working directory, also in the configuration file.
 
+mod environment;
 mod error;
 mod file;
 mod flags;
@@ -83,6 +84,8 @@ pub struct Serve {
     pub admin_token_file: Option<PathBuf>,
     /// File with the read-only token.
     pub read_token_file: Option<PathBuf>,
+    /// Directory of the files that references in a listener's configuration may name.
+    pub secrets_dir: Option<PathBuf>,
     /// Hosts and networks that webhooks may call although they are forbidden by default.
     pub webhook_allow: Vec<String>,
     /// Format of the log.
@@ -98,15 +101,28 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// How the node runs, and with which services, in words. Contains no credentials.
+    #[must_use]
+    pub fn mode(&self) -> String {
+        match &self.cluster {
+            None => format!("embedded mode, with its store in {}", self.data_dir.display()),
+            Some(Cluster { database_url, amqp_url, .. }) => format!(
+                "cluster mode, with {} and {}",
+                database_url.without_credentials(),
+                amqp_url.without_credentials()
+            ),
+        }
+    }
+
     /// Reads the settings from the flags, this process's environment and the configuration file.
     ///
     /// # Errors
     /// The first wrong setting, with its source and what would be right.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::resolve(flags, &|name| std::env::var_os(name))
+        Self::resolve(flags, &std::env::vars_os().collect())
     }
 
-    fn resolve(flags: &Flags, environment: &Environment<'_>) -> Result<Self, ConfigError> {
+    fn resolve(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         let sources = Sources::open(flags, environment)?;
         let settings = Self {
             listen: sources.required("listen", parse_listen)?,
@@ -124,6 +140,7 @@ impl Serve {
                 .required("reconcile-interval", |text| span_within(text, "1s", "1d"))?,
             admin_token_file: sources.get("admin-token-file", parse_path)?,
             read_token_file: sources.get("read-token-file", parse_path)?,
+            secrets_dir: sources.get("secrets-dir", parse_path)?,
             webhook_allow: sources.list("webhook-allow")?,
             log_format: sources.required("log-format", |text| {
                 choose(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -207,16 +224,19 @@ pub fn database_url(
     config: Option<&str>,
 ) -> Result<Option<SecretUrl>, ConfigError> {
     let flags = Flags::from_pairs([("database-url", flag), ("config", config)]);
-    let environment = |name: &str| std::env::var_os(name);
-    Sources::open(&flags, &environment)?.get("database-url", SecretUrl::database)
+    let environment = std::env::vars_os().collect();
+    let sources = Sources::open(&flags, &environment)?;
+    sources.secret("database-url", "database-url-file", SecretUrl::database)
 }
 
 fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
-    let database_url = sources.get("database-url", SecretUrl::database)?;
-    let amqp_url = sources.get("amqp-url", SecretUrl::amqp)?;
-    let management_url = sources.get("management-url", SecretUrl::management)?;
-    let alone = |given: &'static str, rest: &str| {
-        let origin = sources.origin(given).expect("this setting was found");
+    let database_url = sources.secret("database-url", "database-url-file", SecretUrl::database)?;
+    let amqp_url = sources.secret("amqp-url", "amqp-url-file", SecretUrl::amqp)?;
+    let management_url =
+        sources.secret("management-url", "management-url-file", SecretUrl::management)?;
+    let alone = |given: &'static str, file: &'static str, rest: &str| {
+        let origin = sources.origin(given).or_else(|| sources.origin(file));
+        let origin = origin.expect("one of the two settings was found");
         Err(ConfigError::Incoherent(format!("{origin} is given {rest}")))
     };
     match (database_url, amqp_url) {
@@ -225,16 +245,19 @@ fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
         }
         (Some(_), None) => alone(
             "database-url",
+            "database-url-file",
             "and --amqp-url is not; a cluster needs both: give --amqp-url too, or neither for the \
              embedded store and bus",
         ),
         (None, Some(_)) => alone(
             "amqp-url",
+            "amqp-url-file",
             "and --database-url is not; a cluster needs both: give --database-url too, or neither \
              for the embedded store and bus",
         ),
         (None, None) if management_url.is_some() => alone(
             "management-url",
+            "management-url-file",
             "without --amqp-url; it is the address of the management API of that RabbitMQ",
         ),
         (None, None) => Ok(None),

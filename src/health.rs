@@ -1,9 +1,11 @@
 //! Health of the node and of the cluster, in James's three grades.
 //!
-//! A check changes nothing: it restarts, repairs and declares nothing.
+//! A check changes nothing: it restarts, repairs and declares nothing. The checks run at most every
+//! [`MAX_AGE`], for all callers together, because callers without a token may ask for health.
 
 mod component;
 mod events;
+mod shared;
 mod topology;
 
 pub use component::{Component, UnknownComponent};
@@ -17,12 +19,14 @@ use crate::{
         report::{ListenerState, NodeState},
     },
     error_chain::error_chain,
+    metrics::Metrics,
     node,
     roster::RosterService,
     store::{Store, StoreError},
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use serde::Serialize;
+use shared::SharedComputation;
 use std::{sync::Arc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -75,8 +79,64 @@ impl From<StoreError> for Impairment {
 /// Time limit of one check. A check that takes longer counts as unhealthy.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Age at which the checks run again.
+pub const MAX_AGE: Duration = Duration::from_secs(5);
+
+/// Largest number of listeners that a cause names.
+const NAMED: usize = 10;
+
+/// Health of the node, which all callers share.
+pub struct HealthMonitor {
+    health: Arc<Health>,
+    checks: SharedComputation<Vec<Check>>,
+}
+
+impl HealthMonitor {
+    /// Monitor of these components. Counts its checks in the metrics.
+    #[must_use]
+    pub fn new(health: Health, metrics: Arc<Metrics>) -> Self {
+        let clock = health.clock.clone();
+        let health = Arc::new(health);
+        let checked = Arc::clone(&health);
+        let checks = SharedComputation::new(MAX_AGE, clock, move || {
+            metrics.health_checked();
+            let health = Arc::clone(&checked);
+            async move { health.check_all().await }.boxed()
+        });
+        Self { health, checks }
+    }
+
+    /// Components of this node, in the order in which they are shown.
+    #[must_use]
+    pub fn components(&self) -> [Component; 8] {
+        self.health.components()
+    }
+
+    /// Component of this node that has a name.
+    ///
+    /// # Errors
+    /// When no component of this node has the name.
+    pub fn component(&self, name: &str) -> Result<Component, UnknownComponent> {
+        self.health.component(name)
+    }
+
+    /// Results of components, at most [`MAX_AGE`] old.
+    pub async fn check(&self, components: &[Component]) -> Vec<Check> {
+        let all = self.checks.get().await;
+        let result = |component: Component| {
+            let found = all.iter().flat_map(|all| all.iter());
+            let found = found.into_iter().find(|check| check.component == component).cloned();
+            found.unwrap_or_else(|| Check {
+                component,
+                grade: Grade::Unhealthy,
+                cause: Some("the check panicked; this is a defect of hearken".to_owned()),
+            })
+        };
+        components.iter().map(|component| result(*component)).collect()
+    }
+}
+
 /// Checks of the components.
-#[derive(Clone)]
 pub struct Health {
     /// Database of the node.
     pub store: Store,
@@ -95,9 +155,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Components of this node, in the order in which they are shown.
-    #[must_use]
-    pub fn components(&self) -> [Component; 8] {
+    fn components(&self) -> [Component; 8] {
         let broker = match self.roster.layout().flavor {
             Flavor::RabbitMq => Component::RabbitMq,
             Flavor::Local => Component::EmbeddedBroker,
@@ -114,11 +172,7 @@ impl Health {
         ]
     }
 
-    /// Component of this node that has a name.
-    ///
-    /// # Errors
-    /// When no component of this node has the name.
-    pub fn component(&self, name: &str) -> Result<Component, UnknownComponent> {
+    fn component(&self, name: &str) -> Result<Component, UnknownComponent> {
         let known = self.components();
         known.into_iter().find(|known| known.name() == name).ok_or_else(|| UnknownComponent {
             name: name.to_owned(),
@@ -126,13 +180,13 @@ impl Health {
         })
     }
 
-    /// Checks components, all at the same time.
-    pub async fn check(&self, components: &[Component]) -> Vec<Check> {
-        join_all(components.iter().map(|component| self.check_component(*component))).await
+    /// Checks all components at the same time.
+    async fn check_all(&self) -> Vec<Check> {
+        join_all(self.components().map(|component| self.check_component(component))).await
     }
 
     /// Checks one component.
-    pub async fn check_component(&self, component: Component) -> Check {
+    async fn check_component(&self, component: Component) -> Check {
         let checked = tokio::time::timeout(LIMIT, async {
             match component {
                 Component::RabbitMq | Component::EmbeddedBroker => self.check_broker().await,
@@ -172,11 +226,12 @@ impl Health {
         }
         let cannot = |state| matches!(state, ListenerState::UnknownClass | ListenerState::Failed);
         let listeners = self.node.listeners();
-        let causes = listeners.iter().filter(|listener| cannot(listener.state)).map(|listener| {
+        let failed = listeners.iter().filter(|listener| cannot(listener.state));
+        let causes = failed.clone().take(NAMED).map(|listener| {
             let cause = listener.cause.as_deref().unwrap_or_default();
             format!("{} ({}): {cause}", listener.group, listener.class)
         });
-        Err(Impairment::degraded(causes.collect::<Vec<_>>().join("; ")))
+        Err(Impairment::degraded(cut(causes.collect(), failed.count(), "; ")))
     }
 
     async fn check_tail(&self) -> Result<(), Impairment> {
@@ -190,6 +245,13 @@ impl Health {
         let cause = format!("this node is {behind} versions behind the log of the roster");
         Err(Impairment::degraded(cause))
     }
+}
+
+/// The named entries of a list, and the number of entries that are not named.
+fn cut(named: Vec<String>, total: usize, separator: &str) -> String {
+    let more = total.saturating_sub(named.len());
+    let named = named.join(separator);
+    if more == 0 { named } else { format!("{named}{separator}and {more} more") }
 }
 
 /// Time in RFC 3339, as the REST interface shows times.

@@ -33,7 +33,7 @@ pub use auth::{TokenError, Tokens};
 pub use serve::serve;
 
 use crate::{
-    bus::EventBus, clock::Clock, dispatch::Dispatcher, health::Health, listeners::Catalog,
+    bus::EventBus, clock::Clock, dispatch::Dispatcher, health::HealthMonitor, listeners::Catalog,
     metrics::Metrics, node, reconcile, roster::RosterService, store::Store, tasks::Tasks,
 };
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
@@ -62,7 +62,7 @@ pub struct App {
     /// Tasks that run beside requests.
     pub tasks: Tasks,
     /// Health checks of the components.
-    pub health: Health,
+    pub health: HealthMonitor,
     /// State of this node.
     pub node: node::ThisNode,
     /// Metrics of this node.

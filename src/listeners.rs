@@ -45,7 +45,7 @@
 //!     }
 //!
 //!     fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
-//!         let only = only(&setup.configuration)?;
+//!         let only = only(setup.configuration.expose())?;
 //!         Ok(Arc::new(Counting { only, seen: Mutex::default() }))
 //!     }
 //! }
@@ -79,21 +79,26 @@
 //! ```
 
 pub mod log;
+mod make;
+mod resolved;
 pub mod secrets;
 pub mod settings;
+mod shield;
 pub mod webhook;
 
 pub use crate::bus::Listener;
+pub use resolved::{REDACTED, Redactions, ResolvedConfiguration};
+pub use shield::hide_panic_messages_of_classes;
 
 use crate::{
     clock::Clock,
     domain::{
-        admission::{ClassVerdict, ConfigurationError},
-        listener::{Configuration, ListenerSpec},
+        admission::ConfigurationError,
+        listener::Configuration,
         name::{ClassName, GroupName},
     },
 };
-use secrets::SecretErrors;
+use secrets::{SecretErrors, SecretSources};
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
@@ -116,7 +121,7 @@ pub struct ListenerSetup {
     pub group: GroupName,
     /// Configuration of the listener, with every `{"env": …}` and `{"file": …}` resolved on this
     /// node.
-    pub configuration: Configuration,
+    pub configuration: ResolvedConfiguration,
 }
 
 /// Reason why a class cannot make a listener, for an operator.
@@ -131,6 +136,9 @@ pub enum MakeError {
     /// The node lacks something that the listener needs.
     #[error("{0}")]
     Failed(String),
+    /// The class panicked. The text is the message of the panic.
+    #[error("the class panicked while it made the listener: {0}; this is a defect of the class")]
+    Panicked(String),
 }
 
 impl From<Vec<ConfigurationError>> for MakeError {
@@ -177,6 +185,7 @@ pub fn built_in(policy: WebhookPolicy, clock: Clock) -> Catalog {
 #[derive(Clone, Default)]
 pub struct Catalog {
     classes: BTreeMap<ClassName, (Source, Arc<dyn Class>)>,
+    secrets: SecretSources,
 }
 
 impl Catalog {
@@ -185,6 +194,19 @@ impl Catalog {
     pub fn with(mut self, name: ClassName, source: Source, class: Arc<dyn Class>) -> Self {
         self.classes.insert(name, (source, class));
         self
+    }
+
+    /// Sets where the references of configurations are looked up.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: SecretSources) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Where the references of configurations are looked up.
+    #[must_use]
+    pub fn secrets(&self) -> &SecretSources {
+        &self.secrets
     }
 
     /// Adds the classes of another catalog. They replace classes of the same name.
@@ -204,17 +226,5 @@ impl Catalog {
     #[must_use]
     pub fn get(&self, name: &ClassName) -> Option<&Arc<dyn Class>> {
         self.classes.get(name).map(|(_, class)| class)
-    }
-
-    /// Verdict on a listener that a command would add.
-    #[must_use]
-    pub fn verdict(&self, listener: &ListenerSpec) -> ClassVerdict {
-        match self.get(&listener.class) {
-            None => ClassVerdict::Unknown { known: self.classes.keys().cloned().collect() },
-            Some(class) => match class.validate(&listener.configuration) {
-                Ok(()) => ClassVerdict::Accepted,
-                Err(errors) => ClassVerdict::Invalid(errors),
-            },
-        }
     }
 }

@@ -47,6 +47,7 @@ pub struct Metrics {
     registry: Registry,
     roster_version: Gauge,
     tail_lag: Gauge,
+    health_checks: Counter,
     commands: Family<OutcomeLabel, Counter>,
     passes: Family<OutcomeLabel, Counter>,
     pass_duration: Histogram,
@@ -84,6 +85,7 @@ impl Metrics {
             registry: Registry::with_prefix("hearken"),
             roster_version: Gauge::default(),
             tail_lag: Gauge::default(),
+            health_checks: Counter::default(),
             commands: Family::default(),
             passes: Family::default(),
             pass_duration: buckets(),
@@ -117,6 +119,11 @@ impl Metrics {
             "tail_lag",
             "Versions that this node is behind the log of the roster",
             self.tail_lag.clone(),
+        );
+        r.register(
+            "health_checks",
+            "Times that this node computed its health",
+            self.health_checks.clone(),
         );
         r.register(
             "commands",
@@ -206,6 +213,11 @@ impl Metrics {
     /// Counts a command that ended with one of [`COMMAND_OUTCOMES`].
     pub fn command(&self, outcome: &'static str) {
         self.commands.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a computation of the node's health.
+    pub fn health_checked(&self) {
+        self.health_checks.inc();
     }
 
     /// Counts a pass that ended with one of [`PASS_OUTCOMES`].

@@ -2,11 +2,12 @@
 //!
 //! The supervisor makes the running listeners equal to the roster, for the classes that the catalog
 //! knows. The heartbeat tells the cluster the state of the node. A node that cannot run a listener
-//! is *degraded*: it serves REST, runs all other listeners, and names the listener and the cause.
+//! is *degraded*: it takes requests, runs all other listeners, and names the listener and the cause.
 //! It becomes ready by itself when the cause is gone. (James ADR 35 asks for this and does not say
 //! how.)
 
 mod heartbeat;
+mod making;
 mod required;
 mod supervisor;
 mod worker;
@@ -64,16 +65,22 @@ impl ThisNode {
         self.listeners.borrow().clone()
     }
 
+    /// Number of listeners of the roster that cannot run on this node.
+    #[must_use]
+    pub fn listeners_that_cannot_run(&self) -> usize {
+        let cannot_run = |status: &&ListenerStatus| {
+            matches!(status.state, ListenerState::UnknownClass | ListenerState::Failed)
+        };
+        self.listeners.borrow().iter().filter(cannot_run).count()
+    }
+
     /// State of the node, in one word.
     #[must_use]
     pub fn state(&self) -> NodeState {
-        let cannot_run = |status: &ListenerStatus| {
-            matches!(status.state, ListenerState::UnknownClass | ListenerState::Failed)
-        };
         match *self.phase.borrow() {
             Phase::Starting => NodeState::Starting,
             Phase::Stopping => NodeState::Stopping,
-            Phase::Running if self.listeners.borrow().iter().any(cannot_run) => NodeState::Degraded,
+            Phase::Running if self.listeners_that_cannot_run() > 0 => NodeState::Degraded,
             Phase::Running => NodeState::Ready,
         }
     }

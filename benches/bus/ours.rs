@@ -112,7 +112,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) async fn with(listeners: Vec<ListenerSpec>) -> Self {
         let (broker, management) =
-            (address("HEARKEN_TEST_AMQP"), address("HEARKEN_TEST_MANAGEMENT"));
+            (address("TEST_HEARKEN_AMQP"), address("TEST_HEARKEN_MANAGEMENT"));
         let name = format!("bench_{}", Uuid::new_v4().simple());
         put(&format!("vhosts/{name}"), json!({})).await;
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
@@ -158,7 +158,7 @@ impl Host {
     }
 
     pub(crate) async fn remove(self) {
-        let url = format!("{}/api/vhosts/{}", address("HEARKEN_TEST_MANAGEMENT"), self.name);
+        let url = format!("{}/api/vhosts/{}", address("TEST_HEARKEN_MANAGEMENT"), self.name);
         client().delete(url).send().await.expect("an answer");
     }
 }
@@ -225,7 +225,7 @@ fn client() -> reqwest::Client {
 }
 
 async fn put(path: &str, body: serde_json::Value) {
-    let url = format!("{}/api/{path}", address("HEARKEN_TEST_MANAGEMENT"));
+    let url = format!("{}/api/{path}", address("TEST_HEARKEN_MANAGEMENT"));
     let answer = client().put(url).json(&body).send().await.expect("an answer");
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
 }

@@ -145,9 +145,9 @@ impl RabbitMqBus {
         subscriptions.entry(bus.name.clone()).or_insert_with(|| {
             let stop = CancellationToken::new();
             let collecting = Arc::clone(&self.collector).run(bus.name.clone(), stop.clone());
-            background::spawn("collecting parked messages", collecting);
+            background::spawn_loop("the collector of parked messages", collecting);
             let listening = Arc::clone(&self.receiver).run(bus.clone(), stop.clone());
-            background::spawn("listening for notifications", listening);
+            background::spawn_loop("the receiver of notifications", listening);
             Subscription { bus: bus.clone(), _stop: stop.drop_guard() }
         });
     }

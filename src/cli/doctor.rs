@@ -58,10 +58,9 @@ impl DoctorCommand {
     pub(super) async fn run(self, extras: &Extras, clock: &Clock) -> CommandEnd {
         let settings = config::Serve::load(&self.flags)?;
         let mut findings = Findings::default();
-        let kind = if settings.cluster.is_some() { "a cluster" } else { "embedded" };
-        let node = &settings.node_id;
+        let (mode, node) = (settings.mode(), &settings.node_id);
         findings
-            .note("settings", Ok(format!("{kind}, node {node}, prefix {}", settings.prefix)))?;
+            .note("settings", Ok(format!("{mode}; node {node}, prefix {}", settings.prefix)))?;
         let node = node::examine(&self, &settings, &mut findings).await?;
         local::examine(&settings, extras, clock, node, &mut findings)?;
         if let Some(cluster) = &settings.cluster {

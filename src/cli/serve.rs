@@ -11,8 +11,13 @@ mod running;
 pub(super) use roster::catalog;
 
 use crate::{
-    clock::Clock, config, dispatch::Dispatcher, domain::listener::ListenerSpec, http::Tokens,
-    listeners::Catalog, tls,
+    clock::Clock,
+    config,
+    dispatch::Dispatcher,
+    domain::listener::ListenerSpec,
+    http::Tokens,
+    listeners::{Catalog, hide_panic_messages_of_classes},
+    tls,
 };
 use anyhow::Context;
 use assemble::Stops;
@@ -40,7 +45,10 @@ pub type Started = Arc<dyn Fn(&Dispatcher) + Send + Sync>;
 /// The reason why the node could not start. Once the node runs, trouble is a state that the node
 /// reports, not an end of the node.
 pub async fn serve(settings: config::Serve, extras: Extras, clock: Clock) -> anyhow::Result<()> {
+    let (version, mode) = (env!("CARGO_PKG_VERSION"), settings.mode());
+    tracing::info!(%mode, "hearken {version} starts in {mode}");
     tls::init();
+    hide_panic_messages_of_classes();
     // Bound before anything else is opened, so that a port in use is reported at once.
     let listener = TcpListener::bind(settings.listen)
         .with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;

@@ -41,7 +41,7 @@ const fn setting(
 }
 
 /// All settings. The first one names the configuration file, so it cannot be in that file.
-pub(super) static SETTINGS: [Setting; 21] = [
+pub(super) static SETTINGS: [Setting; 25] = [
     setting(
         "config",
         "FILE",
@@ -61,12 +61,30 @@ pub(super) static SETTINGS: [Setting; 21] = [
         None,
         "PostgreSQL of a cluster, postgres://…; without it and --amqp-url, everything is embedded",
     ),
+    setting(
+        "database-url-file",
+        "FILE",
+        None,
+        "File with the value of --database-url, which keeps its password out of the process list",
+    ),
     setting("amqp-url", "URL", None, "RabbitMQ of a cluster, amqp://…"),
+    setting(
+        "amqp-url-file",
+        "FILE",
+        None,
+        "File with the value of --amqp-url, which keeps its password out of the process list",
+    ),
     setting(
         "management-url",
         "URL",
         None,
         "Management API of RabbitMQ, http://…; derived from --amqp-url if absent",
+    ),
+    setting(
+        "management-url-file",
+        "FILE",
+        None,
+        "File with the value of --management-url, which keeps its password out of the process list",
     ),
     setting("node-id", "NAME", None, "Name of this node; the host name if absent"),
     setting(
@@ -95,6 +113,12 @@ pub(super) static SETTINGS: [Setting; 21] = [
         "File with the administrator's token, which allows everything",
     ),
     setting("read-token-file", "FILE", None, "File with the read-only token"),
+    setting(
+        "secrets-dir",
+        "DIR",
+        None,
+        "Directory of the files that {\"file\": \"name\"} in a listener's configuration may name",
+    ),
     setting(
         "webhook-allow",
         "HOST",

@@ -54,6 +54,16 @@ impl SecretUrl {
     pub fn expose(&self) -> &str {
         &self.text
     }
+
+    /// Scheme, host, port and path of the URL, without user, password and parameters.
+    #[must_use]
+    pub fn without_credentials(&self) -> String {
+        let authority_and_path = self.shown.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = authority_and_path.split_once("://").unwrap_or_default();
+        let end = rest.find('/').unwrap_or(rest.len());
+        let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+        format!("{scheme}://{}", &rest[start..])
+    }
 }
 
 /// Replaces the password of a URL. A PostgreSQL URL may also have the password as a parameter.
@@ -100,6 +110,7 @@ mod tests {
             assert_eq!(url.expose(), text);
             assert!(!format!("{url} {url:?}").contains("hunter2"), "{url}");
             assert!(format!("{url}").contains("***"), "{url}");
+            assert_eq!(url.without_credentials(), "postgres://db/hearken");
         }
     }
 

@@ -1,17 +1,19 @@
 //! Search for the value of a setting: flag, environment, file, default.
 
 use super::{
+    environment::unknown_variable,
     error::{ConfigError, Origin},
     file::File,
     flags::{Flags, SETTINGS, Setting},
 };
 use std::{
-    ffi::OsString,
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
-/// Lookup of an environment variable by name.
-pub(super) type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+/// Environment variables of the process, by name.
+pub(super) type Environment = BTreeMap<OsString, OsString>;
 
 /// Configuration file that is read from the working directory when `--config` names none.
 const DEFAULT_FILE: &str = "hearken.toml";
@@ -19,7 +21,7 @@ const DEFAULT_FILE: &str = "hearken.toml";
 /// Sources of settings. The first source that has a setting wins.
 pub(super) struct Sources<'a> {
     flags: &'a Flags,
-    environment: &'a Environment<'a>,
+    environment: &'a Environment,
     file: Option<File>,
 }
 
@@ -27,8 +29,14 @@ impl<'a> Sources<'a> {
     /// Reads the configuration file, if there is one.
     pub(super) fn open(
         flags: &'a Flags,
-        environment: &'a Environment<'a>,
+        environment: &'a Environment,
     ) -> Result<Self, ConfigError> {
+        for name in environment.keys().filter_map(|name| name.to_str()) {
+            if let Some(problem) = unknown_variable(name) {
+                let origin = Origin::Environment(name.to_owned());
+                return Err(ConfigError::Invalid { origin, problem });
+            }
+        }
         let mut sources = Self { flags, environment, file: None };
         let named = sources.get("config", |text| Ok(PathBuf::from(text)))?;
         sources.file = match named {
@@ -72,6 +80,26 @@ impl<'a> Sources<'a> {
         Err(ConfigError::Invalid { origin, problem })
     }
 
+    /// Value of a secret setting, from the setting itself or from the file that its `…-file` names.
+    pub(super) fn secret<T>(
+        &self,
+        name: &'static str,
+        file: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((origin, _)) = self.find(file)? else { return self.get(name, parse) };
+        if let Some((other, _)) = self.find(name)? {
+            return Err(ConfigError::Incoherent(format!(
+                "{other} and {origin} are both given; give one of them"
+            )));
+        }
+        self.get(file, |path| {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("names {path}, which cannot be read: {error}"))?;
+            parse(text.trim()).map_err(|problem| format!("names {path}, whose content {problem}"))
+        })
+    }
+
     /// Value of a setting that has a default.
     pub(super) fn required<T>(
         &self,
@@ -98,10 +126,19 @@ impl<'a> Sources<'a> {
             return Ok(Some((Origin::Flag(name), values.to_vec())));
         }
         let variable = setting.variable();
-        // An empty variable counts as unset, because a compose file can empty a variable but not
-        // remove it.
-        if let Some(value) = (self.environment)(&variable).filter(|value| !value.is_empty()) {
+        let value = self.environment.get(OsStr::new(&variable));
+        // A URL that a platform failed to fill in would otherwise start another product: a node
+        // that is embedded.
+        if value.is_some_and(|value| value.is_empty()) && name.contains("-url") {
+            let problem =
+                "is set and empty; give it a value, or unset it for a node without services".into();
+            return Err(ConfigError::Invalid { origin: Origin::Environment(variable), problem });
+        }
+        // Any other empty variable counts as unset, because a compose file can empty a variable but
+        // not remove it.
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             let origin = Origin::Environment(variable);
+            let value = value.clone();
             return match value.into_string() {
                 Ok(text) => Ok(Some((origin, vec![text]))),
                 Err(_) => {

@@ -17,8 +17,8 @@ fn resolve(
     });
     let flags = flags.iter().map(|(name, value)| (*name, Some(*value)));
     let flags = Flags::from_pairs(flags.chain([("config", config)]));
-    let environment: BTreeMap<_, _> = environment.iter().copied().collect();
-    Serve::resolve(&flags, &|name| environment.get(name).map(OsString::from))
+    let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
+    Serve::resolve(&flags, &environment.collect())
 }
 
 /// The error's text, with the directory of the file taken out.
@@ -239,4 +239,39 @@ fn limits_of_records_are_read_and_wrong_limits_are_refused() {
         let refused = refusal(&[(flag, value)], &[], None);
         assert!(refused.starts_with(&format!("--{flag} ")) && refused.contains(right), "{refused}");
     }
+fn a_variable_that_is_no_setting_and_an_empty_url_stop_the_start() {
+    let error = refusal(&[], &[("HEARKEN_DATABSE_URL", "postgres://u:hunter2@db/x")], None);
+    assert!(error.starts_with("HEARKEN_DATABSE_URL is not a setting"), "{error}");
+    assert!(error.contains("HEARKEN_DATABASE_URL") && !error.contains("hunter2"), "{error}");
+    for variable in ["HEARKEN_DATABASE_URL", "HEARKEN_AMQP_URL_FILE", "HEARKEN_MANAGEMENT_URL"] {
+        let error = refusal(&[], &[(variable, "")], None);
+        assert!(error.starts_with(&format!("{variable} is set and empty")), "{error}");
+    }
+    assert!(refusal(&[("amqp-url", "")], &[], None).starts_with("--amqp-url is not a URL"));
+}
+
+#[test]
+fn a_secret_setting_is_read_from_a_file_and_the_mode_is_told_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let database = path("database", "postgres://hearken:hunter2@db/hearken\n");
+    let amqp = path("amqp", "amqp://hearken:hunter2@mq/events\n");
+    let flags = [("database-url-file", database.as_str()), ("amqp-url-file", amqp.as_str())];
+    let settings = resolve(&flags, &[], None).unwrap();
+    let mode = "cluster mode, with postgres://db/hearken and amqp://mq/events";
+    assert_eq!(settings.mode(), mode);
+    assert!(settings.cluster.unwrap().database_url.expose().ends_with("@db/hearken"));
+    let both = [flags[0], flags[1], ("amqp-url", "amqp://mq")];
+    let error = refusal(&both, &[], None);
+    assert_eq!(error, "--amqp-url and --amqp-url-file are both given; give one of them");
+    let wrong = path("wrong", "hunter2");
+    let error = refusal(&[("database-url-file", &wrong)], &[], None);
+    assert!(error.contains("whose content") && !error.contains("hunter2"), "{error}");
+    let error = refusal(&[("database-url-file", "/nowhere/at/all")], &[], None);
+    assert!(error.contains("which cannot be read"), "{error}");
+    assert!(resolve(&[], &[], None).unwrap().mode().starts_with("embedded mode"));
 }

@@ -1,6 +1,6 @@
 //! Health of the topology: whether the broker matches the roster, by the last comparison.
 
-use super::{Health, Impairment, shown};
+use super::{Health, Impairment, cut, shown};
 use crate::domain::{
     drift::Remedy,
     report::{DriftReport, TopologyState, TopologyStatus},
@@ -51,8 +51,9 @@ impl Health {
         let wrong = |drift: &&DriftReport| drift.remedy != Remedy::Delete;
         let oldest = status.drift.iter().filter(wrong).map(|drift| drift.since).min();
         let since = shown(oldest.unwrap_or_else(|| self.clock.now()));
-        let names = status.drift.iter().filter(wrong).take(NAMED).map(|drift| drift.name.as_str());
-        let names = names.collect::<Vec<_>>().join(", ");
+        let names = status.drift.iter().filter(wrong).map(|drift| drift.name.clone());
+        let total = names.clone().count();
+        let names = cut(names.take(NAMED).collect(), total, ", ");
         format!("the broker has differed from the roster since {since}: {names}")
     }
 }

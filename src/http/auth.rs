@@ -63,6 +63,16 @@ pub struct Tokens {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);
 
+/// Who reads an answer of a call that needs no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// A caller without a token, or with a token that this node does not know. Gets no causes,
+    /// because a cause may have names of hosts, users, files and variables.
+    Public,
+    /// A caller with a token of this node.
+    Known,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {
     Admin,
@@ -118,6 +128,11 @@ impl Tokens {
             (false, true) => Some(Tier::Read),
             (false, false) => None,
         }
+    }
+
+    /// Audience of an answer to a request with these headers.
+    pub(crate) fn audience(&self, headers: &HeaderMap) -> Audience {
+        if self.tier(headers).is_some() { Audience::Known } else { Audience::Public }
     }
 
     /// Caller of a request that the token allows.

@@ -1,8 +1,9 @@
-//! `/healthcheck`: health of the components, as in James's WebAdmin. Needs no token and changes
-//! nothing.
+//! `/healthcheck`: health of the components, as in James's WebAdmin. Changes nothing. Without a
+//! token, it tells the grades of the components and no causes.
 
 use super::{
     App,
+    auth::Audience,
     parameters::{Query, Segment},
     problem::{Problem, kinds},
     schema,
@@ -11,7 +12,7 @@ use crate::health::{Check, Component, Grade};
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -49,15 +50,16 @@ pub struct CheckReport {
     /// Grade of the component.
     #[schema(value_type = schema::GradeSchema)]
     status: Grade,
-    /// Why the component is not healthy; null when it is.
+    /// Why the component is not healthy; null when it is, and when the request has no token.
     #[schema(required = true)]
     cause: Option<String>,
 }
 
-impl From<Check> for CheckReport {
-    fn from(check: Check) -> Self {
+impl CheckReport {
+    fn new(check: Check, audience: Audience) -> Self {
         let ComponentView { component_name, escaped_component_name } = check.component.into();
-        let (status, cause) = (check.grade, check.cause);
+        let cause = check.cause.filter(|_| audience == Audience::Known);
+        let status = check.grade;
         Self { component_name, escaped_component_name, status, cause }
     }
 }
@@ -73,6 +75,9 @@ pub struct HealthReport {
 }
 
 /// Check the components
+///
+/// The components are checked at most every five seconds, for all callers together. Without a token,
+/// the answer has no causes.
 #[utoipa::path(
     get, path = "/healthcheck", tag = "operations", operation_id = "checkHealth",
     params(
@@ -85,7 +90,11 @@ pub struct HealthReport {
     ),
     extensions(("x-problems" = json!(["not-found"]))),
 )]
-pub(crate) async fn check(State(app): State<Arc<App>>, query: Query) -> Result<Response, Problem> {
+pub(crate) async fn check(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    query: Query,
+) -> Result<Response, Problem> {
     let strictness = strictness(&query)?;
     let (mut wanted, mut unknown) = (Vec::new(), Vec::new());
     for name in query.values("check") {
@@ -103,7 +112,8 @@ pub(crate) async fn check(State(app): State<Arc<App>>, query: Query) -> Result<R
     components.retain(|component| wanted.is_empty() || wanted.contains(component));
     let checks = app.health.check(&components).await;
     let worst = checks.iter().map(|check| check.grade).max().unwrap_or(Grade::Healthy);
-    let checks = checks.into_iter().map(CheckReport::from).collect();
+    let audience = app.tokens.audience(&headers);
+    let checks = checks.into_iter().map(|check| CheckReport::new(check, audience)).collect();
     let report = HealthReport { status: worst, checks };
     Ok((strictness.status_of(worst), Json(report)).into_response())
 }
@@ -118,6 +128,9 @@ pub(crate) async fn checks(State(app): State<Arc<App>>) -> Json<Vec<ComponentVie
 }
 
 /// Check one component
+///
+/// The components are checked at most every five seconds, for all callers together. Without a token,
+/// the answer has no cause.
 #[utoipa::path(
     get, path = "/healthcheck/checks/{name}", tag = "operations", operation_id = "checkComponent",
     params(
@@ -133,6 +146,7 @@ pub(crate) async fn checks(State(app): State<Arc<App>>) -> Json<Vec<ComponentVie
 pub(crate) async fn check_one(
     State(app): State<Arc<App>>,
     Segment(name): Segment<String>,
+    headers: HeaderMap,
     query: Query,
 ) -> Result<Response, Problem> {
     let strictness = strictness(&query)?;
@@ -140,8 +154,11 @@ pub(crate) async fn check_one(
         let detail = format!("Component with name {name} cannot be found");
         Problem::new(&kinds::NOT_FOUND, detail).with("known", error.known)
     })?;
-    let check = app.health.check_component(component).await;
-    Ok((strictness.status_of(check.grade), Json(CheckReport::from(check))).into_response())
+    let audience = app.tokens.audience(&headers);
+    let checks = app.health.check(&[component]).await;
+    let worst = checks.iter().map(|check| check.grade).max().unwrap_or(Grade::Healthy);
+    let report = checks.into_iter().map(|check| CheckReport::new(check, audience)).next();
+    Ok((strictness.status_of(worst), Json(report)).into_response())
 }
 
 /// What a monitoring system counts as a failure.

@@ -75,7 +75,7 @@ impl Class for Log {
     }
 
     fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
-        let settings = settings(&setup.configuration)?;
+        let settings = settings(setup.configuration.expose())?;
         Ok(Arc::new(Logging(settings)))
     }
 }
@@ -156,7 +156,8 @@ mod tests {
 
     async fn logged(options: Value, body: &str) -> String {
         let group = GroupName::parse("audit").unwrap();
-        let setup = ListenerSetup { group: group.clone(), configuration: configuration(options) };
+        let setup =
+            ListenerSetup { group: group.clone(), configuration: configuration(options).into() };
         let listener = Log.make(setup).unwrap();
         let bus = BusName::parse("mailboxEvent").unwrap();
         let configured = crate::fixtures::listener("audit");

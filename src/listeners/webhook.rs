@@ -15,7 +15,7 @@ pub mod policy;
 mod settings;
 mod signature;
 
-use super::{Class, Listener, ListenerSetup, MakeError};
+use super::{Class, Listener, ListenerSetup, MakeError, Redactions, ResolvedConfiguration};
 use crate::{
     bus::{
         Execution, Failure,
@@ -95,7 +95,7 @@ impl Class for Webhook {
     }
 
     fn make(&self, setup: ListenerSetup) -> Result<Arc<dyn Listener>, MakeError> {
-        let settings = self.read(&setup.configuration)?;
+        let settings = self.read(setup.configuration.expose())?;
         let unresolved = || {
             let problem = "is still a reference; it must be a URL here".to_owned();
             vec![ConfigurationError { pointer: "/url".to_owned(), problem }]
@@ -103,7 +103,8 @@ impl Class for Webhook {
         let url = settings.url.ok_or_else(unresolved)?;
         Ok(Arc::new(Posting {
             client: self.client.clone().map_err(MakeError::Failed)?,
-            shown: shown(&url),
+            shown: shown(&url, &setup.configuration),
+            redactions: setup.configuration.redactions(),
             url,
             key: settings.key,
             headers: settings.headers,
@@ -113,8 +114,12 @@ impl Class for Webhook {
     }
 }
 
-/// A URL for the log. The query is left out, because it often has a token.
-fn shown(url: &Url) -> String {
+/// A URL for causes. The query is left out, because it often has a token. A URL that was a reference
+/// is left out as a whole.
+fn shown(url: &Url, configuration: &ResolvedConfiguration) -> String {
+    if configuration.is_secret("/url") {
+        return "the receiver".to_owned();
+    }
     let mut shown = url.clone();
     shown.set_query(None);
     shown.set_fragment(None);
@@ -124,7 +129,9 @@ fn shown(url: &Url) -> String {
 struct Posting {
     client: Client,
     url: Url,
+    /// Name of the receiver in causes.
     shown: String,
+    redactions: Arc<Redactions>,
     key: Option<ring::hmac::Key>,
     headers: HeaderMap,
     timeout: Duration,
@@ -152,7 +159,9 @@ impl Listener for Posting {
             request = request.header("webhook-signature", signature);
         }
         match request.body(body).send().await {
-            Ok(response) => answer::judge(&self.shown, response, &self.clock).await,
+            Ok(response) => {
+                answer::judge(&self.shown, response, &self.redactions, &self.clock).await
+            }
             Err(error) => Err(self.unanswered(error)),
         }
     }

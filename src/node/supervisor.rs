@@ -6,6 +6,7 @@
 
 use super::{
     ThisNode,
+    making::ListenerMaker,
     worker::{Assignment, Counted, Worker},
 };
 use crate::{
@@ -62,6 +63,7 @@ impl Supervisor {
         let mut roster = self.roster.subscribe();
         let mut changes = self.bus.changes();
         let mut workers = BTreeMap::new();
+        let maker = ListenerMaker::new(self.roster.catalog().clone());
         let stopping = TaskTracker::new();
         // Read once at the start, so that no consumer starts on a queue that was deleted.
         let mut retired = self.store.retired().await.unwrap_or_default();
@@ -80,7 +82,7 @@ impl Supervisor {
                 retired = self.store.retired().await.unwrap_or(retired);
                 read_retired = self.clock.monotonic();
             }
-            self.turn(&current, &retired, &mut workers, &stopping);
+            self.turn(&current, &retired, &mut workers, &maker, &stopping);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -91,6 +93,7 @@ impl Supervisor {
                     }
                     Err(RecvError::Closed) => tokio::time::sleep(TURN).await,
                 },
+                () = maker.finished() => {}
                 () = tokio::time::sleep(TURN) => {}
             }
         }
@@ -115,6 +118,7 @@ impl Supervisor {
         roster: &Roster,
         retired: &BTreeSet<QueueId>,
         workers: &mut BTreeMap<QueueId, Worker>,
+        maker: &ListenerMaker,
         stopping: &TaskTracker,
     ) {
         let wanted = assignments(roster, retired);
@@ -131,7 +135,7 @@ impl Supervisor {
             let worker =
                 workers.entry(id.clone()).or_insert_with(|| Worker::new(assignment, &self.clock));
             if worker.is_due(&self.clock) {
-                self.start(&id, worker);
+                self.start(&id, worker, maker);
             }
             if worker.refresh(self.clock.now()) {
                 self.nudge.notify_one();
@@ -149,15 +153,16 @@ impl Supervisor {
         });
     }
 
-    fn start(&self, id: &QueueId, worker: &mut Worker) {
+    fn start(&self, id: &QueueId, worker: &mut Worker, maker: &ListenerMaker) {
         let Assignment { listener: spec, draining } = worker.assignment.clone();
         let ListenerSpec { bus, group, class, .. } = &spec;
         let Some(definition) = self.roster.buses().get(bus).cloned() else {
             let cause = format!("this node has not read the definition of bus {bus} yet");
             return worker.enter(ListenerState::Starting, Some(cause), self.clock.now());
         };
-        match worker.make(self.roster.catalog()) {
-            Ok(listener) => {
+        match worker.make(maker, &self.clock) {
+            None => {}
+            Some(Ok(listener)) => {
                 self.metrics.listener(bus, group);
                 let queue = self.roster.layout().work(bus, group, id.generation);
                 let metrics = Arc::clone(&self.metrics);
@@ -166,7 +171,7 @@ impl Supervisor {
                 let consumption = Consumption { listener: spec, bus: definition, queue, draining };
                 worker.consumer = Some(self.bus.consume(consumption, counted));
             }
-            Err(error) => worker.note_failure(&error, &self.clock),
+            Some(Err(error)) => worker.note_failure(&error, &self.clock),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One listener on this node.
 
+use super::making::{ListenerMaker, UnfinishedListener};
 use crate::{
     bus::{Consumer, ConsumerState, Execution, Failure, Listener, event::Event},
     clock::Clock,
@@ -9,7 +10,7 @@ use crate::{
         report::{ListenerState, ListenerStatus},
     },
     error_chain::error_chain,
-    listeners::{Catalog, ListenerSetup, MakeError, secrets},
+    listeners::MakeError,
     metrics::Metrics,
     outage::{Outage, Reporting},
 };
@@ -43,6 +44,11 @@ pub(super) enum CannotRun {
     /// The class could not make the listener.
     #[error(transparent)]
     NotMade(#[from] MakeError),
+    /// The class has not returned the listener yet.
+    #[error(
+        "its class has not made it within {0:?}; the listener starts when the class returns it"
+    )]
+    Late(Duration),
 }
 
 /// The supervisor's record of one assignment.
@@ -52,6 +58,7 @@ pub(super) struct Worker {
     pub(super) status: ListenerStatus,
     /// Time of the next try to make the listener.
     retry_at: Instant,
+    unfinished: Option<UnfinishedListener>,
     outage: Outage,
 }
 
@@ -72,7 +79,8 @@ impl Worker {
         let outage = Outage::new(clock, failing, recovered)
             .reporting(Reporting::EachCause)
             .with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
-        Self { assignment, consumer: None, status, retry_at: clock.monotonic(), outage }
+        let retry_at = clock.monotonic();
+        Self { assignment, consumer: None, status, retry_at, unfinished: None, outage }
     }
 
     /// Whether the listener has no consumer and it is time to make the listener.
@@ -106,21 +114,30 @@ impl Worker {
         self.status.cause = cause;
     }
 
-    /// Makes the listener.
-    pub(super) fn make(&mut self, catalog: &Catalog) -> Result<Arc<dyn Listener>, CannotRun> {
-        let ListenerSpec { class, group, configuration, .. } = &self.assignment.listener;
-        let known = catalog.get(class).ok_or_else(|| CannotRun::UnknownClass(class.clone()))?;
-        let configuration = secrets::resolve(configuration).map_err(MakeError::from)?;
-        let listener = known.make(ListenerSetup { group: group.clone(), configuration })?;
-        self.outage.over();
-        Ok(listener)
+    /// Makes the listener, or goes on making it. `None` while its class has time left.
+    pub(super) fn make(
+        &mut self,
+        maker: &ListenerMaker,
+        clock: &Clock,
+    ) -> Option<Result<Arc<dyn Listener>, CannotRun>> {
+        let spec = &self.assignment.listener;
+        let unfinished = self.unfinished.get_or_insert_with(|| maker.begin(spec.clone(), clock));
+        let outcome = unfinished.poll(clock)?;
+        // A class that is late is not asked a second time.
+        if !matches!(outcome, Err(CannotRun::Late(_))) {
+            self.unfinished = None;
+        }
+        if outcome.is_ok() {
+            self.outage.over();
+        }
+        Some(outcome)
     }
 
     /// Notes that the listener could not be made.
     pub(super) fn note_failure(&mut self, error: &CannotRun, clock: &Clock) {
         let state = match error {
             CannotRun::UnknownClass(_) => ListenerState::UnknownClass,
-            CannotRun::NotMade(_) => ListenerState::Failed,
+            CannotRun::NotMade(_) | CannotRun::Late(_) => ListenerState::Failed,
         };
         let cause = error_chain(error);
         self.retry_at = clock.monotonic() + self.outage.failed(&cause);

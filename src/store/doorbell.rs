@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Listens on a connection of its own until the task is aborted. A lost connection is opened again
 /// after growing pauses. Rings are missed meanwhile, so the doorbell rings after each connect.
 pub(super) fn listen(sessions: Sessions, bell: watch::Sender<u64>) -> JoinHandle<()> {
-    background::spawn("doorbell", async move {
+    background::spawn_loop("the doorbell of the database", async move {
         // The clock measures only the length of an outage, for the log.
         let mut outage = Outage::new(
             &Clock::system(),

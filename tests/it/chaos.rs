@@ -31,9 +31,9 @@ fn some_seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_faults_at_random_nothing_accepted_is_lost_and_no_group_starves() {
-    let seed = given("HEARKEN_CHAOS_SEED").unwrap_or_else(some_seed);
-    let long = given("HEARKEN_CHAOS_SECONDS").map(Duration::from_secs);
-    let size = match given("HEARKEN_CHAOS_BROKERS") {
+    let seed = given("CHAOS_HEARKEN_SEED").unwrap_or_else(some_seed);
+    let long = given("CHAOS_HEARKEN_SECONDS").map(Duration::from_secs);
+    let size = match given("CHAOS_HEARKEN_BROKERS") {
         Some(_) => Size { nodes: 3, brokers: 3 },
         None => Size { nodes: 2, brokers: 1 },
     };

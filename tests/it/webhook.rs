@@ -18,7 +18,10 @@ use hearken::{
         event::Event,
     },
     clock::Clock,
-    domain::name::{BusName, GroupName},
+    domain::{
+        listener::Configuration,
+        name::{BusName, GroupName},
+    },
     listeners::{
         Class, Listener, ListenerSetup,
         webhook::{Webhook, policy::WebhookPolicy},
@@ -103,8 +106,11 @@ fn class() -> Webhook {
 }
 
 fn make(class: &Webhook, configuration: Value) -> Arc<dyn Listener> {
-    let configuration = serde_json::from_value(configuration).unwrap();
-    let setup = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
+    let configuration: Configuration = serde_json::from_value(configuration).unwrap();
+    let setup = ListenerSetup {
+        group: GroupName::parse("index").unwrap(),
+        configuration: configuration.into(),
+    };
     class.make(setup).unwrap()
 }
 

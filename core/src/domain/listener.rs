@@ -9,10 +9,13 @@ use super::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Beginning of the names of the environment variables that a configuration may refer to.
+pub const SECRET_PREFIX: &str = "HEARKEN_SECRET_";
+
 /// Settings of a class: a JSON object whose meaning only the class knows.
 ///
-/// A value may be `{"env": "NAME"}` or `{"file": "path"}`, resolved on the node that runs the
-/// listener, so that a secret is never stored.
+/// A value may be `{"env": "HEARKEN_SECRET_NAME"}` or `{"file": "name"}`, resolved on the node that
+/// runs the listener, so that a secret is never stored.
 pub type Configuration = Map<String, Value>;
 
 /// Number of executions of an event in the cluster.

@@ -11,7 +11,7 @@ use crate::{
     domain::{admission::ClassVerdict, listener::ListenerSpec},
     error_chain::error_chain,
     http::Tokens,
-    listeners::{Catalog, secrets},
+    listeners::Catalog,
 };
 use std::{
     fs::{self, OpenOptions},
@@ -112,7 +112,7 @@ fn required(catalog: &Catalog, listener: &ListenerSpec) -> Result<String, String
             return Err(format!("{group}: class {class} refuses its configuration: {wrong}"));
         }
     }
-    match secrets::resolve(&listener.configuration) {
+    match catalog.secrets().resolve(&listener.configuration) {
         Ok(_) => Ok(format!("{group} of class {class}")),
         Err(error) => Err(format!("{group}: {error}")),
     }

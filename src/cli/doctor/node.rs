@@ -52,7 +52,7 @@ pub(super) async fn examine(
         format!("; {group} is {state}: {cause}")
     });
     let text = waiting.fold(state, |text, more| text + &more);
-    findings.note("node", if answer.status.is_success() { Ok(text) } else { Err(text) })?;
+    findings.note("node", if json["state"] == "ready" { Ok(text) } else { Err(text) })?;
     versions(doctor, settings, findings).await?;
     Ok(NodePresence::Answers)
 }

@@ -12,6 +12,7 @@ use crate::{
     },
     listeners::{
         Catalog, built_in,
+        secrets::SecretSources,
         webhook::policy::{WebhookPolicy, parse_allow},
     },
     metrics::Metrics,
@@ -88,5 +89,6 @@ pub(in crate::cli) fn catalog(
         loopback: settings.listen.ip().is_loopback(),
         private: settings.cluster.is_none(),
     };
-    Ok(built_in(policy, clock.clone()).merged(&extras.catalog))
+    let secrets = SecretSources::new(settings.secrets_dir.clone());
+    Ok(built_in(policy, clock.clone()).merged(&extras.catalog).with_secrets(secrets))
 }

@@ -5,10 +5,9 @@ use super::{
     assemble::{Assembly, Loops, Stops},
 };
 use crate::{
-    domain::span::Span, http, node, reconcile, reconcile::ReconcileContext, shutdown::StopSignals,
-    tasks::Tasks,
+    background::LoopWatch, domain::span::Span, http, node, reconcile, reconcile::ReconcileContext,
+    shutdown::StopSignals, tasks::Tasks,
 };
-use anyhow::Context;
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -19,6 +18,9 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 
 /// How long open HTTP requests may take once the node stops.
 const HTTP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an orderly stop may take in addition to the patience, after a part of the node broke.
+const BROKEN_STOP: Duration = Duration::from_secs(15);
 
 /// A node whose loops run.
 pub(super) struct RunningNode {
@@ -61,10 +63,21 @@ impl RunningNode {
         } = loops;
         let address = listener.local_addr()?;
         let running = TaskTracker::new();
-        let supervisor = running.spawn(supervisor);
-        for each in [tail, passes, heartbeat, dispatching, sweeper] {
-            running.spawn(each);
+        let watch = LoopWatch::of_process();
+        let supervisor = running.spawn(watch.run(
+            "the supervisor of the listeners",
+            stops.listeners.clone(),
+            supervisor,
+        ));
+        for (name, each) in [
+            ("the tail of the roster", tail),
+            ("the reconciler", passes),
+            ("the dispatcher of kept events", dispatching),
+            ("the sweeper of old records", sweeper),
+        ] {
+            running.spawn(watch.run(name, stops.others.clone(), each));
         }
+        running.spawn(watch.run("the heartbeat", stops.heartbeat.clone(), heartbeat));
         let entering = enter_running(node.clone(), reconciler);
         let starting = async move {
             entering.await;
@@ -73,7 +86,14 @@ impl RunningNode {
             }
         };
         let stop = stops.listeners.clone();
-        running.spawn(async move { stop.run_until_cancelled(starting).await });
+        // The callback of a program is part of the node that the program runs.
+        running.spawn(async move {
+            let starting = async {
+                stop.run_until_cancelled(starting).await;
+                stop.cancelled().await;
+            };
+            watch.run("the start of the node", stop.clone(), starting).await;
+        });
         let http_server =
             running.spawn(http::serve(listener, app, stops.http.clone(), HTTP_PATIENCE));
         let version = env!("CARGO_PKG_VERSION");
@@ -81,24 +101,32 @@ impl RunningNode {
         Ok(Self { node, context, tasks, patience, stops, running, supervisor, http_server })
     }
 
-    /// Waits for a signal, or for the HTTP server to fail; then stops the node.
+    /// Waits for a signal, for the HTTP server to fail, or for a loop to end; then stops the node.
     pub(super) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
         let mut signals = StopSignals::catch();
-        let failed = tokio::select! {
+        let failure = tokio::select! {
             () = signals.next() => None,
-            ended = &mut self.http_server => Some(ended),
+            ended = &mut self.http_server => Some(match ended {
+                Ok(Ok(())) => anyhow::anyhow!("the HTTP server ended before the node was told to stop"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("the HTTP server ended"),
+                Err(error) => anyhow::Error::new(error).context("the HTTP server ended"),
+            }),
+            ended = LoopWatch::of_process().wait() => Some(anyhow::anyhow!("{ended}")),
         };
         self.node.stopping();
         let patience = self.patience;
         tracing::info!(%patience, "stopping: this node takes no new events; handlers have {patience} to finish");
+        // What broke a loop may also keep other parts from stopping.
+        let limit = match failure {
+            Some(_) => patience.duration() + BROKEN_STOP,
+            None => Duration::MAX,
+        };
         tokio::select! {
             () = self.stop() => tracing::info!("stopped"),
             () = signals.next() => tracing::warn!("stopped at once, because of a second signal"),
+            () = tokio::time::sleep(limit) => tracing::error!("stopped at once, because the orderly stop took longer than {limit:?}"),
         }
-        match failed {
-            Some(ended) => ended?.context("the HTTP server ended"),
-            None => Ok(()),
-        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Stops the node in the order of [`Stops`], then closes the bus and the database.

@@ -54,8 +54,8 @@ pub struct NewListener {
     pub timeout: Option<String>,
     /// When a failed event is tried again.
     pub retry: Option<NewRetry>,
-    /// Configuration that is passed to the class. A value may be `{"env": "NAME"}` or `{"file":
-    /// "path"}`: each node replaces it by the variable or the file of its own machine.
+    /// Configuration that is passed to the class. A value may be `{"env": "HEARKEN_SECRET_NAME"}`
+    /// or `{"file": "name"}`: each node replaces it by the variable or the file of its own machine.
     pub configuration: Option<Map<String, Value>>,
     /// Reason for the addition, kept in the history.
     #[schema(max_length = 1000)]

@@ -1,6 +1,6 @@
 //! Meaning of a receiver's answer.
 
-use crate::{bus::Failure, clock::Clock};
+use crate::{bus::Failure, clock::Clock, listeners::Redactions};
 use reqwest::{
     Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
@@ -27,11 +27,19 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// Judges an answer. A status from 200 to 299 is a success; any other is a failure with the status
 /// and the beginning of the answer.
-pub(super) async fn judge(url: &str, response: Response, clock: &Clock) -> Result<(), Failure> {
+///
+/// A receiver may repeat what it was sent, so secret values are taken out of the answer before it is
+/// cut.
+pub(super) async fn judge(
+    url: &str,
+    response: Response,
+    redactions: &Redactions,
+    clock: &Clock,
+) -> Result<(), Failure> {
     let status = response.status();
     let retry_after = retry_after(&response, clock);
-    let location = location(&response);
-    let beginning = beginning(response).await;
+    let location = location(&response, redactions);
+    let beginning = beginning(response, redactions).await;
     if status.is_success() {
         return Ok(());
     }
@@ -71,20 +79,22 @@ fn pause(asked: &str, now: OffsetDateTime) -> Option<Duration> {
     Some(pause.min(LONGEST))
 }
 
-fn location(response: &Response) -> Option<String> {
+fn location(response: &Response, redactions: &Redactions) -> Option<String> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    let shown = location.split(['?', '#']).next().unwrap_or_default();
+    let shown = redactions.redact(location);
+    let shown = shown.split(['?', '#']).next().unwrap_or_default();
     Some(shown.chars().take(SHOWN).collect())
 }
 
 /// The first bytes of the body as one line of text. Reads no more than a bounded part of the
 /// body, for a bounded time.
-async fn beginning(mut response: Response) -> String {
+async fn beginning(mut response: Response, redactions: &Redactions) -> String {
+    let wanted = SHOWN + redactions.longest();
     let mut first = Vec::new();
     let drain = async {
         let mut read = 0;
         while let Ok(Some(chunk)) = response.chunk().await {
-            let room = SHOWN.saturating_sub(first.len()).min(chunk.len());
+            let room = wanted.saturating_sub(first.len()).min(chunk.len());
             first.extend_from_slice(&chunk[..room]);
             read += chunk.len();
             if read > DRAINED {
@@ -94,7 +104,8 @@ async fn beginning(mut response: Response) -> String {
     };
     // The bytes that arrived in time are enough.
     let _ = tokio::time::timeout(DRAIN, drain).await;
-    let text = String::from_utf8_lossy(&first);
+    let text = redactions.redact(&String::from_utf8_lossy(&first));
+    let text = &text[..text.floor_char_boundary(SHOWN)];
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()

@@ -44,7 +44,10 @@ pub(super) fn schema() -> Value {
             "minProperties": 1,
             "maxProperties": 1,
             "additionalProperties": false,
-            "properties": {"env": {"type": "string"}, "file": {"type": "string"}}
+            "properties": {
+                "env": {"type": "string", "pattern": "^HEARKEN_SECRET_[A-Z0-9_]+$"},
+                "file": {"type": "string", "pattern": "^[^./\\\\][^/\\\\]*$"}
+            }
         })
     };
     let text_or = |description: &str| {
@@ -158,7 +161,7 @@ pub(super) fn written_out(configuration: &Configuration) -> Vec<ConfigurationErr
     let error = |pointer: String| {
         ConfigurationError {
         pointer,
-        problem: "is a secret, which the roster would keep and show; give it as {\"env\": \"NAME\"} or {\"file\": \"path\"}, which each node reads itself".to_owned(),
+        problem: "is a secret, which the roster would keep and show; give it as {\"env\": \"HEARKEN_SECRET_NAME\"} or {\"file\": \"name\"}, which each node reads itself".to_owned(),
     }
     };
     let mut errors = Vec::new();
@@ -194,7 +197,7 @@ mod tests {
     fn a_secret_that_is_written_out_is_refused_and_a_reference_is_not() {
         let configuration = json!({
             "url": "http://example.org", "secret": SECRET,
-            "headers": {"Authorization": "Bearer x", "X-Team": "search", "Cookie": {"env": "C"}},
+            "headers": {"Authorization": "Bearer x", "X-Team": "search", "Cookie": {"env": "HEARKEN_SECRET_C"}},
         });
         let errors = written_out(configuration.as_object().unwrap());
         let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
@@ -203,10 +206,10 @@ mod tests {
 
     #[test]
     fn a_configuration_with_references_is_accepted_before_they_are_resolved() {
-        let reference = json!({"env": "X"});
+        let reference = json!({"env": "HEARKEN_SECRET_X"});
         for value in [
             json!({"url": "https://example.org/hook?x=1"}),
-            json!({"url": reference, "secret": {"file": "/run/secrets/x"}, "timeout": "3s",
+            json!({"url": reference, "secret": {"file": "x"}, "timeout": "3s",
                    "headers": {"Authorization": reference, "x-a": "b"}}),
         ] {
             assert_eq!(check(value.clone()), Ok(()), "{value}");
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn every_mistake_is_reported_at_once_with_its_place() {
         let errors = check(json!({
-            "url": "ftp://example.org", "secret": {"env": 5}, "timeout": "5", "retries": 3,
+            "url": "ftp://example.org", "secret": 5, "timeout": "5", "retries": 3,
             "headers": {"Webhook-Id": "x", "a b": "x", "ok": 5, "x": "a\nb", "Host": "h"},
         }))
         .unwrap_err();
@@ -257,7 +260,8 @@ mod tests {
     #[test]
     fn headers_as_a_whole_are_not_a_reference() {
         let errors =
-            check(json!({"url": "http://example.org", "headers": {"env": "X"}})).unwrap_err();
+            check(json!({"url": "http://example.org", "headers": {"env": "HEARKEN_SECRET_X"}}))
+                .unwrap_err();
         assert!(errors[0].problem.starts_with("reads as a reference"));
     }
 }

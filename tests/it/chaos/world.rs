@@ -48,7 +48,7 @@ impl World {
     pub(super) async fn start(name: &str, size: Size, seed: u64) -> Self {
         hearken::tls::init();
         let base =
-            std::env::var_os("HEARKEN_TEST_SERVICES_DIR").map_or_else(default_dir, PathBuf::from);
+            std::env::var_os("TEST_HEARKEN_SERVICES_DIR").map_or_else(default_dir, PathBuf::from);
         let slot = Slot::acquire(&base, name).expect("a directory for the services");
         println!("chaos: files and logs in {}", slot.dir().display());
         let (postgres, brokers) = services(slot.dir().to_path_buf(), size.brokers).await;
@@ -77,8 +77,9 @@ impl World {
     async fn add_node(&mut self, index: usize) {
         let wires = self.wire(index).await;
         let directory = self.slot.dir().join(format!("n{index}"));
-        std::fs::create_dir_all(&directory).expect("the directory can be made");
-        std::fs::write(directory.join(NODE_FILE), format!("n{index}")).expect("it can be written");
+        let secrets = directory.join("secrets");
+        std::fs::create_dir_all(&secrets).expect("the directory can be made");
+        std::fs::write(secrets.join(NODE_FILE), format!("n{index}")).expect("it can be written");
         let (database, amqp) = {
             let postgres = self.postgres.lock().expect("no panic");
             (postgres.url(), self.brokers[0].lock().expect("no panic").amqp_url())

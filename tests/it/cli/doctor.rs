@@ -53,7 +53,7 @@ fn every_trouble_of_this_machine_is_reported_at_once() {
     let port = free_address();
     let file = "data-dir = 'file/below'\nadmin-token-file = 'nowhere'\n\
         [[required]]\nclass = 'gone'\n\
-        [[required]]\nclass = 'webhook'\nconfiguration = { url = { env = 'NOT_SET' } }\n";
+        [[required]]\nclass = 'webhook'\nconfiguration = { url = { env = 'HEARKEN_SECRET_NOT_SET' } }\n";
     std::fs::write(directory.path().join("hearken.toml"), file).unwrap();
     std::fs::write(directory.path().join("file"), "").unwrap();
     let url = format!("http://{port}");

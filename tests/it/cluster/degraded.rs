@@ -41,9 +41,13 @@ async fn old_nodes_go_on_and_say_that_they_cannot_run_a_listener_of_a_new_versio
 
     old.wait_listener(OWN, "unknown-class").await;
     old.wait_listener("common", "running").await;
-    let said = cause_of(&old, "Listeners on this node").await;
-    assert!(said.contains("degraded") && said.contains(OWN), "{said}");
-    assert_eq!(old.call(Method::GET, "/readyz", None).await.status, 503);
+    wait::until("health tells it", async || {
+        let told = cause_of(&old, "Listeners on this node").await;
+        (told.contains("degraded") && told.contains(OWN)).then_some(())
+    })
+    .await;
+    assert_eq!(old.call(Method::GET, "/readyz", None).await.status, 200);
+    assert_eq!(old.call(Method::GET, "/readyz?strict", None).await.status, 503);
     let errors =
         old.log().lines().filter(|line| line.contains("ERROR") && line.contains(OWN)).count();
     assert_eq!(errors, 1, "one error per node and listener:\n{}", old.log());
@@ -73,12 +77,13 @@ async fn a_node_started_with_an_unknown_class_is_degraded_until_the_class_is_rem
         (me["state"] == "degraded").then_some(())
     })
     .await;
-    assert_eq!(old.call(Method::GET, "/readyz", None).await.status, 503);
+    assert_eq!(old.call(Method::GET, "/readyz", None).await.status, 200);
+    assert_eq!(old.call(Method::GET, "/readyz?strict", None).await.status, 503);
     old.add(json!({"class": "log", "group": "other"})).await;
     old.wait_listener("other", "running").await;
 
     old.remove(OWN, "keep").await;
-    old.wait_ready().await;
+    old.wait_status("/readyz?strict", 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +101,7 @@ async fn a_required_listener_that_a_new_version_drops_stays_until_it_is_removed(
     assert_eq!(shown["required"], false);
 
     new.remove(OWN, "keep").await;
-    new.wait_ready().await;
+    new.wait_status("/readyz?strict", 200).await;
     let history = new.get("/listeners/history").await;
     assert_eq!(history["events"].as_array().unwrap().len(), 2);
 }
@@ -105,17 +110,20 @@ async fn a_required_listener_that_a_new_version_drops_stays_until_it_is_removed(
 async fn a_listener_that_cannot_start_degrades_its_node_until_the_cause_is_gone() {
     let (services, _host) = Services::fresh().await;
     let mut node = Setup::cluster("one", &services).start().await;
-    let secret = node.setup.directory.join("secret");
+    let secret = node.setup.secrets().join("signature");
     let configuration = json!({
         "url": "http://127.0.0.1:9/hook",
-        "secret": {"file": secret.to_str().unwrap()},
+        "secret": {"file": "signature"},
     });
     let listener = json!({"class": "webhook", "group": "signed", "configuration": configuration});
     node.add(listener).await;
     node.wait_listener("signed", "failed").await;
-    assert!(cause_of(&node, "Listeners on this node").await.contains("signed"));
+    wait::until("health tells it", async || {
+        cause_of(&node, "Listeners on this node").await.contains("signed").then_some(())
+    })
+    .await;
     std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    node.wait_ready().await;
+    node.wait_status("/readyz?strict", 200).await;
     let stored = node.get("/listeners/signed").await;
     assert!(stored["configuration"]["secret"]["file"].is_string(), "{stored}");
 }

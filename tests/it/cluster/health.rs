@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 async fn the_wait_of_an_event_without_consumer_is_told_and_telling_changes_nothing() {
     let (services, host) = Services::fresh().await;
     let node = Setup::cluster("one", &services).start().await;
-    let missing = json!({"file": node.setup.directory.join("missing").to_str().unwrap()});
+    let missing = json!({"file": "missing"});
     let configuration = json!({"url": "http://127.0.0.1:9/hook", "secret": missing});
     node.add(json!({"class": "webhook", "group": "idle", "configuration": configuration})).await;
     node.wait_listener("idle", "failed").await;

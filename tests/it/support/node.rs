@@ -76,6 +76,13 @@ impl Setup {
         Self { id: id.into(), program, cluster: None, directory, flags, file: String::new() }
     }
 
+    /// The directory of secrets, which the node reads when it makes a listener.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        let directory = self.directory.join("secrets");
+        std::fs::create_dir_all(&directory).expect("the directory can be written");
+        directory
+    }
+
     /// The set-up with more flags.
     pub(crate) fn with(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(ToString::to_string));
@@ -100,6 +107,7 @@ impl Setup {
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--node-id", &self.id]);
         command.arg("--config").arg(file).arg("--admin-token-file").arg(token);
         command.arg("--data-dir").arg(self.directory.join("data"));
+        command.arg("--secrets-dir").arg(self.secrets());
         if let Some(services) = &self.cluster {
             command.args(["--database-url", &services.database, "--amqp-url", &services.amqp]);
             command.args(["--management-url", &services.management]);
@@ -129,7 +137,7 @@ impl Setup {
 }
 
 impl Node {
-    /// Waits until `/readyz` says so.
+    /// Waits until the node takes requests.
     pub(crate) async fn wait_ready(&mut self) {
         self.wait_status("/readyz", 200).await;
     }

@@ -11,7 +11,7 @@ fn address(variable: &str) -> String {
 
 /// A PostgreSQL database of the test's own, empty. Returns its URL.
 pub(crate) async fn database() -> String {
-    let server = address("HEARKEN_TEST_POSTGRES");
+    let server = address("TEST_HEARKEN_POSTGRES");
     let name = format!("t_{}", Uuid::new_v4().simple());
     let mut admin = sqlx::PgConnection::connect(&server).await.expect("PostgreSQL answers");
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -32,7 +32,7 @@ pub(crate) struct VirtualHost {
 
 /// Makes a virtual host on the shared broker.
 pub(crate) async fn virtual_host() -> VirtualHost {
-    virtual_host_on(&address("HEARKEN_TEST_AMQP"), &address("HEARKEN_TEST_MANAGEMENT")).await
+    virtual_host_on(&address("TEST_HEARKEN_AMQP"), &address("TEST_HEARKEN_MANAGEMENT")).await
 }
 
 /// Makes a virtual host on a broker.

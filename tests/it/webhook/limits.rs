@@ -84,8 +84,12 @@ async fn a_name_that_leads_into_the_machine_is_refused_unless_it_is_allowed() {
 async fn an_address_that_is_not_allowed_does_not_even_make_a_listener() {
     let class = Webhook::new(WebhookPolicy::default(), Clock::system());
     let configuration = json!({"url": "http://127.0.0.1:1/"});
-    let configuration = serde_json::from_value(configuration).unwrap();
-    let making = ListenerSetup { group: GroupName::parse("index").unwrap(), configuration };
+    let configuration: hearken::domain::listener::Configuration =
+        serde_json::from_value(configuration).unwrap();
+    let making = ListenerSetup {
+        group: GroupName::parse("index").unwrap(),
+        configuration: configuration.into(),
+    };
     let problem = class.make(making).err().unwrap().to_string();
     assert!(problem.contains("--webhook-allow 127.0.0.1"), "{problem}");
 }

@@ -14,13 +14,13 @@ pub(super) fn run(chaos: &Chaos) -> Result<ExitCode> {
     install(chaos.version)?;
     let mut command = cargo(&["test", "--test", "it", "--", TEST, "--exact", "--nocapture"]);
     command
-        .env("HEARKEN_TEST_RABBITMQ", chaos.version.name())
-        .env("HEARKEN_CHAOS_SECONDS", (chaos.minutes * 60).to_string());
+        .env("TEST_HEARKEN_RABBITMQ", chaos.version.name())
+        .env("CHAOS_HEARKEN_SECONDS", (chaos.minutes * 60).to_string());
     if let Some(seed) = chaos.seed {
-        command.env("HEARKEN_CHAOS_SEED", seed.to_string());
+        command.env("CHAOS_HEARKEN_SEED", seed.to_string());
     }
     if chaos.cluster {
-        command.env("HEARKEN_CHAOS_BROKERS", "3");
+        command.env("CHAOS_HEARKEN_BROKERS", "3");
     }
     status(&mut command).map(code)
 }

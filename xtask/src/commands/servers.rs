@@ -58,10 +58,10 @@ impl Servers {
     /// Tells a command where the servers are, in the variables tests read.
     pub(super) fn tell<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
-            .env("HEARKEN_TEST_POSTGRES", self.postgres.url())
-            .env("HEARKEN_TEST_AMQP", self.rabbitmq.amqp_url())
-            .env("HEARKEN_TEST_MANAGEMENT", self.rabbitmq.management_url())
-            .env("HEARKEN_TEST_RABBITMQ", self.version.name())
-            .env("HEARKEN_TEST_SERVICES_DIR", self.dir().join("private"))
+            .env("TEST_HEARKEN_POSTGRES", self.postgres.url())
+            .env("TEST_HEARKEN_AMQP", self.rabbitmq.amqp_url())
+            .env("TEST_HEARKEN_MANAGEMENT", self.rabbitmq.management_url())
+            .env("TEST_HEARKEN_RABBITMQ", self.version.name())
+            .env("TEST_HEARKEN_SERVICES_DIR", self.dir().join("private"))
     }
 }

@@ -20,7 +20,7 @@ use std::{
 const RELEASE: &str = "trixie";
 
 /// Variable with the URL of a Debian repository, for machines whose apt names none.
-const REPOSITORY: &str = "HEARKEN_DEBIAN_REPOSITORY";
+const REPOSITORY: &str = "DEBIAN_REPOSITORY";
 
 /// Written last, so that a directory left half made is not taken for a whole one.
 const STAMP: &str = "hearken-complete";
@@ -136,6 +136,6 @@ mod tests {
             "http://set.example/"
         );
         let error = repository_from(Some(""), "").unwrap_err().to_string();
-        assert!(error.contains("set HEARKEN_DEBIAN_REPOSITORY"), "{error}");
+        assert!(error.contains("set DEBIAN_REPOSITORY"), "{error}");
     }
 }

@@ -24,16 +24,16 @@ pub enum RabbitMqVersion {
 }
 
 impl RabbitMqVersion {
-    /// The version a test run asked for in `HEARKEN_TEST_RABBITMQ`.
+    /// The version a test run asked for in `TEST_HEARKEN_RABBITMQ`.
     #[must_use]
     pub fn from_env() -> Self {
-        match std::env::var("HEARKEN_TEST_RABBITMQ").as_deref() {
+        match std::env::var("TEST_HEARKEN_RABBITMQ").as_deref() {
             Ok("4") => Self::V4,
             _ => Self::System,
         }
     }
 
-    /// What `HEARKEN_TEST_RABBITMQ` holds for this version.
+    /// What `TEST_HEARKEN_RABBITMQ` holds for this version.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

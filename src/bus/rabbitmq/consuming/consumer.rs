@@ -93,7 +93,7 @@ impl Consuming {
             progress: ConsumerProgress { state, outage: interruption(&self.clock, &activity) },
             wake: self.wake.clone(),
         };
-        let task = background::spawn("consuming", task.run());
+        let task = background::spawn_loop("the consumer of a queue", task.run());
         Consumer { state: states, stop: Box::new(Stopping { group, executions, task, inline }) }
     }
 

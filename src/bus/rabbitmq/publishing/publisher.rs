@@ -61,7 +61,7 @@ impl Publisher {
         let (sender, submissions) = mpsc::channel(WAITING);
         exchanges.insert(exchange.to_owned(), sender.clone());
         let task = ExchangePublisher::new(Arc::clone(&self.amqp), exchange, &self.clock);
-        background::spawn("publishing to an exchange", task.run(submissions));
+        background::spawn_loop("the publisher to an exchange", task.run(submissions));
         sender
     }
 }
