@@ -17,7 +17,7 @@ pub use supervisor::Supervisor;
 
 use crate::domain::{
     event::NodeRef,
-    report::{ListenerState, ListenerStatus, NodeState},
+    report::{ListenerStatus, NodeState},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -64,13 +64,11 @@ impl ThisNode {
     /// State of the node, in one word.
     #[must_use]
     pub fn state(&self) -> NodeState {
-        let cannot_run = |status: &ListenerStatus| {
-            matches!(status.state, ListenerState::UnknownClass | ListenerState::Failed)
-        };
+        let is_impaired = |status: &ListenerStatus| status.state.is_impaired();
         match *self.phase.borrow() {
             Phase::Starting => NodeState::Starting,
             Phase::Stopping => NodeState::Stopping,
-            Phase::Running if self.listeners.borrow().iter().any(cannot_run) => NodeState::Degraded,
+            Phase::Running if self.listeners.borrow().iter().any(is_impaired) => NodeState::Degraded,
             Phase::Running => NodeState::Ready,
         }
     }

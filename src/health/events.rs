@@ -6,7 +6,7 @@ use crate::domain::{
     depth::Depth,
     listener::Delivery,
     name::GroupName,
-    report::{ListenerState, ListenerStatus, NodeState},
+    report::{ListenerStatus, NodeState},
     span::Span,
 };
 use futures_util::future::join_all;
@@ -26,7 +26,7 @@ impl Health {
         Err(Impairment::degraded(format!("no consumer for {}", without.join(", "))))
     }
 
-    /// Listeners that run on no node, each with the events that wait for it.
+    /// Listeners that run on no node and are not paused, each with the events that wait for it.
     async fn listeners_without_consumer(&self) -> Result<Vec<String>, Impairment> {
         let nodes = self.store.nodes().await?;
         let here = self.node.listeners();
@@ -35,10 +35,11 @@ impl Health {
             alive.flat_map(|node| &node.listeners).chain(&here).collect();
         let runs = |group: &GroupName| {
             let mut of_group = reported.iter().filter(|listener| listener.group == *group);
-            of_group.any(|listener| listener.state == ListenerState::Running)
+            of_group.any(|listener| listener.state.consumes())
         };
         let (roster, layout) = (self.roster.known(), self.roster.layout());
-        let idle = roster.listeners().iter().filter(|(group, _)| !runs(group));
+        let awake = roster.listeners().iter().filter(|(_, configured)| !configured.paused);
+        let idle = awake.filter(|(group, _)| !runs(group));
         let idle = idle.map(async |(group, configured)| {
             let listener = &configured.listener;
             let queue = layout.work(&listener.bus, group, configured.generation);
@@ -60,6 +61,7 @@ impl Health {
             tombstone.pending == Pending::Drain
                 && tombstone.listener.delivery == Delivery::Once
                 && !retired.contains(*id)
+                && !roster.is_paused(&id.group)
         });
         let draining = draining.map(async |(id, tombstone)| {
             let queue = layout.work(&tombstone.listener.bus, &id.group, id.generation);

@@ -59,7 +59,8 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Rea
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut listeners = app.node.listeners();
-    listeners.retain(|listener| listener.state != ListenerState::Running);
+    let as_asked = [ListenerState::Running, ListenerState::Paused];
+    listeners.retain(|listener| !as_asked.contains(&listener.state));
     (status, Json(Readiness { state, listeners }))
 }
 

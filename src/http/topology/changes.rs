@@ -175,28 +175,33 @@ impl ChangeFollower {
         }
         let events = self.app.store.events_after(self.cursor, PAGE).await?;
         for recorded in events.iter().filter(|recorded| recorded.version <= reached) {
-            let change = change(&self.app.roster, recorded).await?;
-            let data = serde_json::to_string(&change).expect("a change is plain JSON");
-            let id = self.id(recorded.version);
-            self.waiting.push_back(Event::default().event("TopologyChanged").id(id).data(data));
+            if let Some(change) = change(&self.app.roster, recorded).await? {
+                let data = serde_json::to_string(&change).expect("a change is plain JSON");
+                let id = self.id(recorded.version);
+                self.waiting.push_back(Event::default().event("TopologyChanged").id(id).data(data));
+            }
             self.cursor = recorded.version;
         }
         Ok(())
     }
 }
 
+/// Change of the topology that an event led to. `None` for an event that adds and removes no queue.
 async fn change(
     roster: &RosterService,
     recorded: &RecordedEvent,
-) -> Result<TopologyChanged, StoreError> {
+) -> Result<Option<TopologyChanged>, StoreError> {
     let group = recorded.event.group().clone();
     let (bus, added, removed) = match &recorded.event {
         RosterEvent::ListenerAdded { listener, .. } => (listener.bus.clone(), vec![group], vec![]),
+        RosterEvent::ListenerChanged { .. }
+        | RosterEvent::ListenerPaused { .. }
+        | RosterEvent::ListenerResumed { .. } => return Ok(None),
         RosterEvent::ListenerRemoved { .. } => {
             (bus_before(roster, recorded).await?, vec![], vec![group])
         }
     };
-    Ok(TopologyChanged { bus, version: recorded.version, added, removed })
+    Ok(Some(TopologyChanged { bus, version: recorded.version, added, removed }))
 }
 
 /// Bus of a removed listener. The tombstone of the removal has it, unless the group was added again
