@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     domain::{
         layout::Flavor,
-        report::{ListenerState, NodeState},
+        roster::Roster,
     },
     error_chain::error_chain,
     node,

@@ -175,7 +175,7 @@ async fn roster(node: &str, store: &Store, layout: &Layout) -> Arc<RosterService
     let config = RosterConfig {
         node: NodeRef { id: node.to_owned(), host: "here".to_owned() },
         catalog: built_in(WebhookPolicy::default(), Clock::system()),
-        required: BTreeSet::new(),
+        required: BTreeMap::new(),
         buses: [bus(), other_bus()].map(|name| (name.clone(), plain(&name))).into(),
         layout: layout.clone(),
         clock: Clock::system(),
