@@ -12,10 +12,7 @@ use crate::{
     broker::Broker,
     bus::EventBus,
     clock::Clock,
-    domain::{
-        layout::Flavor,
-        roster::Roster,
-    },
+    domain::{layout::Flavor, roster::Roster},
     error_chain::error_chain,
     node,
     roster::RosterService,

@@ -68,7 +68,9 @@ impl ThisNode {
         match *self.phase.borrow() {
             Phase::Starting => NodeState::Starting,
             Phase::Stopping => NodeState::Stopping,
-            Phase::Running if self.listeners.borrow().iter().any(is_impaired) => NodeState::Degraded,
+            Phase::Running if self.listeners.borrow().iter().any(is_impaired) => {
+                NodeState::Degraded
+            }
             Phase::Running => NodeState::Ready,
         }
     }

@@ -100,7 +100,9 @@ impl Supervisor {
         crew.stopping.close();
         // A consumer that is replaced has more time than a node that stops.
         if timeout(self.patience + SETTLING, crew.stopping.wait()).await.is_err() {
-            tracing::warn!("some executions of replaced consumers still run; their events are delivered again");
+            tracing::warn!(
+                "some executions of replaced consumers still run; their events are delivered again"
+            );
         }
         self.handle.listeners.send_replace(Vec::new());
     }
@@ -204,11 +206,14 @@ impl Supervisor {
         let Some(active) = worker.active.take() else { return };
         let ListenerSpec { group, class, .. } = &active.assignment.listener;
         tracing::info!(%group, %class, "listener {group} of class {class} stops");
-        let (stop, stopped) = (active.consumer.stop, Arc::clone(&crew.stopped));
-        worker.handover = Some(crew.stopping.spawn(async move {
+        let (stop, wake) = (active.consumer.stop, Arc::clone(&crew.stopped));
+        let stopped = CancellationToken::new();
+        worker.handover = Some(stopped.clone());
+        crew.stopping.spawn(async move {
             stop.stop(patience).await;
-            stopped.notify_one();
-        }));
+            stopped.cancel();
+            wake.notify_one();
+        });
     }
 }
 

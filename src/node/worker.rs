@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// First pause before the node tries again to make a listener. Meanwhile a missing file may appear,
 /// or a name may resolve.
@@ -61,8 +61,7 @@ impl ActiveConsumer {
     /// Running executions finish with the earlier listener.
     fn take_over(&mut self, wanted: &Assignment, made: &Arc<dyn Listener>) -> bool {
         let ListenerSpec { class, configuration, .. } = wanted.listener.clone();
-        let listener =
-            ListenerSpec { class, configuration, ..self.assignment.listener.clone() };
+        let listener = ListenerSpec { class, configuration, ..self.assignment.listener.clone() };
         let same = Assignment { listener, ..self.assignment.clone() } == *wanted;
         if same {
             self.listener.replace(Arc::clone(made));
@@ -79,8 +78,8 @@ pub(super) struct Worker {
     pub(super) status: ListenerStatus,
     /// The listener with its present settings, while the consumer with the earlier ones stops.
     pub(super) made: Option<Arc<dyn Listener>>,
-    /// Ends when the consumer with the earlier settings has stopped.
-    pub(super) handover: Option<JoinHandle<()>>,
+    /// Cancelled when the consumer with the earlier settings has stopped.
+    pub(super) handover: Option<CancellationToken>,
     /// Time of the next try to make the listener.
     retry_at: Instant,
     outage: Outage,
@@ -127,7 +126,7 @@ impl Worker {
 
     /// Whether the consumer with the earlier settings still stops.
     pub(super) fn is_handing_over(&self) -> bool {
-        self.handover.as_ref().is_some_and(|handover| !handover.is_finished())
+        self.handover.as_ref().is_some_and(|stopped| !stopped.is_cancelled())
     }
 
     /// Gives the running consumer the made listener, if that is all that its present settings need.

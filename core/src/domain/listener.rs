@@ -148,7 +148,8 @@ impl ListenerSpec {
             return bad("group", &self.group, allowed);
         }
         if is_address(&self.group) {
-            let allowed = "another name: /listeners/history and /listeners/diff show changes of the roster";
+            let allowed =
+                "another name: /listeners/history and /listeners/diff show changes of the roster";
             return bad("group", &self.group, allowed);
         }
         if !(1..=1000).contains(&self.concurrency) {

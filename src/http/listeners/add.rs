@@ -146,10 +146,10 @@ impl Addition {
         }
         let bus = BusName::parse(fields.text("bus")?.unwrap_or_else(|| DEFAULT_BUS.to_owned()))?;
         let delivery = fields.read("delivery")?.unwrap_or_default();
-        let listener = read_settings(&mut fields, ListenerSpec {
-            delivery,
-            ..ListenerSpec::new(group, class, bus)
-        })?;
+        let listener = read_settings(
+            &mut fields,
+            ListenerSpec { delivery, ..ListenerSpec::new(group, class, bus) },
+        )?;
         let reason = fields.checked_text("reason", check_reason)?;
         fields.end()?;
         Ok(Self { listener, reason })

@@ -40,7 +40,11 @@ use hearken::{
     store::Store,
 };
 use specs::{bus, other_bus};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 

@@ -36,7 +36,8 @@ impl<'a> RosterDiff<'a> {
                 }
             }
         }
-        let gone = before.listeners.iter().filter(|(group, _)| !after.listeners.contains_key(*group));
+        let gone =
+            before.listeners.iter().filter(|(group, _)| !after.listeners.contains_key(*group));
         diff.removed.extend(gone.map(|(_, listener)| listener));
         diff
     }
@@ -74,7 +75,10 @@ mod tests {
         let groups = |listeners: &[&Configured]| {
             listeners.iter().map(|found| found.listener.group.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!((groups(&diff.added), groups(&diff.removed)), (vec!["d".into()], vec!["a".into()]));
+        assert_eq!(
+            (groups(&diff.added), groups(&diff.removed)),
+            (vec!["d".into()], vec!["a".into()])
+        );
         let [changed] = diff.changed[..] else { panic!("{diff:?}") };
         assert_eq!(changed.settings(), ["concurrency", "paused"]);
     }
