@@ -4,13 +4,15 @@ use super::{
     App, parameters::Query, problem::Problem, schema, schema::PageLimitParams,
     tasks::report::read_time,
 };
-use crate::domain::{
-    command::Pending,
-    event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
-    listener::ListenerSpec,
-    name::GroupName,
+use crate::{
+    domain::{
+        command::Pending,
+        event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
+        listener::ListenerSpec,
+        name::GroupName,
+    },
+    store::HistoryFilter,
 };
-use crate::store::HistoryFilter;
 use axum::{Json, extract::State};
 use serde::Serialize;
 use std::sync::Arc;
