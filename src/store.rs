@@ -142,6 +142,7 @@ impl Store {
         let mut all = [
             STATEMENTS,
             log::STATEMENTS,
+            history::STATEMENTS,
             buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,
