@@ -14,10 +14,7 @@ use crate::{
     broker::Broker,
     bus::EventBus,
     clock::Clock,
-    domain::{
-        layout::Flavor,
-        report::{ListenerState, NodeState},
-    },
+    domain::{layout::Flavor, roster::Roster},
     error_chain::error_chain,
     metrics::Metrics,
     node,
@@ -215,23 +212,40 @@ impl Health {
 
     fn check_listeners(&self) -> Result<(), Impairment> {
         let roster = self.roster.known();
-        let mut required = self.roster.required().iter();
+        let mut required = self.roster.required().keys();
         if let Some(group) = required.find(|group| roster.configured(group).is_err()) {
             return Err(Impairment::degraded(format!(
                 "{group}, which this node's configuration requires, is not in the roster: either this node could not add it when it started (its log says why), or it was removed later"
             )));
         }
-        if self.node.state() != NodeState::Degraded {
-            return Ok(());
-        }
-        let cannot = |state| matches!(state, ListenerState::UnknownClass | ListenerState::Failed);
         let listeners = self.node.listeners();
-        let failed = listeners.iter().filter(|listener| cannot(listener.state));
-        let causes = failed.clone().take(NAMED).map(|listener| {
+        let impaired = listeners.iter().filter(|listener| listener.state.is_impaired());
+        let causes = impaired.map(|listener| {
             let cause = listener.cause.as_deref().unwrap_or_default();
             format!("{} ({}): {cause}", listener.group, listener.class)
         });
-        Err(Impairment::degraded(cut(causes.collect(), failed.count(), "; ")))
+        let causes: Vec<_> = causes.chain(self.required_otherwise(&roster)).collect();
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let total = causes.len();
+        Err(Impairment::degraded(cut(causes.into_iter().take(NAMED).collect(), total, "; ")))
+    }
+
+    /// Required listeners that the roster has with other settings than this node's configuration. The
+    /// roster's settings hold, and this node changes nothing by itself.
+    fn required_otherwise(&self, roster: &Roster) -> Vec<String> {
+        let required = self.roster.required().iter();
+        let differing = required.filter_map(|(group, wanted)| {
+            let settings = roster.configured(group).ok()?.listener.differences(wanted);
+            (!settings.is_empty()).then(|| {
+                let settings = settings.join(", ");
+                format!(
+                    "{group}: [[required]] of this node has other values than the roster for {settings}; the roster's values hold; change the listener (hearken listeners change) or [[required]]"
+                )
+            })
+        });
+        differing.collect()
     }
 
     async fn check_tail(&self) -> Result<(), Impairment> {

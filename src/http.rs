@@ -96,8 +96,14 @@ fn open_routes() -> Routes {
 fn guarded_routes() -> Routes {
     OpenApiRouter::with_openapi(document::start())
         .routes(routes!(listeners::list, listeners::add))
-        .routes(routes!(listeners::show, listeners::remove))
+        .routes(routes!(
+            listeners::show,
+            listeners::change,
+            listeners::pause_or_resume,
+            listeners::remove
+        ))
         .routes(routes!(history::history))
+        .routes(routes!(listeners::diff))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))
         .routes(routes!(topology::migrate_queue, topology::delete_queue))

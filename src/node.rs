@@ -18,7 +18,7 @@ pub use supervisor::Supervisor;
 
 use crate::domain::{
     event::NodeRef,
-    report::{ListenerState, ListenerStatus, NodeState},
+    report::{ListenerStatus, NodeState},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -65,22 +65,16 @@ impl ThisNode {
         self.listeners.borrow().clone()
     }
 
-    /// Number of listeners of the roster that cannot run on this node.
-    #[must_use]
-    pub fn listeners_that_cannot_run(&self) -> usize {
-        let cannot_run = |status: &&ListenerStatus| {
-            matches!(status.state, ListenerState::UnknownClass | ListenerState::Failed)
-        };
-        self.listeners.borrow().iter().filter(cannot_run).count()
-    }
-
     /// State of the node, in one word.
     #[must_use]
     pub fn state(&self) -> NodeState {
+        let is_impaired = |status: &ListenerStatus| status.state.is_impaired();
         match *self.phase.borrow() {
             Phase::Starting => NodeState::Starting,
             Phase::Stopping => NodeState::Stopping,
-            Phase::Running if self.listeners_that_cannot_run() > 0 => NodeState::Degraded,
+            Phase::Running if self.listeners.borrow().iter().any(is_impaired) => {
+                NodeState::Degraded
+            }
             Phase::Running => NodeState::Ready,
         }
     }

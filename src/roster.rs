@@ -16,6 +16,7 @@ use crate::{
         bus::Buses,
         event::{NodeRef, RecordedEvent, Version},
         layout::Layout,
+        listener::ListenerSpec,
         name::GroupName,
         roster::Roster,
     },
@@ -24,7 +25,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use parking_lot::RwLock;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{Mutex, watch};
 
 /// Number of events that one query reads. A thousand events fold in about ten milliseconds.
@@ -36,8 +37,8 @@ pub struct RosterConfig {
     pub node: NodeRef,
     /// The classes that the node knows.
     pub catalog: Catalog,
-    /// Groups that the node's configuration requires.
-    pub required: BTreeSet<GroupName>,
+    /// Listeners that the node's configuration requires.
+    pub required: BTreeMap<GroupName, ListenerSpec>,
     /// The cluster's buses at the start of the node.
     pub buses: Buses,
     /// How groups and buses become queue names.
@@ -165,12 +166,12 @@ impl RosterService {
     /// Whether this node's configuration requires the group.
     #[must_use]
     pub fn is_required(&self, group: &GroupName) -> bool {
-        self.config.required.contains(group)
+        self.config.required.contains_key(group)
     }
 
-    /// The groups that this node's configuration requires.
+    /// The listeners that this node's configuration requires, with the settings that it gives them.
     #[must_use]
-    pub fn required(&self) -> &BTreeSet<GroupName> {
+    pub fn required(&self) -> &BTreeMap<GroupName, ListenerSpec> {
         &self.config.required
     }
 

@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod examine;
 mod failure;
+mod history;
 mod lock;
 mod log;
 mod migrations;
@@ -32,6 +33,7 @@ mod topology;
 pub use dispatch_failures::DispatchFailure;
 pub use error::{OpenError, StoreError};
 pub use examine::Examined;
+pub use history::HistoryFilter;
 pub use lock::{HeldLock, Lock};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
@@ -150,6 +152,7 @@ impl Store {
         let mut all = [
             STATEMENTS,
             log::STATEMENTS,
+            history::STATEMENTS,
             buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,

@@ -19,6 +19,8 @@ CREATE TABLE roster_event (
     event_type     text   NOT NULL,
     schema_version bigint NOT NULL,
     payload        jsonb  NOT NULL,
+    -- Group that the event is about, for the filters of the history.
+    group_name     text,
     actor          text   NOT NULL,
     node_id        text   NOT NULL,
     node_host      text   NOT NULL,
@@ -28,6 +30,8 @@ CREATE TABLE roster_event (
     recorded_at    bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
 CREATE INDEX roster_event_command ON roster_event (command_id);
+CREATE INDEX roster_event_group ON roster_event (group_name, version);
+CREATE INDEX roster_event_actor ON roster_event (actor, version);
 
 CREATE FUNCTION roster_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

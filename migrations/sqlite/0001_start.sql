@@ -22,6 +22,8 @@ CREATE TABLE roster_event (
     event_type TEXT NOT NULL,
     schema_version INTEGER NOT NULL,
     payload TEXT NOT NULL,
+    -- Group that the event is about, for the filters of the history.
+    group_name TEXT,
     actor TEXT NOT NULL,
     node_id TEXT NOT NULL,
     node_host TEXT NOT NULL,
@@ -31,6 +33,8 @@ CREATE TABLE roster_event (
     recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
 CREATE INDEX roster_event_command ON roster_event (command_id);
+CREATE INDEX roster_event_group ON roster_event (group_name, version);
+CREATE INDEX roster_event_actor ON roster_event (actor, version);
 
 CREATE TRIGGER roster_event_no_update BEFORE UPDATE ON roster_event
 BEGIN

@@ -1,7 +1,11 @@
 //! `hearken listeners`.
 
 mod add;
+mod change;
+mod diff;
 mod history;
+mod pause;
+mod settings;
 
 use super::{
     client::{Remote, Server},
@@ -13,15 +17,18 @@ use crate::domain::{
     name::{BusName, ClassName, GroupName},
     span::Span,
 };
-pub(super) use add::loose_json;
 use clap::{Args, Subcommand};
+use pause::PauseAction;
 use reqwest::Method;
+pub(super) use settings::loose_json;
 
 const EXAMPLES: &str = "\
 Examples:
   hearken listeners list
   hearken listeners add --class webhook --group search-index --set url=http://indexer/events
   hearken listeners show search-index
+  hearken listeners change search-index --set url=http://indexer-2/events --reason CHG-1234
+  hearken listeners pause search-index --reason 'the indexer is being upgraded'
   hearken listeners remove search-index --pending drain --reason CHG-1234
   hearken listeners history --all";
 
@@ -40,6 +47,12 @@ enum ListenersAction {
     List(ListListeners),
     /// Add a listener
     Add(Box<add::AddListener>),
+    /// Change the settings of a listener; its queue stays, and no event is missed
+    Change(Box<change::ChangeListener>),
+    /// Stop every node from consuming for a listener; its queue holds the events
+    Pause(pause::PauseListener),
+    /// End the pause of a listener
+    Resume(pause::PauseListener),
     /// Remove a listener
     Remove(RemoveListener),
     /// Show a listener: its settings, its author, and its state on each node
@@ -47,8 +60,10 @@ enum ListenersAction {
         /// Group of the listener
         group: GroupName,
     },
-    /// Show who added and removed listeners, when, where and why
+    /// Show who added, changed, paused and removed listeners, when, where and why
     History(history::ShowHistory),
+    /// Show the difference between two versions of the roster
+    Diff(diff::ShowDiff),
 }
 
 #[derive(Debug, Args)]
@@ -95,7 +110,11 @@ impl ListenersCommand {
         match self.command {
             ListenersAction::List(list) => list.run(&server).await,
             ListenersAction::Add(add) => add.run(&server).await,
+            ListenersAction::Change(change) => change.run(&server).await,
+            ListenersAction::Pause(pause) => pause.run(&server, PauseAction::Pause).await,
+            ListenersAction::Resume(pause) => pause.run(&server, PauseAction::Resume).await,
             ListenersAction::Remove(remove) => remove.run(&server).await,
+            ListenersAction::Diff(diff) => diff.run(&server).await,
             ListenersAction::Show { group } => show(&server, &group).await,
             ListenersAction::History(history) => history.run(&server).await,
         }
@@ -126,7 +145,7 @@ impl ListListeners {
 
 async fn show(server: &Server, group: &GroupName) -> CommandEnd {
     let answer = server.get(&["listeners", group.as_str()]).send().await?;
-    let first = ["group", "class", "bus", "delivery", "mode", "topology", "backlog"];
+    let first = ["group", "class", "bus", "delivery", "mode", "paused", "topology", "backlog"];
     server.show(&answer, |json| details(json, &first))?;
     Ok(DONE)
 }
@@ -138,7 +157,7 @@ impl RemoveListener {
         call = call.maybe("reason", self.reason.as_ref()).maybe("wait", self.wait.as_ref());
         call = call.patience(self.wait.map(Span::duration).unwrap_or_default());
         if let Some(key) = &self.idempotency_key {
-            call = call.header(add::IDEMPOTENCY_KEY, key)?;
+            call = call.header(settings::IDEMPOTENCY_KEY, key)?;
         }
         let answer = call.send().await?;
         if server.prints_json() {

@@ -65,7 +65,10 @@ impl ServerProblem {
             }
             "forbidden" => "Use the administrator's token.",
             "group-in-use" => {
-                "Remove the present listener first (hearken listeners remove GROUP), or choose another --group."
+                "Change the present listener (hearken listeners change GROUP), remove it first, or choose another --group."
+            }
+            "cannot-change" => {
+                "Add a listener of another group with the new settings, then remove this one with --pending drain."
             }
             "not-configured" => "hearken listeners list shows the configured groups.",
             "required-here" => {

@@ -6,7 +6,7 @@ use crate::domain::{
     depth::Depth,
     listener::Delivery,
     name::GroupName,
-    report::{ListenerState, NodeState, NodeStatus},
+    report::{NodeState, NodeStatus},
     roster::QueueId,
     span::Span,
 };
@@ -40,7 +40,8 @@ impl Health {
         Err(Impairment::degraded(format!("no consumer for {}", without.join(", "))))
     }
 
-    /// Listeners that run on no node. The first ones are named, with the events that wait for them.
+    /// Listeners that run on no node and are not paused. The first ones are named, with the events
+    /// that wait for them.
     async fn listeners_without_consumer(&self) -> Result<Vec<String>, Impairment> {
         let nodes = self.store.nodes().await?;
         let idle = self.idle_listeners(&nodes);
@@ -56,15 +57,16 @@ impl Health {
         Ok(named)
     }
 
-    /// Listeners that no living node reports as running.
+    /// Listeners that no living node consumes, without the paused ones.
     fn idle_listeners(&self, nodes: &[NodeStatus]) -> Vec<UnconsumedQueue> {
         let here = self.node.listeners();
         let alive = nodes.iter().filter(|node| node.state != NodeState::Gone);
         let reported = alive.flat_map(|node| &node.listeners).chain(&here);
-        let running = reported.filter(|listener| listener.state == ListenerState::Running);
-        let running: HashSet<&GroupName> = running.map(|listener| &listener.group).collect();
+        let consuming = reported.filter(|listener| listener.state.consumes());
+        let consumed: HashSet<&GroupName> = consuming.map(|listener| &listener.group).collect();
         let (roster, layout) = (self.roster.known(), self.roster.layout());
-        let idle = roster.listeners().iter().filter(|(group, _)| !running.contains(group));
+        let awake = roster.listeners().iter().filter(|(_, configured)| !configured.paused);
+        let idle = awake.filter(|(group, _)| !consumed.contains(group));
         let idle = idle.enumerate().map(|(position, (group, configured))| {
             let listener = &configured.listener;
             let once = listener.delivery == Delivery::Once;
@@ -104,6 +106,7 @@ impl Health {
             tombstone.pending == Pending::Drain
                 && tombstone.listener.delivery == Delivery::Once
                 && !retired.contains(*id)
+                && !roster.is_paused(&id.group)
         });
         let draining = draining.take(NAMED).enumerate().map(|(position, (id, tombstone))| {
             let queue = layout.work(&tombstone.listener.bus, &id.group, id.generation);

@@ -199,7 +199,9 @@ impl Fields {
     }
 }
 
-fn invalid_field(pointer: &str, detail: String) -> Problem {
+/// Problem of a field.
+#[must_use]
+pub fn invalid_field(pointer: &str, detail: String) -> Problem {
     Problem::new(&kinds::INVALID_BODY, detail).with("pointer", pointer)
 }
 

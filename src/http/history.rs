@@ -1,11 +1,17 @@
 //! `/listeners/history`: recorded changes of the roster, each with author, time, node and reason.
 
-use super::{App, parameters::Query, problem::Problem, schema, schema::PageLimitParams};
-use crate::domain::{
-    command::Pending,
-    event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
-    listener::ListenerSpec,
-    name::GroupName,
+use super::{
+    App, parameters::Query, problem::Problem, schema, schema::PageLimitParams,
+    tasks::report::read_time,
+};
+use crate::{
+    domain::{
+        command::Pending,
+        event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
+        listener::ListenerSpec,
+        name::GroupName,
+    },
+    store::HistoryFilter,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -30,6 +36,12 @@ pub struct History {
 pub enum EventType {
     /// A listener was added to the roster.
     ListenerAdded,
+    /// A listener got new settings; its queue stayed.
+    ListenerChanged,
+    /// A listener was paused.
+    ListenerPaused,
+    /// The pause of a listener ended.
+    ListenerResumed,
     /// A listener was removed from the roster.
     ListenerRemoved,
 }
@@ -46,7 +58,7 @@ pub struct HistoryEvent {
     /// Group of the listener.
     #[schema(value_type = String)]
     group: GroupName,
-    /// Settings of an added listener.
+    /// Settings of an added or changed listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
     listener: Option<ListenerSpec>,
@@ -83,6 +95,11 @@ impl From<RecordedEvent> for HistoryEvent {
             RosterEvent::ListenerAdded { listener, generation } => {
                 (EventType::ListenerAdded, Some(listener), Some(generation), None)
             }
+            RosterEvent::ListenerChanged { listener } => {
+                (EventType::ListenerChanged, Some(listener), None, None)
+            }
+            RosterEvent::ListenerPaused { .. } => (EventType::ListenerPaused, None, None, None),
+            RosterEvent::ListenerResumed { .. } => (EventType::ListenerResumed, None, None, None),
             RosterEvent::ListenerRemoved { pending, .. } => {
                 (EventType::ListenerRemoved, None, None, Some(pending))
             }
@@ -106,22 +123,34 @@ impl From<RecordedEvent> for HistoryEvent {
 
 /// Read the history
 ///
-/// Lists every change of the roster since its beginning, oldest first.
+/// Lists the changes of the roster since its beginning, oldest first. A filter leaves out events; the
+/// versions of the others do not change.
 #[utoipa::path(
     get, path = "/listeners/history", tag = "listeners", operation_id = "getHistory",
     params(
         ("after" = Option<u64>, Query, description = "Only events after this version."),
+        ("group" = Option<String>, Query, description = "Only events about the listener of this group."),
+        ("actor" = Option<String>, Query, description = "Only events by this author."),
+        ("since" = Option<String>, Query, description = "Only events recorded at this time or later (ISO 8601 with zone)."),
+        ("until" = Option<String>, Query, description = "Only events recorded before this time (ISO 8601 with zone)."),
         PageLimitParams,
     ),
     responses((status = 200, description = "Page of the history.", body = History)),
-    extensions(("x-problems" = json!(["store-unavailable"]))),
+    extensions(("x-problems" = json!(["invalid-name", "store-unavailable"]))),
 )]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
     query: Query,
 ) -> Result<Json<History>, Problem> {
     let page = query.page()?;
-    let mut events = app.store.events_after(page.after, page.with_one_more()).await?;
+    let time = |name| query.text(name).map(|text| read_time(name, text)).transpose();
+    let filter = HistoryFilter {
+        group: query.text("group").map(GroupName::parse).transpose()?,
+        actor: query.text("actor").map(str::to_owned),
+        since: time("since")?,
+        until: time("until")?,
+    };
+    let mut events = app.store.history(&filter, page.after, page.with_one_more()).await?;
     let next = page.cut(&mut events, |event| event.version);
     Ok(Json(History { events: events.into_iter().map(HistoryEvent::from).collect(), next }))
 }

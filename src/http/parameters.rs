@@ -44,6 +44,7 @@ impl KnownParameters {
             let operations = [
                 (Method::GET, &item.get),
                 (Method::POST, &item.post),
+                (Method::PUT, &item.put),
                 (Method::DELETE, &item.delete),
             ];
             for (method, operation) in operations {

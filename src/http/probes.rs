@@ -83,7 +83,8 @@ pub(crate) async fn readyz(
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut listeners = app.node.listeners();
-    listeners.retain(|listener| listener.state != ListenerState::Running);
+    let as_asked = [ListenerState::Running, ListenerState::Paused];
+    listeners.retain(|listener| !as_asked.contains(&listener.state));
     if app.tokens.audience(&headers) == Audience::Public {
         listeners.iter_mut().for_each(|listener| listener.cause = None);
     }

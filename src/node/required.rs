@@ -19,8 +19,9 @@ pub async fn add_required(
         let group = &listener.group;
         let roster = service.current().await?;
         if let Ok(present) = roster.configured(group) {
-            if present.listener != *listener {
-                tracing::warn!(%group, "the roster defines required listener {group} differently from this node's configuration, and the roster's definition holds; to change it, take it out of [[required]], remove the listener by REST, and add it again");
+            let settings = present.listener.differences(listener).join(", ");
+            if !settings.is_empty() {
+                tracing::warn!(%group, "the roster defines required listener {group} with other values for {settings} than this node's configuration; the roster's values hold; change the listener (hearken listeners change) or [[required]]");
             }
             continue;
         }

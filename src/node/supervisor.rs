@@ -7,10 +7,10 @@
 use super::{
     ThisNode,
     making::ListenerMaker,
-    worker::{Assignment, Counted, Worker},
+    worker::{ActiveConsumer, Assignment, Counted, Worker},
 };
 use crate::{
-    bus::{Consumption, EventBus},
+    bus::{Consumption, EventBus, Listener},
     clock::Clock,
     domain::{
         command::Pending,
@@ -18,6 +18,7 @@ use crate::{
         report::ListenerState,
         roster::{QueueId, Roster},
     },
+    listeners::Catalog,
     metrics::Metrics,
     roster::RosterService,
     store::Store,
@@ -27,7 +28,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Notify, broadcast::error::RecvError};
+use tokio::{
+    sync::{Notify, broadcast::error::RecvError},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Longest pause between two turns. Each turn takes over the states of the consumers.
@@ -35,6 +39,8 @@ const TURN: Duration = Duration::from_millis(500);
 
 /// Pause between two looks at the list of deleted queues while a queue drains.
 const RETIRED: Duration = Duration::from_secs(5);
+/// Time that an execution gets beyond its timeout to be settled before its consumer is replaced.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// Runs the listeners of this node.
 pub struct Supervisor {
@@ -62,9 +68,7 @@ impl Supervisor {
     pub async fn run(self, stop: CancellationToken) {
         let mut roster = self.roster.subscribe();
         let mut changes = self.bus.changes();
-        let mut workers = BTreeMap::new();
-        let maker = ListenerMaker::new(self.roster.catalog().clone());
-        let stopping = TaskTracker::new();
+        let mut crew = Crew::new(self.roster.catalog().clone());
         // Read once at the start, so that no consumer starts on a queue that was deleted.
         let mut retired = self.store.retired().await.unwrap_or_default();
         let mut read_retired = self.clock.monotonic();
@@ -82,7 +86,7 @@ impl Supervisor {
                 retired = self.store.retired().await.unwrap_or(retired);
                 read_retired = self.clock.monotonic();
             }
-            self.turn(&current, &retired, &mut workers, &maker, &stopping);
+            self.turn(&current, &retired, &mut crew);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -93,15 +97,21 @@ impl Supervisor {
                     }
                     Err(RecvError::Closed) => tokio::time::sleep(TURN).await,
                 },
-                () = maker.finished() => {}
+                () = crew.maker.finished() => {}
+                () = crew.stopped.notified() => {}
                 () = tokio::time::sleep(TURN) => {}
             }
         }
-        for worker in std::mem::take(&mut workers).into_values() {
-            self.stop(worker, &stopping);
+        for mut worker in std::mem::take(&mut crew.workers).into_values() {
+            self.stop(&mut worker, &crew, self.patience);
         }
-        stopping.close();
-        stopping.wait().await;
+        crew.stopping.close();
+        // A consumer that is replaced has more time than a node that stops.
+        if timeout(self.patience + SETTLING, crew.stopping.wait()).await.is_err() {
+            tracing::warn!(
+                "some executions of replaced consumers still run; their events are delivered again"
+            );
+        }
         self.handle.listeners.send_replace(Vec::new());
     }
 
@@ -113,35 +123,35 @@ impl Supervisor {
         self.bus.wake();
     }
 
-    fn turn(
-        &self,
-        roster: &Roster,
-        retired: &BTreeSet<QueueId>,
-        workers: &mut BTreeMap<QueueId, Worker>,
-        maker: &ListenerMaker,
-        stopping: &TaskTracker,
-    ) {
+    fn turn(&self, roster: &Roster, retired: &BTreeSet<QueueId>, crew: &mut Crew) {
         let wanted = assignments(roster, retired);
-        let gone: Vec<_> = (workers.iter())
-            .filter(|(id, worker)| wanted.get(*id) != Some(&worker.assignment))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let gone: Vec<_> =
+            crew.workers.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
         for id in gone {
-            if let Some(worker) = workers.remove(&id) {
-                self.stop(worker, stopping);
+            if let Some(mut worker) = crew.workers.remove(&id) {
+                self.stop(&mut worker, crew, self.patience);
             }
         }
         for (id, assignment) in wanted {
-            let worker =
-                workers.entry(id.clone()).or_insert_with(|| Worker::new(assignment, &self.clock));
-            if worker.is_due(&self.clock) {
-                self.start(&id, worker, maker);
+            let mut worker = (crew.workers.remove(&id))
+                .unwrap_or_else(|| Worker::new(assignment.clone(), &self.clock));
+            worker.assign(&assignment, &self.clock);
+            if assignment.paused {
+                self.replace(&mut worker, crew);
+                worker.enter(ListenerState::Paused, None, self.clock.now());
+            } else if worker.is_due(&self.clock) {
+                self.start(&id, &mut worker, crew);
             }
             if worker.refresh(self.clock.now()) {
                 self.nudge.notify_one();
             }
+            crew.workers.insert(id, worker);
         }
-        let mut statuses: Vec<_> = (workers.values())
+        self.report(crew);
+    }
+
+    fn report(&self, crew: &Crew) {
+        let mut statuses: Vec<_> = (crew.workers.values())
             .filter(|worker| !worker.assignment.draining)
             .map(|worker| worker.status.clone())
             .collect();
@@ -153,34 +163,66 @@ impl Supervisor {
         });
     }
 
-    fn start(&self, id: &QueueId, worker: &mut Worker, maker: &ListenerMaker) {
-        let Assignment { listener: spec, draining } = worker.assignment.clone();
-        let ListenerSpec { bus, group, class, .. } = &spec;
-        let Some(definition) = self.roster.buses().get(bus).cloned() else {
+    /// Brings the consumer to the present settings of its listener. The listener is made first, so
+    /// that a listener that cannot be made leaves the consumer as it is.
+    fn start(&self, id: &QueueId, worker: &mut Worker, crew: &Crew) {
+        let ListenerSpec { bus, group, class, .. } = worker.assignment.listener.clone();
+        let Some(bus) = self.roster.buses().get(&bus).cloned() else {
             let cause = format!("this node has not read the definition of bus {bus} yet");
             return worker.enter(ListenerState::Starting, Some(cause), self.clock.now());
         };
-        match worker.make(maker, &self.clock) {
-            None => {}
-            Some(Ok(listener)) => {
-                self.metrics.listener(bus, group);
-                let queue = self.roster.layout().work(bus, group, id.generation);
-                let metrics = Arc::clone(&self.metrics);
-                let counted = Arc::new(Counted { listener, metrics });
-                tracing::info!(%group, %class, draining, "listener {group} of class {class} starts");
-                let consumption = Consumption { listener: spec, bus: definition, queue, draining };
-                worker.consumer = Some(self.bus.consume(consumption, counted));
-            }
-            Some(Err(error)) => worker.note_failure(&error, &self.clock),
+        let made = match worker.made.take() {
+            Some(made) => Some(Ok(made)),
+            None => worker.make(&crew.maker, &self.clock),
+        };
+        let listener = match made {
+            Some(Ok(listener)) => listener,
+            Some(Err(error)) => return worker.note_failure(&error, &self.clock),
+            None => return,
+        };
+        if worker.take_over(&listener) {
+            tracing::info!(%group, %class, "listener {group} of class {class} goes on with its new configuration");
+            return;
+        }
+        self.replace(worker, crew);
+        if worker.is_handing_over() {
+            worker.made = Some(listener);
+            let cause = "the executions with its earlier settings finish first".to_owned();
+            return worker.enter(ListenerState::Starting, Some(cause), self.clock.now());
+        }
+        let assignment = worker.assignment.clone();
+        let draining = assignment.draining;
+        tracing::info!(%group, %class, draining, "listener {group} of class {class} starts");
+        self.metrics.listener(&bus.name, &group);
+        let queue = self.roster.layout().work(&bus.name, &group, id.generation);
+        let listener = Arc::new(Counted::new(listener, Arc::clone(&self.metrics)));
+        let spec = assignment.listener.clone();
+        let consumption = Consumption { listener: spec, bus, queue, draining };
+        let consumer = self.bus.consume(consumption, Arc::clone(&listener) as Arc<dyn Listener>);
+        worker.active = Some(ActiveConsumer { assignment, consumer, listener });
+    }
+
+    /// Stops a consumer whose listener goes on or is paused. Each running execution gets the time
+    /// that its settings give it, so that no event runs twice because of the change.
+    fn replace(&self, worker: &mut Worker, crew: &Crew) {
+        if let Some(active) = &worker.active {
+            let longest = active.assignment.listener.timeout.duration();
+            self.stop(worker, crew, longest + SETTLING);
         }
     }
 
-    fn stop(&self, worker: Worker, stopping: &TaskTracker) {
-        let ListenerSpec { group, class, .. } = &worker.assignment.listener;
+    fn stop(&self, worker: &mut Worker, crew: &Crew, patience: Duration) {
+        let Some(active) = worker.active.take() else { return };
+        let ListenerSpec { group, class, .. } = &active.assignment.listener;
         tracing::info!(%group, %class, "listener {group} of class {class} stops");
-        if let Some(consumer) = worker.consumer {
-            stopping.spawn(consumer.stop.stop(self.patience));
-        }
+        let (stop, wake) = (active.consumer.stop, Arc::clone(&crew.stopped));
+        let stopped = CancellationToken::new();
+        worker.handover = Some(stopped.clone());
+        crew.stopping.spawn(async move {
+            stop.stop(patience).await;
+            stopped.cancel();
+            wake.notify_one();
+        });
     }
 }
 
@@ -190,20 +232,38 @@ fn is_draining(roster: &Roster, retired: &BTreeSet<QueueId>) -> bool {
     tombstones.any(|(id, tombstone)| tombstone.pending == Pending::Drain && !retired.contains(id))
 }
 
+/// The workers of this node, and the consumers that stop.
+struct Crew {
+    workers: BTreeMap<QueueId, Worker>,
+    maker: ListenerMaker,
+    stopping: TaskTracker,
+    /// Wakes a turn when a consumer has stopped.
+    stopped: Arc<Notify>,
+}
+
+impl Crew {
+    fn new(catalog: Catalog) -> Self {
+        let (workers, stopping, stopped) = Default::default();
+        Self { workers, maker: ListenerMaker::new(catalog), stopping, stopped }
+    }
+}
+
 /// The queues that this node consumes, with their listeners.
 fn assignments(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId, Assignment> {
     let configured = roster.listeners().iter().map(|(group, configured)| {
         let listener = configured.listener.clone();
         let id = QueueId::new(group.clone(), configured.generation);
-        (id, Assignment { listener, draining: false })
+        (id, Assignment { listener, draining: false, paused: configured.paused })
     });
     let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
         tombstone.pending == Pending::Drain
             && tombstone.listener.delivery == Delivery::Once
             && !retired.contains(*id)
     });
+    // A queue that was replaced during a pause waits for the end of the pause, too.
     let draining = draining.map(|(id, tombstone)| {
-        (id.clone(), Assignment { listener: tombstone.listener.clone(), draining: true })
+        let (listener, paused) = (tombstone.listener.clone(), roster.is_paused(&id.group));
+        (id.clone(), Assignment { listener, draining: true, paused })
     });
     configured.chain(draining).collect()
 }

@@ -15,11 +15,13 @@ use crate::{
     outage::{Outage, Reporting},
 };
 use async_trait::async_trait;
+use parking_lot::RwLock;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 /// First pause before the node tries again to make a listener. Meanwhile a missing file may appear,
 /// or a name may resolve.
@@ -33,6 +35,8 @@ pub(super) struct Assignment {
     pub(super) listener: ListenerSpec,
     /// Whether the listener was removed and its queue is consumed until it is empty.
     pub(super) draining: bool,
+    /// Whether the listener is paused: nothing is consumed.
+    pub(super) paused: bool,
 }
 
 /// Reason why a listener cannot run on this node.
@@ -51,11 +55,37 @@ pub(super) enum CannotRun {
     Late(Duration),
 }
 
+/// A consumer of this node, with the settings that it runs with.
+pub(super) struct ActiveConsumer {
+    pub(super) assignment: Assignment,
+    pub(super) consumer: Consumer,
+    pub(super) listener: Arc<Counted>,
+}
+
+impl ActiveConsumer {
+    /// Gives the consumer a listener with other settings of the class, if nothing else differs.
+    /// Running executions finish with the earlier listener.
+    fn take_over(&mut self, wanted: &Assignment, made: &Arc<dyn Listener>) -> bool {
+        let ListenerSpec { class, configuration, .. } = wanted.listener.clone();
+        let listener = ListenerSpec { class, configuration, ..self.assignment.listener.clone() };
+        let same = Assignment { listener, ..self.assignment.clone() } == *wanted;
+        if same {
+            self.listener.replace(Arc::clone(made));
+            self.assignment = wanted.clone();
+        }
+        same
+    }
+}
+
 /// The supervisor's record of one assignment.
 pub(super) struct Worker {
     pub(super) assignment: Assignment,
-    pub(super) consumer: Option<Consumer>,
+    pub(super) active: Option<ActiveConsumer>,
     pub(super) status: ListenerStatus,
+    /// The listener with its present settings, while the consumer with the earlier ones stops.
+    pub(super) made: Option<Arc<dyn Listener>>,
+    /// Cancelled when the consumer with the earlier settings has stopped.
+    pub(super) handover: Option<CancellationToken>,
     /// Time of the next try to make the listener.
     retry_at: Instant,
     unfinished: Option<UnfinishedListener>,
@@ -72,27 +102,55 @@ impl Worker {
             cause: None,
             since: clock.now(),
         };
-        let failing = format!(
-            "listener {group} of class {class} cannot run on this node, and its events wait; hearken tries again"
-        );
-        let recovered = format!("listener {group} of class {class} can run on this node again");
-        let outage = Outage::new(clock, failing, recovered)
-            .reporting(Reporting::EachCause)
-            .with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
+        let outage = outage(&assignment.listener, clock);
+        let (active, made, handover) = (None, None, None);
         let retry_at = clock.monotonic();
-        Self { assignment, consumer: None, status, retry_at, unfinished: None, outage }
+        Self { assignment, active, status, made, handover, retry_at, unfinished: None, outage }
     }
 
-    /// Whether the listener has no consumer and it is time to make the listener.
+    /// Takes another assignment over. The consumer with the earlier settings goes on until the
+    /// listener is made with the present ones.
+    pub(super) fn assign(&mut self, wanted: &Assignment, clock: &Clock) {
+        if self.assignment == *wanted {
+            return;
+        }
+        self.status.class = wanted.listener.class.clone();
+        self.outage = outage(&wanted.listener, clock);
+        self.assignment = wanted.clone();
+        self.made = None;
+        self.unfinished = None;
+        self.retry_at = clock.monotonic();
+    }
+
+    /// Whether the consumer runs with the present settings.
+    fn is_up_to_date(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.assignment == self.assignment)
+    }
+
+    /// Whether the consumer must be started or replaced, and it is time to try.
     pub(super) fn is_due(&self, clock: &Clock) -> bool {
-        self.consumer.is_none() && self.retry_at <= clock.monotonic()
+        !self.is_up_to_date() && self.retry_at <= clock.monotonic()
+    }
+
+    /// Whether the consumer with the earlier settings still stops.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.handover.as_ref().is_some_and(|stopped| !stopped.is_cancelled())
+    }
+
+    /// Gives the running consumer the made listener, if that is all that its present settings need.
+    pub(super) fn take_over(&mut self, made: &Arc<dyn Listener>) -> bool {
+        let active = self.active.as_mut();
+        active.is_some_and(|active| active.take_over(&self.assignment, made))
     }
 
     /// Takes over the state of the consumer. Returns whether the consumer just stopped running.
     pub(super) fn refresh(&mut self, now: OffsetDateTime) -> bool {
-        let Some(consumer) = &self.consumer else { return false };
+        if !self.is_up_to_date() {
+            return false;
+        }
+        let Some(active) = &self.active else { return false };
         let before = self.status.state;
-        let state = consumer.state.borrow().clone();
+        let state = active.consumer.state.borrow().clone();
         match state {
             ConsumerState::Running => self.enter(ListenerState::Running, None, now),
             ConsumerState::Waiting(cause) => self.enter(ListenerState::Starting, Some(cause), now),
@@ -136,6 +194,7 @@ impl Worker {
     /// Notes that the listener could not be made.
     pub(super) fn note_failure(&mut self, error: &CannotRun, clock: &Clock) {
         let state = match error {
+            _ if self.active.is_some() => ListenerState::Outdated,
             CannotRun::UnknownClass(_) => ListenerState::UnknownClass,
             CannotRun::NotMade(_) | CannotRun::Late(_) => ListenerState::Failed,
         };
@@ -145,10 +204,32 @@ impl Worker {
     }
 }
 
-/// A listener whose executions are counted.
+fn outage(listener: &ListenerSpec, clock: &Clock) -> Outage {
+    let ListenerSpec { group, class, .. } = listener;
+    let failing = format!(
+        "listener {group} of class {class} cannot be made with its settings on this node; a listener that runs goes on with its earlier settings, and otherwise the events wait; hearken tries again"
+    );
+    let recovered = format!("listener {group} of class {class} can run on this node again");
+    Outage::new(clock, failing, recovered)
+        .reporting(Reporting::EachCause)
+        .with_pauses(FIRST_PAUSE, LONGEST_PAUSE)
+}
+
+/// A listener whose executions are counted, and which can be replaced while its consumer runs.
 pub(super) struct Counted {
-    pub(super) listener: Arc<dyn Listener>,
-    pub(super) metrics: Arc<Metrics>,
+    listener: RwLock<Arc<dyn Listener>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    pub(super) fn new(listener: Arc<dyn Listener>, metrics: Arc<Metrics>) -> Self {
+        Self { listener: RwLock::new(listener), metrics }
+    }
+
+    /// Runs each further event with this listener.
+    fn replace(&self, listener: Arc<dyn Listener>) {
+        *self.listener.write() = listener;
+    }
 }
 
 #[async_trait]
@@ -160,7 +241,8 @@ impl Listener for Counted {
             execution.attempt,
             execution.first_failed_at.or(execution.published_at),
         );
-        let result = self.listener.on_event(event, execution).await;
+        let listener = Arc::clone(&self.listener.read());
+        let result = listener.on_event(event, execution).await;
         if result.is_ok() {
             running.handled();
         }

@@ -89,7 +89,7 @@ impl<'a> PassRecorder<'a> {
 fn change(intent: &Intent, since: Version, bus: BusName) -> TopologyChanged {
     let listeners = intent.roster.listeners().values();
     let added: Vec<GroupName> = listeners
-        .filter(|configured| configured.version > since && configured.listener.bus == bus)
+        .filter(|configured| configured.added_in > since && configured.listener.bus == bus)
         .map(|configured| configured.listener.group.clone())
         .collect();
     let removed: Vec<GroupName> = (intent.roster.tombstones().iter())

@@ -47,8 +47,10 @@ pub struct Audited {
 /// Outcome of a command.
 #[derive(Debug, Clone)]
 pub struct CommandOutcome {
-    /// The recorded events.
+    /// The recorded events. None when the roster had the effect of the command already.
     pub events: Vec<RecordedEvent>,
+    /// Version of the roster after the command.
+    pub version: Version,
     /// Whether the events were recorded earlier, under the same `Idempotency-Key`.
     pub replayed: bool,
 }
@@ -151,11 +153,12 @@ impl RosterService {
             match self.store.append(roster.version(), &events, &audit, fingerprint).await {
                 Ok(events) => {
                     self.advance(&roster, &events).await;
-                    return Ok(CommandOutcome { events, replayed: false });
+                    let version = last_version(&events).unwrap_or(roster.version());
+                    return Ok(CommandOutcome { events, version, replayed: false });
                 }
                 Err(AppendError::Conflict) => tokio::time::sleep(pause).await,
                 Err(AppendError::Replayed(events)) => {
-                    return Ok(CommandOutcome { events, replayed: true });
+                    return Ok(CommandOutcome::earlier(events));
                 }
                 Err(AppendError::CommandReused) => return Err(ExecuteError::CommandReused),
                 Err(AppendError::Store(error)) => return self.resolve(command_id, error).await,
@@ -174,6 +177,18 @@ impl RosterService {
         admission::check(&facts, command, |listener| config.catalog.verdict(listener))
     }
 
+    /// The roster right after a command.
+    ///
+    /// # Errors
+    /// When the log cannot be read. It is read only when the roster has changed since.
+    pub async fn after(&self, outcome: &CommandOutcome) -> Result<Arc<Roster>, StoreError> {
+        let known = self.known();
+        if known.version() == outcome.version {
+            return Ok(known);
+        }
+        Ok(self.at(outcome.version).await?.map_or(known, Arc::new))
+    }
+
     /// Folds events that this node just appended, without reading them back.
     async fn advance(&self, decided_on: &Arc<Roster>, events: &[RecordedEvent]) {
         let _folding = self.folding.lock().await;
@@ -185,7 +200,9 @@ impl RosterService {
     /// Finds out whether a command was recorded when the answer to its commit was lost.
     async fn resolve(&self, id: Uuid, error: StoreError) -> Result<CommandOutcome, ExecuteError> {
         match self.store.command(id).await {
-            Ok(Some(recorded)) => Ok(CommandOutcome { events: recorded.events, replayed: false }),
+            Ok(Some(recorded)) => {
+                Ok(CommandOutcome { replayed: false, ..CommandOutcome::earlier(recorded.events) })
+            }
             Ok(None) | Err(_) => Err(error.into()),
         }
     }
@@ -193,15 +210,19 @@ impl RosterService {
 
 fn replay(recorded: RecordedCommand, named: &Idempotency) -> Result<CommandOutcome, ExecuteError> {
     if recorded.fingerprint.as_deref() == Some(&named.fingerprint) {
-        return Ok(CommandOutcome { events: recorded.events, replayed: true });
+        return Ok(CommandOutcome::earlier(recorded.events));
     }
     Err(ExecuteError::CommandReused)
 }
 
 impl CommandOutcome {
-    /// Version after the command.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.events.last().map_or(0, |event| event.version)
+    /// Outcome of a command that the log has already.
+    fn earlier(events: Vec<RecordedEvent>) -> Self {
+        let version = last_version(&events).unwrap_or_default();
+        Self { events, version, replayed: true }
     }
+}
+
+fn last_version(events: &[RecordedEvent]) -> Option<Version> {
+    events.last().map(|event| event.version)
 }

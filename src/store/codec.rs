@@ -19,7 +19,7 @@ use serde_json::Value;
 
 /// Number of the newest form of events that this program reads. Each node reports it with its
 /// heartbeat.
-pub(super) const FORMS: i64 = 1;
+pub(super) const FORMS: i64 = 2;
 
 /// Stored form of an event.
 pub(super) struct Stored {
@@ -44,6 +44,17 @@ struct Added {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Changed {
+    listener: ListenerSpec,
+}
+
+/// Payload of an event that says nothing but its group: a pause or a resumption.
+#[derive(Serialize, Deserialize)]
+struct GroupOnly {
+    group: GroupName,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RemovedV1 {
     group: GroupName,
     pending: Pending,
@@ -54,6 +65,10 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
         RosterEvent::ListenerAdded { listener, generation } => {
             json(&Added { listener: listener.clone(), generation: *generation })
+        }
+        RosterEvent::ListenerChanged { listener } => json(&Changed { listener: listener.clone() }),
+        RosterEvent::ListenerPaused { group } | RosterEvent::ListenerResumed { group } => {
+            json(&GroupOnly { group: group.clone() })
         }
         RosterEvent::ListenerRemoved { group, pending } => {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
@@ -68,13 +83,19 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
 pub(super) fn form(event: &RosterEvent) -> i64 {
     match event {
         RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => 1,
+        RosterEvent::ListenerChanged { .. }
+        | RosterEvent::ListenerPaused { .. }
+        | RosterEvent::ListenerResumed { .. } => 2,
     }
 }
 
 fn schema_version(event: &RosterEvent) -> i64 {
     match event {
         RosterEvent::ListenerAdded { .. } => 2,
-        RosterEvent::ListenerRemoved { .. } => 1,
+        RosterEvent::ListenerChanged { .. }
+        | RosterEvent::ListenerPaused { .. }
+        | RosterEvent::ListenerResumed { .. }
+        | RosterEvent::ListenerRemoved { .. } => 1,
     }
 }
 
@@ -94,6 +115,15 @@ pub(super) fn decode(
         ("ListenerAdded", 1 | 2) => read(payload).map(|Added { listener, generation }| {
             RosterEvent::ListenerAdded { listener, generation }
         }),
+        ("ListenerChanged", 1) => {
+            read(payload).map(|Changed { listener }| RosterEvent::ListenerChanged { listener })
+        }
+        ("ListenerPaused", 1) => {
+            read(payload).map(|GroupOnly { group }| RosterEvent::ListenerPaused { group })
+        }
+        ("ListenerResumed", 1) => {
+            read(payload).map(|GroupOnly { group }| RosterEvent::ListenerResumed { group })
+        }
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
         _ => Err(PayloadError::Unknown),
@@ -116,9 +146,12 @@ mod tests {
 
     const ADDED_V1: &str = include_str!("golden/ListenerAdded.v1.json");
     const ADDED_V2: &str = include_str!("golden/ListenerAdded.v2.json");
+    const CHANGED_V1: &str = include_str!("golden/ListenerChanged.v1.json");
+    const PAUSED_V1: &str = include_str!("golden/ListenerPaused.v1.json");
+    const RESUMED_V1: &str = include_str!("golden/ListenerResumed.v1.json");
     const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
 
-    fn added() -> RosterEvent {
+    fn listener() -> ListenerSpec {
         let mut listener: ListenerSpec = serde_json::from_value(
             json!({"group": "search-index", "class": "webhook", "bus": "mailboxEvent"}),
         )
@@ -135,12 +168,31 @@ mod tests {
         };
         listener.configuration.insert("url".into(), json!("http://indexer.internal/events"));
         listener.configuration.insert("token".into(), json!({"env": "INDEXER_TOKEN"}));
-        RosterEvent::ListenerAdded { listener, generation: 4 }
+        listener
+    }
+
+    fn added() -> RosterEvent {
+        RosterEvent::ListenerAdded { listener: listener(), generation: 4 }
+    }
+
+    fn group() -> GroupName {
+        GroupName::parse("search-index").unwrap()
     }
 
     fn removed() -> RosterEvent {
-        let group = GroupName::parse("search-index").unwrap();
-        RosterEvent::ListenerRemoved { group, pending: Pending::Drain }
+        RosterEvent::ListenerRemoved { group: group(), pending: Pending::Drain }
+    }
+
+    fn changed() -> RosterEvent {
+        RosterEvent::ListenerChanged { listener: listener() }
+    }
+
+    fn paused() -> RosterEvent {
+        RosterEvent::ListenerPaused { group: group() }
+    }
+
+    fn resumed() -> RosterEvent {
+        RosterEvent::ListenerResumed { group: group() }
     }
 
     #[test]
@@ -148,6 +200,9 @@ mod tests {
         for (name, version, golden, event) in [
             ("ListenerAdded", 1, ADDED_V1, added()),
             ("ListenerAdded", 2, ADDED_V2, added()),
+            ("ListenerChanged", 1, CHANGED_V1, changed()),
+            ("ListenerPaused", 1, PAUSED_V1, paused()),
+            ("ListenerResumed", 1, RESUMED_V1, resumed()),
             ("ListenerRemoved", 1, REMOVED_V1, removed()),
         ] {
             let payload = serde_json::from_str(golden).unwrap();
@@ -157,7 +212,13 @@ mod tests {
 
     #[test]
     fn an_event_is_written_as_its_golden_file_has_it() {
-        for (golden, version, event) in [(ADDED_V2, 2, added()), (REMOVED_V1, 1, removed())] {
+        for (golden, version, event) in [
+            (ADDED_V2, 2, added()),
+            (CHANGED_V1, 1, changed()),
+            (PAUSED_V1, 1, paused()),
+            (RESUMED_V1, 1, resumed()),
+            (REMOVED_V1, 1, removed()),
+        ] {
             assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
             let stored = encode(&event);
             assert_eq!(stored.payload, serde_json::from_str::<Value>(golden).unwrap());
@@ -168,7 +229,7 @@ mod tests {
     #[test]
     fn an_event_of_a_newer_hearken_is_told_from_a_damaged_one() {
         assert_eq!(decode("ListenerAdded", 3, json!({})), Err(PayloadError::Unknown));
-        assert_eq!(decode("ListenerPaused", 1, json!({})), Err(PayloadError::Unknown));
+        assert_eq!(decode("ListenerPaused", 2, json!({})), Err(PayloadError::Unknown));
         assert!(matches!(
             decode("ListenerRemoved", 1, json!({"group": "a"})),
             Err(PayloadError::Malformed(cause)) if cause.contains("pending")

@@ -17,8 +17,8 @@ statements! {
     FINGERPRINT = "SELECT fingerprint FROM roster_command WHERE command_id = $1";
     OF_COMMAND = "SELECT * FROM roster_event WHERE command_id = $1 ORDER BY version";
     /// Inserts nothing when the previous version does not exist.
-    INSERT = "INSERT INTO roster_event (version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id) \
-              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
+    INSERT = "INSERT INTO roster_event (version, event_id, event_type, schema_version, payload, group_name, actor, node_id, node_host, reason, command_id, request_id) \
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
               WHERE CAST($1 AS BIGINT) = 1 OR EXISTS (SELECT 1 FROM roster_event WHERE version = CAST($1 AS BIGINT) - 1) RETURNING recorded_at";
     AFTER = "SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
     /// One statement, so that the check and the events are read from one snapshot.
@@ -236,6 +236,7 @@ async fn insert(
                 stored.event_type,
                 stored.schema_version,
                 stored.payload,
+                event.group().as_str(),
                 audit.actor.as_str(),
                 audit.node.id.as_str(),
                 audit.node.host.as_str(),
@@ -259,7 +260,7 @@ fn read_dense(after: Version, rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreE
     read_all(rows)
 }
 
-fn read_all(rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreError> {
+pub(super) fn read_all(rows: &[Row]) -> Result<Vec<RecordedEvent>, StoreError> {
     rows.iter().map(read).collect()
 }
 

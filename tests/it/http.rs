@@ -1,6 +1,7 @@
 //! The REST interface, over a socket. Every answer is also held against the contract.
 
 mod away;
+mod changing;
 mod conditions;
 mod dead_letters;
 mod events;

@@ -8,10 +8,10 @@ use super::{
     bus::Buses,
     command::Command,
     layout::{Layout, NameTooLong},
-    listener::SettingError,
+    listener::{ListenerSpec, SettingError},
     name::{BusName, ClassName, GroupName},
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// One mistake in a listener's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,8 +39,8 @@ pub enum ClassVerdict {
 /// Facts about a node by which it admits commands.
 #[derive(Debug, Clone)]
 pub struct AdmissionFacts<'a> {
-    /// Groups that the node's own configuration requires.
-    pub required: &'a BTreeSet<GroupName>,
+    /// Listeners that the node's own configuration requires.
+    pub required: &'a BTreeMap<GroupName, ListenerSpec>,
     /// The cluster's buses.
     pub buses: &'a Buses,
     /// How groups and buses become queue names.
@@ -105,18 +105,18 @@ fn problems(errors: &[ConfigurationError]) -> String {
     errors.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// Checks a command against the facts about this node. `verdict` asks the catalog about an added
-/// listener, and is not called for other commands.
+/// Checks a command against the facts about this node. `verdict` asks the catalog about a listener
+/// that is added or changed, and is not called for other commands.
 ///
 /// # Errors
 /// The first reason to refuse the command.
 pub fn check(
     node: &AdmissionFacts<'_>,
     command: &Command,
-    verdict: impl FnOnce(&super::listener::ListenerSpec) -> ClassVerdict,
+    verdict: impl FnOnce(&ListenerSpec) -> ClassVerdict,
 ) -> Result<(), NotAdmitted> {
     match command {
-        Command::AddListener(listener) => {
+        Command::AddListener(listener) | Command::ChangeListener(listener) => {
             listener.check()?;
             if !node.buses.contains_key(&listener.bus) {
                 let known = node.buses.keys().cloned().collect();
@@ -132,10 +132,15 @@ pub fn check(
                 }
             }
         }
-        Command::RemoveListener { group, .. } if node.required.contains(group) => {
+        Command::RemoveListener { group, .. } | Command::PauseListener { group }
+            if node.required.contains_key(group) =>
+        {
             Err(NotAdmitted::RequiredHere { group: group.clone() })
         }
-        Command::RemoveListener { .. } | Command::MigrateListener { .. } => Ok(()),
+        Command::RemoveListener { .. }
+        | Command::PauseListener { .. }
+        | Command::ResumeListener { .. }
+        | Command::MigrateListener { .. } => Ok(()),
     }
 }
 
@@ -145,7 +150,8 @@ mod tests {
     use crate::domain::{command::Pending, listener::tests::listener};
 
     fn check_with(command: &Command, verdict: ClassVerdict) -> Result<(), NotAdmitted> {
-        let required = BTreeSet::from([GroupName::parse("required").unwrap()]);
+        let required = listener("required");
+        let required = BTreeMap::from([(required.group.clone(), required)]);
         let bus = crate::domain::bus::BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
         let buses = Buses::from([(bus.name.clone(), bus)]);
         let layout = Layout::default();
@@ -173,6 +179,26 @@ mod tests {
         let refused = check_with(&remove("required"), ClassVerdict::Accepted);
         assert!(matches!(refused, Err(NotAdmitted::RequiredHere { .. })));
         assert_eq!(check_with(&remove("other"), ClassVerdict::Accepted), Ok(()));
+    }
+
+    #[test]
+    fn a_required_listener_is_not_paused_but_may_be_resumed_and_changed() {
+        let group = GroupName::parse("required").unwrap();
+        let pause = Command::PauseListener { group: group.clone() };
+        let refused = check_with(&pause, ClassVerdict::Accepted);
+        assert!(matches!(refused, Err(NotAdmitted::RequiredHere { .. })));
+        let change = Command::ChangeListener(listener("required"));
+        for command in [Command::ResumeListener { group }, change] {
+            assert_eq!(check_with(&command, ClassVerdict::Accepted), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_class_is_asked_about_the_new_configuration_of_a_listener() {
+        let mistake = ConfigurationError { pointer: "/url".into(), problem: "is missing".into() };
+        let verdict = ClassVerdict::Invalid(vec![mistake]);
+        let refused = check_with(&Command::ChangeListener(listener("a")), verdict);
+        assert!(matches!(refused, Err(NotAdmitted::InvalidConfiguration { .. })));
     }
 
     #[test]

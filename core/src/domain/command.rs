@@ -17,12 +17,24 @@ pub enum Pending {
     Discard,
 }
 
-/// A change of the roster that an administrator or a node asks for. No command updates a listener:
-/// it is removed, then added (James ADR 35).
+/// A change of the roster that an administrator or a node asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Configures a listener.
     AddListener(ListenerSpec),
+    /// Gives the listener of the group new settings. Its queue and its bindings stay, so that no
+    /// event is missed. Bus and delivery cannot change.
+    ChangeListener(ListenerSpec),
+    /// Stops every node from consuming for a listener. Its queue stays bound and holds the events.
+    PauseListener {
+        /// The listener's group.
+        group: GroupName,
+    },
+    /// Ends the pause of a listener.
+    ResumeListener {
+        /// The listener's group.
+        group: GroupName,
+    },
     /// Removes a listener.
     RemoveListener {
         /// The listener's group.
@@ -43,8 +55,11 @@ impl Command {
     #[must_use]
     pub fn group(&self) -> &GroupName {
         match self {
-            Self::AddListener(listener) => &listener.group,
-            Self::RemoveListener { group, .. } | Self::MigrateListener { group } => group,
+            Self::AddListener(listener) | Self::ChangeListener(listener) => &listener.group,
+            Self::PauseListener { group }
+            | Self::ResumeListener { group }
+            | Self::RemoveListener { group, .. }
+            | Self::MigrateListener { group } => group,
         }
     }
 }

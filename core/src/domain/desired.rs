@@ -79,8 +79,10 @@ pub fn desired(
         let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
-        // A group that was added again has a return binding to its current queue.
-        if tombstone.pending != Pending::Discard && !roster.listeners().contains_key(&id.group) {
+        // A group that has a queue again has a return binding to that queue.
+        let has_queue = (roster.listeners().get(&id.group))
+            .is_some_and(|configured| configured.listener.delivery == Delivery::Once);
+        if tombstone.pending != Pending::Discard && !has_queue {
             let back = layout.returns(&listener.bus);
             desired.permitted.insert(Binding::of_queue(&back, &queue, id.group.as_str()));
         }

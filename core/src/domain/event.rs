@@ -20,6 +20,21 @@ pub enum RosterEvent {
         /// Generation of the queue that the listener consumes.
         generation: Generation,
     },
+    /// A listener got new settings. Its queue stays.
+    ListenerChanged {
+        /// The whole listener, with its new settings.
+        listener: ListenerSpec,
+    },
+    /// A listener was paused: no node consumes for it.
+    ListenerPaused {
+        /// The listener's group.
+        group: GroupName,
+    },
+    /// The pause of a listener ended.
+    ListenerResumed {
+        /// The listener's group.
+        group: GroupName,
+    },
     /// A listener was removed.
     ListenerRemoved {
         /// The listener's group.
@@ -34,8 +49,12 @@ impl RosterEvent {
     #[must_use]
     pub fn group(&self) -> &GroupName {
         match self {
-            Self::ListenerAdded { listener, .. } => &listener.group,
-            Self::ListenerRemoved { group, .. } => group,
+            Self::ListenerAdded { listener, .. } | Self::ListenerChanged { listener } => {
+                &listener.group
+            }
+            Self::ListenerPaused { group }
+            | Self::ListenerResumed { group }
+            | Self::ListenerRemoved { group, .. } => group,
         }
     }
 
@@ -44,6 +63,9 @@ impl RosterEvent {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::ListenerAdded { .. } => "ListenerAdded",
+            Self::ListenerChanged { .. } => "ListenerChanged",
+            Self::ListenerPaused { .. } => "ListenerPaused",
+            Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
         }
     }

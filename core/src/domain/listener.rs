@@ -45,8 +45,8 @@ pub enum Mode {
     Async,
 }
 
-/// Settings of a listener: a consumer of a bus. Settings are never changed in place; a listener is
-/// removed, then added (James ADR 35).
+/// Settings of a listener: a consumer of a bus. Group, bus and delivery stay as long as the listener
+/// exists; the other settings can change in place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
@@ -119,6 +119,23 @@ impl ListenerSpec {
         }
     }
 
+    /// Names of the settings in which two listeners of one group differ, as they are written in
+    /// JSON.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let settings = [
+            ("class", self.class != other.class),
+            ("bus", self.bus != other.bus),
+            ("delivery", self.delivery != other.delivery),
+            ("mode", self.mode != other.mode),
+            ("concurrency", self.concurrency != other.concurrency),
+            ("timeout", self.timeout != other.timeout),
+            ("retry", self.retry != other.retry),
+            ("configuration", self.configuration != other.configuration),
+        ];
+        settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
     /// Checks the ranges that the types of the fields do not hold.
     ///
     /// # Errors
@@ -133,8 +150,9 @@ impl ListenerSpec {
                 "another name: dead letters of events without a listener are kept under it";
             return bad("group", &self.group, allowed);
         }
-        if self.group.as_str() == "history" {
-            let allowed = "another name: /listeners/history is the roster's history";
+        if is_address(&self.group) {
+            let allowed =
+                "another name: /listeners/history and /listeners/diff show changes of the roster";
             return bad("group", &self.group, allowed);
         }
         if !(1..=1000).contains(&self.concurrency) {
@@ -158,6 +176,12 @@ impl ListenerSpec {
         }
         Ok(())
     }
+}
+
+/// Whether the group could not be addressed, because `/listeners/<group>` is another resource.
+#[must_use]
+pub fn is_address(group: &GroupName) -> bool {
+    matches!(group.as_str(), "history" | "diff")
 }
 
 #[cfg(test)]
@@ -187,9 +211,18 @@ pub(crate) mod tests {
         let mut wrong = listener("a");
         wrong.timeout = Span::from_secs(3600);
         assert_eq!(wrong.check().unwrap_err().field, "timeout");
-        for group in ["history", "parked", "dispatch-failure"] {
+        for group in ["history", "diff", "parked", "dispatch-failure"] {
             assert_eq!(listener(group).check().unwrap_err().field, "group");
         }
+    }
+
+    #[test]
+    fn the_settings_that_differ_are_named() {
+        let mut other = listener("a");
+        assert!(listener("a").differences(&other).is_empty());
+        other.concurrency = 3;
+        other.configuration.insert("url".into(), "http://a/".into());
+        assert_eq!(listener("a").differences(&other), ["concurrency", "configuration"]);
     }
 
     #[test]

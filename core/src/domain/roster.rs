@@ -4,34 +4,22 @@
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
 //! holds in memory.
 
+mod configured;
+mod diff;
+mod refusal;
+
+pub use configured::{Amendment, Configured};
+pub use diff::{ListenerDiff, RosterDiff};
+pub use refusal::{FixedSetting, Refusal};
+
 use super::{
     command::{Command, Pending},
-    event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
+    event::{Generation, RecordedEvent, RosterEvent, Version},
     listener::ListenerSpec,
-    name::{BusName, ClassName, GroupName},
+    name::GroupName,
 };
 use std::collections::BTreeMap;
-use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// A configured listener, with the audit of its addition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Configured {
-    /// Settings of the listener.
-    pub listener: ListenerSpec,
-    /// Generation of the queue that the listener consumes.
-    pub generation: Generation,
-    /// Version that added the listener.
-    pub version: Version,
-    /// Time of the addition, by the database's clock.
-    pub added_at: OffsetDateTime,
-    /// Actor who added the listener.
-    pub added_by: String,
-    /// Node that took the command.
-    pub added_on: NodeRef,
-    /// Reason that the actor gave.
-    pub reason: Option<String>,
-}
 
 /// The roster's memory of a removed listener.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,28 +59,10 @@ pub struct Roster {
     generations: BTreeMap<GroupName, Generation>,
 }
 
-/// Reason why the roster refuses a command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The group already has a listener (James ADR 35: a group is used once).
-    #[error(
-        "group {group} is in use by a listener of class {class}; remove it first, or choose another group"
-    )]
-    GroupInUse {
-        /// The group of the command.
-        group: GroupName,
-        /// The class of the listener that uses the group.
-        class: ClassName,
-    },
-    /// The group has no listener.
-    #[error("no listener of group {group} is configured")]
-    NotConfigured {
-        /// The group of the command.
-        group: GroupName,
-    },
-}
-
 /// Decides which events a command leads to. Changes nothing.
+///
+/// A command whose effect is there already leads to no event: a pause of a paused listener, a
+/// resumption of a listener that is not paused, and a change to the settings that the listener has.
 ///
 /// # Errors
 /// The rule that the command breaks.
@@ -105,22 +75,40 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
             }),
             None => Ok(vec![RosterEvent::ListenerAdded {
                 listener: listener.clone(),
-                generation: roster.next_generation(&listener.group, &listener.bus),
+                generation: roster.next_generation(listener),
             }]),
         },
+        Command::ChangeListener(listener) => {
+            let present = roster.configured(&listener.group)?;
+            refusal::check_fixed(&present.listener, listener)?;
+            let change = RosterEvent::ListenerChanged { listener: listener.clone() };
+            Ok(Vec::from_iter((present.listener != *listener).then_some(change)))
+        }
+        Command::PauseListener { group } => {
+            let pause = RosterEvent::ListenerPaused { group: group.clone() };
+            Ok(Vec::from_iter((!roster.configured(group)?.paused).then_some(pause)))
+        }
+        Command::ResumeListener { group } => {
+            let resumption = RosterEvent::ListenerResumed { group: group.clone() };
+            Ok(Vec::from_iter(roster.configured(group)?.paused.then_some(resumption)))
+        }
         Command::RemoveListener { group, pending } => {
             roster.configured(group)?;
             Ok(vec![RosterEvent::ListenerRemoved { group: group.clone(), pending: *pending }])
         }
         Command::MigrateListener { group } => {
             let present = roster.configured(group)?;
-            Ok(vec![
+            let mut events = vec![
                 RosterEvent::ListenerRemoved { group: group.clone(), pending: Pending::Drain },
                 RosterEvent::ListenerAdded {
                     listener: present.listener.clone(),
                     generation: roster.last_generation(group) + 1,
                 },
-            ])
+            ];
+            if present.paused {
+                events.push(RosterEvent::ListenerPaused { group: group.clone() });
+            }
+            Ok(events)
         }
     }
 }
@@ -179,17 +167,15 @@ impl Roster {
                 self.tombstones.remove(&QueueId::new(group.clone(), *generation));
                 let last = self.generations.entry(group.clone()).or_insert(*generation);
                 *last = (*last).max(*generation);
-                let audit = &recorded.audit;
-                let configured = Configured {
-                    listener: listener.clone(),
-                    generation: *generation,
-                    version: recorded.version,
-                    added_at: recorded.recorded_at,
-                    added_by: audit.actor.clone(),
-                    added_on: audit.node.clone(),
-                    reason: audit.reason.clone(),
-                };
+                let configured = Configured::by(listener.clone(), *generation, recorded);
                 self.listeners.insert(group, configured);
+            }
+            RosterEvent::ListenerChanged { .. }
+            | RosterEvent::ListenerPaused { .. }
+            | RosterEvent::ListenerResumed { .. } => {
+                if let Some(configured) = self.listeners.get_mut(recorded.event.group()) {
+                    configured.amend(recorded);
+                }
             }
             RosterEvent::ListenerRemoved { group, pending } => {
                 if let Some(removed) = self.listeners.remove(group) {
@@ -209,15 +195,24 @@ impl Roster {
         self.generations.get(group).copied().unwrap_or(0)
     }
 
-    /// Generation of the queue for a group that is added. A kept queue is consumed again. The name
-    /// of any other queue is never used twice, so that a late deletion by a node with an old roster
-    /// finds no queue.
-    fn next_generation(&self, group: &GroupName, bus: &BusName) -> Generation {
-        let last = self.last_generation(group);
-        match self.tombstones.get(&QueueId::new(group.clone(), last)) {
-            Some(kept) if kept.pending == Pending::Keep && kept.listener.bus == *bus => last,
-            _ => last + 1,
-        }
+    /// Whether a listener of the group is configured and paused.
+    #[must_use]
+    pub fn is_paused(&self, group: &GroupName) -> bool {
+        self.listeners.get(group).is_some_and(|configured| configured.paused)
+    }
+
+    /// Generation of the queue for a listener that is added. The newest queue that was kept for a
+    /// listener of the same group, bus and delivery is consumed again. The name of any other queue
+    /// is never used twice, so that a late deletion by a node with an old roster finds no queue. A
+    /// queue that was kept for another bus or another delivery keeps its tombstone.
+    fn next_generation(&self, added: &ListenerSpec) -> Generation {
+        let of_group = self.tombstones.iter().filter(|(id, _)| id.group == added.group);
+        let kept = of_group.filter(|(_, tombstone)| {
+            let ListenerSpec { bus, delivery, .. } = &tombstone.listener;
+            tombstone.pending == Pending::Keep && *bus == added.bus && *delivery == added.delivery
+        });
+        let newest = kept.map(|(id, _)| id.generation).max();
+        newest.unwrap_or_else(|| self.last_generation(&added.group) + 1)
     }
 }
 

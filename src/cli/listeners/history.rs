@@ -6,7 +6,7 @@ use crate::{
         error::{CliError, CommandEnd, DONE},
         output::{columns, print},
     },
-    domain::event::Version,
+    domain::{event::Version, name::GroupName},
 };
 use clap::Args;
 use serde_json::Value;
@@ -16,6 +16,18 @@ pub(super) struct ShowHistory {
     /// List only events after this version
     #[arg(long, value_name = "VERSION")]
     after: Option<Version>,
+    /// List only events about this group
+    #[arg(long)]
+    group: Option<GroupName>,
+    /// List only events by this author
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// List only events recorded at this time or later, such as 2026-11-21T05:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// List only events recorded before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// List at most this many events in one answer
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
@@ -29,6 +41,8 @@ impl ShowHistory {
         let mut after = self.after;
         loop {
             let call = server.get(&["listeners", "history"]).maybe("after", after.as_ref());
+            let call = call.maybe("group", self.group.as_ref()).maybe("actor", self.actor.as_ref());
+            let call = call.maybe("since", self.since.as_ref()).maybe("until", self.until.as_ref());
             let answer = call.maybe("limit", self.limit.as_ref()).send().await?;
             let json = answer.json()?;
             let next = json["next"].as_u64();

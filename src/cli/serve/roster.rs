@@ -47,7 +47,9 @@ pub(super) async fn load_roster(
     let here = RosterConfig {
         node,
         catalog: catalog(settings, extras, clock)?,
-        required: required.iter().map(|listener| listener.group.clone()).collect(),
+        required: (required.iter().cloned())
+            .map(|listener| (listener.group.clone(), listener))
+            .collect(),
         buses,
         layout,
         clock: clock.clone(),

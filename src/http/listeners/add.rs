@@ -5,7 +5,7 @@ use crate::{
     config::DEFAULT_BUS,
     domain::{
         command::Command,
-        listener::{ListenerSpec, default_concurrency, default_timeout},
+        listener::{ListenerSpec, default_concurrency, default_timeout, is_address},
         name::{BusName, ClassName, GroupName},
         retry::Retry,
     },
@@ -38,7 +38,7 @@ use utoipa::ToSchema;
 pub struct NewListener {
     /// Class that nodes instantiate the listener from (`GET /classes`).
     pub class: String,
-    /// Group: the identity of the listener; the name of the class if absent. Cannot be `history`.
+    /// Group: the identity of the listener; the name of the class if absent. Cannot be `history` or `diff`.
     pub group: Option<String>,
     /// Bus whose events the listener receives; `mailboxEvent` if absent.
     pub bus: Option<String>,
@@ -138,26 +138,40 @@ impl Addition {
             Some(group) => GroupName::parse(group)?,
             None => GroupName::parse(class.as_str())?,
         };
-        if group.as_str() == "history" {
-            let detail = "group history cannot be used, because /listeners/history is the history of the roster; choose another group";
-            return Err(Problem::new(&kinds::INVALID_NAME, detail).with("value", "history"));
+        if is_address(&group) {
+            let detail = format!(
+                "group {group} cannot be used, because /listeners/{group} shows changes of the roster; choose another group"
+            );
+            return Err(Problem::new(&kinds::INVALID_NAME, detail).with("value", group));
         }
         let bus = BusName::parse(fields.text("bus")?.unwrap_or_else(|| DEFAULT_BUS.to_owned()))?;
-        let listener = ListenerSpec {
-            class,
-            group,
-            bus,
-            delivery: fields.read("delivery")?.unwrap_or_default(),
-            mode: fields.read("mode")?.unwrap_or_default(),
-            concurrency: fields.read("concurrency")?.unwrap_or_else(default_concurrency),
-            timeout: fields.read("timeout")?.unwrap_or_else(default_timeout),
-            retry: fields.fields("retry")?.map(read_retry).transpose()?.unwrap_or_default(),
-            configuration: fields.object("configuration")?.unwrap_or_default(),
-        };
+        let delivery = fields.read("delivery")?.unwrap_or_default();
+        let listener = read_settings(
+            &mut fields,
+            ListenerSpec { delivery, ..ListenerSpec::new(group, class, bus) },
+        )?;
         let reason = fields.checked_text("reason", check_reason)?;
         fields.end()?;
         Ok(Self { listener, reason })
     }
+}
+
+/// Reads the settings that a change may change. An absent setting takes its default.
+///
+/// # Errors
+/// When a field has the wrong type or a value that its type refuses.
+pub(super) fn read_settings(
+    fields: &mut Fields,
+    listener: ListenerSpec,
+) -> Result<ListenerSpec, Problem> {
+    Ok(ListenerSpec {
+        mode: fields.read("mode")?.unwrap_or_default(),
+        concurrency: fields.read("concurrency")?.unwrap_or_else(default_concurrency),
+        timeout: fields.read("timeout")?.unwrap_or_else(default_timeout),
+        retry: fields.fields("retry")?.map(read_retry).transpose()?.unwrap_or_default(),
+        configuration: fields.object("configuration")?.unwrap_or_default(),
+        ..listener
+    })
 }
 
 fn read_retry(mut fields: Fields) -> Result<Retry, Problem> {
@@ -203,6 +217,7 @@ mod tests {
             (json!({"class": "a b"}), "invalid-name"),
             (json!({"class": "log", "group": ""}), "invalid-name"),
             (json!({"class": "log", "group": "history"}), "invalid-name"),
+            (json!({"class": "log", "group": "diff"}), "invalid-name"),
             (json!({}), "invalid-body"),
             (json!({"class": "log", "delivery": "twice"}), "invalid-body"),
             (json!({"class": "log", "concurrency": 70000}), "invalid-body"),

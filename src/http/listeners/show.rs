@@ -1,6 +1,9 @@
 //! Views of the roster and of one listener.
 
-use super::view::{Backlog, ListenerView, work_queue};
+use super::{
+    diff,
+    view::{Backlog, ListenerView, work_queue},
+};
 use crate::{
     domain::{
         depth::Depth,
@@ -12,7 +15,7 @@ use crate::{
         App,
         parameters::{Query, Segment},
         precondition::etag,
-        problem::{Problem, kinds},
+        problem::Problem,
         schema,
     },
     store::dead_letters::DeadLetterFilter,
@@ -96,22 +99,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Re
     let bus = query.read::<BusName>("bus", "a bus name")?;
     let at = query.read::<Version>("atVersion", "a version of the roster")?;
     let now = app.roster.current().await?;
-    let roster = match at {
-        Some(version) if version > now.version() => {
-            let detail = format!(
-                "the roster has no version {version} yet; its version is {}",
-                now.version()
-            );
-            return Err(Problem::new(&kinds::NOT_FOUND, detail));
-        }
-        Some(version) if version < now.version() => {
-            let past = app.roster.at(version).await?;
-            past.map(Arc::new).ok_or_else(|| {
-                Problem::internal("the log of the roster is shorter than the roster's version")
-            })?
-        }
-        _ => now,
-    };
+    let roster = diff::at(&app, &now, at.unwrap_or(now.version())).await?;
     let status = app.store.topology_status().await?;
     let listeners = roster.listeners().values().filter(|configured| {
         let listener = &configured.listener;

@@ -52,6 +52,8 @@ pub struct ListenerView {
     /// Generation of the group's queue that the listener consumes.
     #[schema(value_type = u32)]
     pub generation: Generation,
+    /// Whether no node consumes for the listener. Its queue holds the events.
+    pub paused: bool,
     /// Whether the configuration of this node requires the listener.
     pub required: bool,
     /// When the listener was added, by the clock of the database.
@@ -63,7 +65,16 @@ pub struct ListenerView {
     /// Node that executed the command.
     #[schema(value_type = schema::NodeRefSchema)]
     pub added_on: NodeRef,
-    /// Reason that the author gave.
+    /// When the listener was last changed, paused or resumed, by the clock of the database; absent
+    /// if never since its addition.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub changed_at: Option<OffsetDateTime>,
+    /// Author of the last change, pause or resumption; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub changed_by: Option<String>,
+    /// Reason that the author of the last change gave, or else the author of the addition.
     #[schema(required = true)]
     pub reason: Option<String>,
     /// Whether the broker was seen to have the queue and bindings of the listener.
@@ -114,9 +125,12 @@ impl ListenerView {
             retry: listener.retry,
             configuration: listener.configuration,
             generation: configured.generation,
+            paused: configured.paused,
             added_at: configured.added_at,
             added_by: configured.added_by.clone(),
             added_on: configured.added_on.clone(),
+            changed_at: configured.amended.as_ref().map(|amendment| amendment.at),
+            changed_by: configured.amended.as_ref().map(|amendment| amendment.by.clone()),
             reason: configured.reason.clone(),
         }
     }
@@ -126,15 +140,7 @@ impl ListenerView {
 #[must_use]
 pub fn configured_by(recorded: &RecordedEvent) -> Option<Configured> {
     let RosterEvent::ListenerAdded { listener, generation } = &recorded.event else { return None };
-    Some(Configured {
-        listener: listener.clone(),
-        generation: *generation,
-        version: recorded.version,
-        added_at: recorded.recorded_at,
-        added_by: recorded.audit.actor.clone(),
-        added_on: recorded.audit.node.clone(),
-        reason: recorded.audit.reason.clone(),
-    })
+    Some(Configured::by(listener.clone(), *generation, recorded))
 }
 
 /// Work queue of a listener. A listener that runs on every node has none.
@@ -183,9 +189,12 @@ mod tests {
             listener: listener("a"),
             generation: 1,
             version: 3,
+            added_in: 3,
+            paused: false,
             added_at: OffsetDateTime::UNIX_EPOCH,
             added_by: "admin".into(),
             added_on: NodeRef { id: "n".into(), host: "h".into() },
+            amended: None,
             reason: None,
         }
     }

@@ -100,10 +100,13 @@ kinds! {
         "The awaited task did not end within the timeout, or the body did not arrive in time. Nothing was undone."
         [];
     GROUP_IN_USE "group-in-use" 409 "The group has a listener"
-        "A group has one listener. Remove the present listener first, or choose another group."
+        "A group has one listener. Change or remove the present listener, or choose another group."
         [group "The group.", class "Class of the present listener."];
+    CANNOT_CHANGE "cannot-change" 409 "This setting cannot change in place"
+        "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`."
+        [group "The group.", setting "Name of the setting: `bus` or `delivery`."];
     REQUIRED_HERE "required-here" 409 "This node's configuration requires the listener"
-        "A listener in `[[required]]` cannot be removed through a node that requires it, because the next start of the node would add it again. Take the listener out of the configuration first."
+        "A listener in `[[required]]` cannot be removed or paused through a node that requires it, because the node asks for it. Take the listener out of the configuration first."
         [group "The group."];
     NOT_EMPTY "not-empty" 409 "The queue holds events"
         "Deleting the queue would destroy its events. Let a listener consume them, or give `force`."

@@ -45,6 +45,9 @@ impl From<Refusal> for Problem {
             Refusal::GroupInUse { group, class } => {
                 Self::new(&kinds::GROUP_IN_USE, detail).with("group", group).with("class", class)
             }
+            Refusal::CannotChange { group, setting } => Self::new(&kinds::CANNOT_CHANGE, detail)
+                .with("group", group)
+                .with("setting", setting.name()),
             Refusal::NotConfigured { group } => {
                 Self::new(&kinds::NOT_CONFIGURED, detail).with("group", group)
             }

@@ -118,6 +118,11 @@ pub enum ListenerStateSchema {
     UnknownClass,
     /// The class could not instantiate the listener.
     Failed,
+    /// The listener consumes with earlier settings, because the class could not instantiate it with
+    /// its present settings; the cause says why.
+    Outdated,
+    /// The listener is paused.
+    Paused,
 }
 
 /// Listener on a node.

@@ -186,16 +186,22 @@ impl ChangeFollower {
         }
         let events = self.app.store.events_after(self.cursor, PAGE).await?;
         for recorded in events.iter().filter(|recorded| recorded.version <= reached) {
-            let change = self.change(recorded).await?;
-            let data = serde_json::to_string(&change).expect("a change is plain JSON");
-            let id = self.id(recorded.version);
-            self.waiting.push_back(Event::default().event("TopologyChanged").id(id).data(data));
+            if let Some(change) = self.change(recorded).await? {
+                let data = serde_json::to_string(&change).expect("a change is plain JSON");
+                let id = self.id(recorded.version);
+                self.waiting.push_back(Event::default().event("TopologyChanged").id(id).data(data));
+            }
             self.cursor = recorded.version;
         }
         Ok(())
     }
 
-    async fn change(&mut self, recorded: &RecordedEvent) -> Result<TopologyChanged, StoreError> {
+    /// Change of the topology that an event led to. `None` for an event that adds and removes no
+    /// queue.
+    async fn change(
+        &mut self,
+        recorded: &RecordedEvent,
+    ) -> Result<Option<TopologyChanged>, StoreError> {
         let group = recorded.event.group().clone();
         let (bus, added, removed) = match &recorded.event {
             RosterEvent::ListenerAdded { listener, .. } => {
@@ -204,11 +210,14 @@ impl ChangeFollower {
                 }
                 (listener.bus.clone(), vec![group], vec![])
             }
+            RosterEvent::ListenerChanged { .. }
+            | RosterEvent::ListenerPaused { .. }
+            | RosterEvent::ListenerResumed { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {
                 (self.bus_before(recorded).await?, vec![], vec![group])
             }
         };
-        Ok(TopologyChanged { bus, version: recorded.version, added, removed })
+        Ok(Some(TopologyChanged { bus, version: recorded.version, added, removed }))
     }
 
     /// Bus of a removed listener. The history is folded once for each stream, and each later event

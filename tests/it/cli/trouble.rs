@@ -16,7 +16,7 @@ async fn a_refusal_says_what_was_refused_why_and_what_to_do() {
         ended.err,
         "error: The group has a listener (409 group-in-use)\n  \
          group g has a listener of class log\n  \
-         Remove the present listener first (hearken listeners remove GROUP), or choose another --group.\n"
+         Change the present listener (hearken listeners change GROUP), remove it first, or choose another --group.\n"
     );
 }
 

@@ -40,7 +40,11 @@ use hearken::{
     store::Store,
 };
 use specs::{bus, other_bus};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -175,7 +179,7 @@ async fn roster(node: &str, store: &Store, layout: &Layout) -> Arc<RosterService
     let config = RosterConfig {
         node: NodeRef { id: node.to_owned(), host: "here".to_owned() },
         catalog: built_in(WebhookPolicy::default(), Clock::system()),
-        required: BTreeSet::new(),
+        required: BTreeMap::new(),
         buses: [bus(), other_bus()].map(|name| (name.clone(), plain(&name))).into(),
         layout: layout.clone(),
         clock: Clock::system(),

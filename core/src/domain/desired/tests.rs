@@ -4,8 +4,11 @@ use super::*;
 use crate::domain::{
     bus::Codec,
     drift::{self, DriftKind, Remedy},
+    event::RosterEvent,
+    listener::tests::listener,
+    name::GroupName,
     plan::{self, Action, Plan, Violation},
-    roster::tests::{added, given, removed},
+    roster::tests::{added, changed, given, removed},
     topology::Topology,
 };
 use uuid::Uuid;
@@ -107,4 +110,22 @@ fn an_added_or_removed_group_is_bound_or_unbound_before_observing() {
     for (plan, desired) in [(binds, &with), (unbinds, &without)] {
         assert_eq!(plan::check(&plan, &layout(), desired, &unseen), Ok(()));
     }
+}
+
+#[test]
+fn a_change_and_a_pause_leave_the_desired_topology_as_it_was() {
+    let history = [added("a", 1)];
+    let pause = RosterEvent::ListenerPaused { group: GroupName::parse("a").unwrap() };
+    let after = [&history[..], &[changed("a", 7), pause]].concat();
+    assert_eq!(attached(&after), attached(&history));
+}
+
+#[test]
+fn an_every_node_listener_leaves_the_kept_queue_of_its_group_its_retries() {
+    let everywhere = ListenerSpec { delivery: Delivery::EveryNode, ..listener("a") };
+    let again = RosterEvent::ListenerAdded { listener: everywhere, generation: 2 };
+    let desired = attached(&[added("a", 1), removed("a", Pending::Keep), again]);
+    assert_eq!(desired.fates[WORK].pending, Pending::Keep);
+    let back = Binding::of_queue("hearken.mailboxEvent.return", WORK, "a");
+    assert!(desired.permitted.contains(&back));
 }

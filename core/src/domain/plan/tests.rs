@@ -56,7 +56,7 @@ pub(crate) fn foreign_queue(name: &str) -> Queue {
 
 /// A desired topology, and one that was right for an earlier roster and was damaged since.
 pub(crate) fn damaged() -> impl Strategy<Value = (Desired, Topology)> {
-    let asks = prop::collection::vec((0..5u8, 0..4u8), 0..30);
+    let asks = prop::collection::vec((0..8u8, 0..4u8), 0..30);
     (asks, 0..30usize, any::<u64>()).prop_map(|(asks, cut, damage)| {
         let events = history(&asks);
         let earlier = cut.min(events.len());
@@ -80,7 +80,7 @@ pub(crate) fn damaged() -> impl Strategy<Value = (Desired, Topology)> {
 
 proptest! {
     #[test]
-    fn what_is_as_desired_has_no_drift_and_an_empty_plan(asks in prop::collection::vec((0..5u8, 0..4u8), 0..30)) {
+    fn what_is_as_desired_has_no_drift_and_an_empty_plan(asks in prop::collection::vec((0..8u8, 0..4u8), 0..30)) {
         let desired = desired_of(&history(&asks));
         let drift = drift::between(&layout(), &desired, &desired.topology);
         prop_assert_eq!(&drift, &vec![]);
@@ -110,7 +110,7 @@ proptest! {
 
     #[test]
     fn the_accelerator_leads_to_what_is_desired_up_to_deletions(
-        asks in prop::collection::vec((0..5u8, 0..4u8), 0..30), cut in 0usize..30,
+        asks in prop::collection::vec((0..8u8, 0..4u8), 0..30), cut in 0usize..30,
     ) {
         let events = history(&asks);
         let earlier = desired_of(&events[..cut.min(events.len())]);

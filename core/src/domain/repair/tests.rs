@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn a_dry_run_leads_to_the_same_topology_as_a_pass(
         (desired, observed) in damaged(),
-        asks in prop::collection::vec((0..5u8, 0..4u8), 0..10),
+        asks in prop::collection::vec((0..8u8, 0..4u8), 0..10),
     ) {
         let layout = layout();
         let baseline = desired_of(&crate::domain::roster::tests::history(&asks));

@@ -35,6 +35,25 @@ pub enum ListenerState {
     UnknownClass,
     /// The class could not make the listener.
     Failed,
+    /// The listener consumes events with earlier settings, because the class could not make it with
+    /// its present settings. The cause says why.
+    Outdated,
+    /// The listener is paused, so no node consumes for it.
+    Paused,
+}
+
+impl ListenerState {
+    /// Whether the listener consumes events on the node.
+    #[must_use]
+    pub fn consumes(self) -> bool {
+        matches!(self, Self::Running | Self::Outdated)
+    }
+
+    /// Whether the node cannot run the listener as the roster asks.
+    #[must_use]
+    pub fn is_impaired(self) -> bool {
+        matches!(self, Self::UnknownClass | Self::Failed | Self::Outdated)
+    }
 }
 
 /// A listener on a node.

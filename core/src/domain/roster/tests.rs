@@ -1,8 +1,13 @@
 //! Decisions of the roster, each as given events, a command and its result.
 
 use super::*;
-use crate::domain::{event::Audit, listener::tests::listener};
+use crate::domain::{
+    event::{Audit, NodeRef},
+    listener::{Delivery, tests::listener},
+    name::BusName,
+};
 use proptest::prelude::*;
+use time::OffsetDateTime;
 
 /// A roster in which these events happened, in this order.
 pub(crate) fn given(events: &[RosterEvent]) -> Roster {
@@ -34,6 +39,31 @@ pub(crate) fn added(group: &str, generation: Generation) -> RosterEvent {
 /// The group was removed.
 pub(crate) fn removed(group: &str, pending: Pending) -> RosterEvent {
     RosterEvent::ListenerRemoved { group: GroupName::parse(group).unwrap(), pending }
+}
+
+/// The listener of the group got this concurrency.
+pub(crate) fn changed(group: &str, concurrency: u16) -> RosterEvent {
+    RosterEvent::ListenerChanged { listener: ListenerSpec { concurrency, ..listener(group) } }
+}
+
+fn paused(group: &str) -> RosterEvent {
+    RosterEvent::ListenerPaused { group: GroupName::parse(group).unwrap() }
+}
+
+fn resumed(group: &str) -> RosterEvent {
+    RosterEvent::ListenerResumed { group: GroupName::parse(group).unwrap() }
+}
+
+fn change(group: &str, concurrency: u16) -> Command {
+    Command::ChangeListener(ListenerSpec { concurrency, ..listener(group) })
+}
+
+fn pause(group: &str) -> Command {
+    Command::PauseListener { group: GroupName::parse(group).unwrap() }
+}
+
+fn resume(group: &str) -> Command {
+    Command::ResumeListener { group: GroupName::parse(group).unwrap() }
 }
 
 fn add(group: &str) -> Command {
@@ -99,11 +129,91 @@ fn when_migrating_then_the_old_queue_drains_while_the_new_one_works() {
     assert_eq!(roster.tombstones().values().next().unwrap().pending, Pending::Drain);
 }
 
+#[test]
+fn a_change_keeps_the_queue_and_the_audit_of_the_addition() {
+    let roster = given(&[added("a", 3)]);
+    let events = decide(&roster, &change("a", 7)).unwrap();
+    assert_eq!(events, vec![changed("a", 7)]);
+    let roster = given(&[&[added("a", 3)], &events[..]].concat());
+    let configured = roster.listeners().values().next().unwrap();
+    assert_eq!((configured.generation, configured.listener.concurrency), (3, 7));
+    assert_eq!((configured.version, configured.added_by.as_str()), (2, "alice"));
+    assert_eq!(configured.amended.as_ref().unwrap().by, "alice");
+    assert!(roster.tombstones().is_empty());
+}
+
+#[test]
+fn a_command_whose_effect_is_there_already_records_no_event() {
+    let awake = given(&[added("a", 1), changed("a", 7)]);
+    assert_eq!(decide(&awake, &change("a", 7)), Ok(vec![]));
+    assert_eq!(decide(&awake, &resume("a")), Ok(vec![]));
+    let asleep = given(&[added("a", 1), paused("a")]);
+    assert_eq!(decide(&asleep, &pause("a")), Ok(vec![]));
+}
+
+#[test]
+fn no_listener_is_changed_paused_or_resumed_without_being_configured() {
+    let roster = given(&[added("a", 1), removed("a", Pending::Keep)]);
+    for command in [change("a", 7), pause("a"), resume("a")] {
+        assert!(matches!(decide(&roster, &command), Err(Refusal::NotConfigured { .. })));
+    }
+}
+
+#[test]
+fn the_bus_and_the_delivery_of_a_listener_cannot_change() {
+    let roster = given(&[added("a", 1)]);
+    let mut elsewhere = listener("a");
+    elsewhere.bus = BusName::parse("jmapEvent").unwrap();
+    let everywhere = ListenerSpec { delivery: Delivery::EveryNode, ..listener("a") };
+    for (wanted, name) in [(elsewhere, "bus"), (everywhere, "delivery")] {
+        let refusal = decide(&roster, &Command::ChangeListener(wanted)).unwrap_err();
+        assert!(refusal.to_string().contains("add a listener of another group"), "{refusal}");
+        let Refusal::CannotChange { setting, .. } = refusal else { panic!("{refusal}") };
+        assert_eq!(setting.name(), name);
+    }
+}
+
+#[test]
+fn a_pause_lasts_until_the_listener_is_resumed_or_removed() {
+    let group = GroupName::parse("a").unwrap();
+    let mut events = vec![added("a", 1), paused("a"), changed("a", 2)];
+    assert!(given(&events).is_paused(&group));
+    events.push(resumed("a"));
+    assert!(!given(&events).is_paused(&group));
+    events.extend([paused("a"), removed("a", Pending::Keep), added("a", 1)]);
+    assert!(!given(&events).is_paused(&group));
+}
+
+#[test]
+fn a_paused_listener_whose_queue_is_migrated_stays_paused() {
+    let history = [added("a", 1), paused("a")];
+    let group = GroupName::parse("a").unwrap();
+    let migrate = Command::MigrateListener { group: group.clone() };
+    let events = decide(&given(&history), &migrate).unwrap();
+    assert!(given(&[&history[..], &events[..]].concat()).is_paused(&group));
+}
+
+#[test]
+fn a_queue_kept_for_one_delivery_is_not_taken_up_by_the_other() {
+    let everywhere = ListenerSpec { delivery: Delivery::EveryNode, ..listener("a") };
+    let mut history = vec![added("a", 1), removed("a", Pending::Keep)];
+    let events = decide(&given(&history), &Command::AddListener(everywhere.clone())).unwrap();
+    assert_eq!(events, vec![RosterEvent::ListenerAdded { listener: everywhere, generation: 2 }]);
+    history.extend(events);
+    let kept = QueueId::new(GroupName::parse("a").unwrap(), 1);
+    assert!(given(&history).tombstones().contains_key(&kept));
+    history.push(removed("a", Pending::Keep));
+    assert_eq!(decide(&given(&history), &add("a")), Ok(vec![added("a", 1)]));
+}
+
 #[derive(Debug, Clone)]
 enum Ask {
     Add(u8),
     Remove(u8, Pending),
     Migrate(u8),
+    Change(u8),
+    Pause(u8),
+    Resume(u8),
 }
 
 fn asks() -> impl Strategy<Value = Vec<Ask>> {
@@ -112,16 +222,22 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
         (0..4u8).prop_map(Ask::Add),
         (0..4u8, pending).prop_map(|(group, pending)| Ask::Remove(group, pending)),
         (0..4u8).prop_map(Ask::Migrate),
+        (0..4u8).prop_map(Ask::Change),
+        (0..4u8).prop_map(Ask::Pause),
+        (0..4u8).prop_map(Ask::Resume),
     ];
     prop::collection::vec(ask, 0..60)
 }
 
 /// The history that these commands lead to, refusals left out.
 pub(crate) fn history(asks: &[(u8, u8)]) -> Vec<RosterEvent> {
-    let asks = asks.iter().map(|(kind, group)| match kind % 5 {
+    let asks = asks.iter().map(|(kind, group)| match kind % 8 {
         0 | 1 => Ask::Add(*group),
         2 => Ask::Remove(*group, Pending::Keep),
         3 => Ask::Remove(*group, Pending::Drain),
+        4 => Ask::Change(*group),
+        5 => Ask::Pause(*group),
+        6 => Ask::Resume(*group),
         _ => Ask::Migrate(*group),
     });
     run(&asks.collect::<Vec<_>>())
@@ -129,7 +245,7 @@ pub(crate) fn history(asks: &[(u8, u8)]) -> Vec<RosterEvent> {
 
 fn run(asks: &[Ask]) -> Vec<RosterEvent> {
     let (mut roster, mut events) = (Roster::default(), Vec::new());
-    for ask in asks {
+    for (concurrency, ask) in (1..).zip(asks) {
         let command = match ask {
             Ask::Add(group) => add(&format!("g{group}")),
             Ask::Remove(group, pending) => remove(&format!("g{group}"), *pending),
@@ -137,6 +253,9 @@ fn run(asks: &[Ask]) -> Vec<RosterEvent> {
                 let group = GroupName::parse(format!("g{group}")).unwrap();
                 Command::MigrateListener { group }
             }
+            Ask::Change(group) => change(&format!("g{group}"), concurrency),
+            Ask::Pause(group) => pause(&format!("g{group}")),
+            Ask::Resume(group) => resume(&format!("g{group}")),
         };
         for event in decide(&roster, &command).unwrap_or_default() {
             roster.evolve(&recorded(events.len() as u64 + 1, event.clone()));
@@ -163,6 +282,9 @@ proptest! {
                         discarded.insert((group, generation));
                     }
                 }
+                RosterEvent::ListenerChanged { .. }
+                | RosterEvent::ListenerPaused { .. }
+                | RosterEvent::ListenerResumed { .. } => {}
             }
         }
     }

@@ -68,15 +68,11 @@ impl Executions {
         self.deliveries.is_empty()
     }
 
-    /// Waits for a slot. `None` when the consumer stops first.
+    /// Waits for a slot. `None` when executions are given up first. A consumer that stops still runs
+    /// the events that were delivered to it.
     pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        tokio::select! {
-            // A stopped consumer gets no slot, even when slots are free.
-            biased;
-            () = self.stop.cancelled() => None,
-            // The semaphore is never closed.
-            slot = self.slots.acquire() => slot.ok(),
-        }
+        // The semaphore is never closed.
+        self.until_aborted(self.slots.acquire()).await?.ok()
     }
 
     /// Runs a future to its end. The future is dropped when executions are given up.

@@ -9,7 +9,7 @@ use lapin::{
     types::ShortString,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 /// How long a draining queue must deliver nothing before its events are counted.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -73,17 +73,27 @@ impl Session {
         let concurrency = self.executions.concurrency();
         amqp.answer(channel.basic_qos(concurrency, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
-        let events = amqp.consume(&channel, queue.clone(), options).await?;
+        let mut events = amqp.consume(&channel, queue.clone(), options).await?;
         works();
         let tag = events.tag();
-        let end = self.deliver(&channel, &queue, events).await?;
+        let end = self.deliver(&channel, &queue, &mut events).await?;
         // Fails only on a channel that is closed already, and then the consumer is gone.
         let _ = amqp.answer(channel.basic_cancel(tag, BasicCancelOptions::default())).await;
         if matches!(end, SessionEnd::Stopped) {
+            self.take_delivered(&mut events).await;
             self.executions.finish(self.consumption.listener.group.as_str()).await;
         }
         let _ = amqp.answer(channel.close(200, "done".into())).await;
         Ok(end)
+    }
+
+    /// Takes the events that arrived before the broker cancelled the consumer: at most as many as
+    /// there are execution slots. Closing the channel would return them, and each return counts as an
+    /// unanswered delivery.
+    async fn take_delivered(&self, events: &mut Consumer) {
+        while let Ok(Some(Ok(event))) = timeout(SILENCE, events.next()).await {
+            self.executions.spawn(Arc::clone(&self.deliveries).run(event));
+        }
     }
 
     /// Takes events until the consumer stops or a draining queue is empty.
@@ -91,7 +101,7 @@ impl Session {
         &self,
         channel: &Channel,
         queue: &ShortString,
-        mut events: Consumer,
+        events: &mut Consumer,
     ) -> Result<SessionEnd, SessionError> {
         let mut again = interval(BIND_AGAIN);
         loop {

@@ -1,0 +1,88 @@
+//! Refusals of the roster.
+
+use crate::domain::{
+    listener::{Delivery, ListenerSpec},
+    name::{BusName, ClassName, GroupName},
+};
+
+/// Reason why the roster refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The group already has a listener (James ADR 35: a group is used once).
+    #[error(
+        "group {group} is in use by a listener of class {class}; change or remove that listener, or choose another group"
+    )]
+    GroupInUse {
+        /// The group of the command.
+        group: GroupName,
+        /// The class of the listener that uses the group.
+        class: ClassName,
+    },
+    /// The group has no listener.
+    #[error("no listener of group {group} is configured")]
+    NotConfigured {
+        /// The group of the command.
+        group: GroupName,
+    },
+    /// A change names another bus or another delivery than the listener has.
+    #[error(
+        "{setting} cannot be changed in place, because the queue of group {group} belongs to it; to move the listener, add a listener of another group with the new settings, then remove group {group} with pending=drain"
+    )]
+    CannotChange {
+        /// The group of the command.
+        group: GroupName,
+        /// The setting that cannot change.
+        setting: FixedSetting,
+    },
+}
+
+/// Setting that stays as long as its listener exists, with its present and its refused value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FixedSetting {
+    /// The bus.
+    #[error("bus {present} (to {refused})")]
+    Bus {
+        /// Bus of the listener.
+        present: BusName,
+        /// Bus in the command.
+        refused: BusName,
+    },
+    /// The delivery.
+    #[error("delivery {} (to {})", delivery_name(*present), delivery_name(*refused))]
+    Delivery {
+        /// Delivery of the listener.
+        present: Delivery,
+        /// Delivery in the command.
+        refused: Delivery,
+    },
+}
+
+impl FixedSetting {
+    /// Name of the setting, as it is written in JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bus { .. } => "bus",
+            Self::Delivery { .. } => "delivery",
+        }
+    }
+}
+
+fn delivery_name(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Once => "once",
+        Delivery::EveryNode => "every-node",
+    }
+}
+
+/// Checks that a change leaves the settings alone that its queue depends on.
+pub(super) fn check_fixed(present: &ListenerSpec, wanted: &ListenerSpec) -> Result<(), Refusal> {
+    let setting = if present.bus != wanted.bus {
+        FixedSetting::Bus { present: present.bus.clone(), refused: wanted.bus.clone() }
+    } else if present.delivery != wanted.delivery {
+        FixedSetting::Delivery { present: present.delivery, refused: wanted.delivery }
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::CannotChange { group: wanted.group.clone(), setting })
+}
