@@ -239,6 +239,9 @@ fn limits_of_records_are_read_and_wrong_limits_are_refused() {
         let refused = refusal(&[(flag, value)], &[], None);
         assert!(refused.starts_with(&format!("--{flag} ")) && refused.contains(right), "{refused}");
     }
+}
+
+#[test]
 fn a_variable_that_is_no_setting_and_an_empty_url_stop_the_start() {
     let error = refusal(&[], &[("HEARKEN_DATABSE_URL", "postgres://u:hunter2@db/x")], None);
     assert!(error.starts_with("HEARKEN_DATABSE_URL is not a setting"), "{error}");

@@ -177,7 +177,7 @@ impl Health {
         let mut named = cut(named.collect(), groups.len(), ", ");
         let quota = self.store.dead_letter_quota();
         let full = groups.iter().filter(|entry| quota.is_reached(entry.count, entry.bytes));
-        let full: Vec<_> = full.map(|entry| entry.group.clone()).collect();
+        let full: Vec<_> = full.map(|entry| entry.group.to_string()).collect();
         if !full.is_empty() {
             let total = full.len();
             let full = cut(full.into_iter().take(NAMED).collect(), total, ", ");
