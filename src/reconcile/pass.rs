@@ -169,7 +169,7 @@ impl Pass<'_> {
         let comparison = Comparison::new(layout, desired, observed);
         self.memory.note_drift(comparison.drift());
         if self.occasion != Occasion::Rebuild {
-            breaker::check_losses(desired, &self.baseline.desired, comparison.drift())?;
+            breaker::check_drift(desired, &self.baseline.desired, comparison.drift())?;
         }
         let believed = self.memory.believed();
         let repair = comparison.repair(match self.occasion {

@@ -9,7 +9,7 @@ use super::{
     name::BusName,
     roster::{QueueId, Roster},
     span::Span,
-    topology::{Binding, ExchangeKind, Topology},
+    topology::{Binding, ExchangeKind, Queue, Topology},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,8 @@ pub struct Desired {
     pub permitted: BTreeSet<Binding>,
     /// The queues of removed listeners, by name, as long as they have work left.
     pub fates: BTreeMap<String, Fate>,
+    /// The queues of removed listeners that were deleted, by name.
+    retired: BTreeSet<String>,
     buses: BTreeSet<BusName>,
     /// The exchanges of attached buses.
     attached: BTreeSet<String>,
@@ -72,10 +74,14 @@ pub fn desired(
     }
     for (id, tombstone) in roster.tombstones() {
         let listener = &tombstone.listener;
-        if listener.delivery == Delivery::EveryNode || retired.contains(id) {
+        if listener.delivery == Delivery::EveryNode {
             continue;
         }
         let queue = layout.work(&listener.bus, &id.group, id.generation);
+        if retired.contains(id) {
+            desired.retired.insert(queue);
+            continue;
+        }
         let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
@@ -104,6 +110,19 @@ impl Desired {
     #[must_use]
     pub fn is_idle_wait(&self, layout: &Layout, name: &str) -> bool {
         self.buses.iter().any(|bus| layout.is_wait(bus, name))
+    }
+
+    /// Whether a queue with our marker is unknown to the log: the queue is neither desired nor the
+    /// queue of a removed listener, of a wait level or of a node.
+    #[must_use]
+    pub fn is_orphan(&self, layout: &Layout, queue: &Queue) -> bool {
+        let name = &queue.name;
+        layout.owns(name, &queue.arguments)
+            && !layout.is_node_queue(queue)
+            && !self.topology.queues.contains_key(name)
+            && !self.fates.contains_key(name)
+            && !self.retired.contains(name)
+            && !self.is_idle_wait(layout, name)
     }
 
     /// Whether the exchange belongs to an attached bus. Our queues are bound to it; hearken changes

@@ -7,7 +7,7 @@
 
 use super::{
     desired::Desired,
-    drift::{self, Drift, DriftKey, Remedy},
+    drift::{self, Drift, DriftKey, DriftKind, Object, Remedy},
     layout::Layout,
     plan::{self, Action, Plan, Violation},
     topology::Topology,
@@ -126,6 +126,16 @@ impl<'a> Comparison<'a> {
         self.drift
     }
 
+    /// Name of the first orphan. As long as there is an orphan, the log may be older than the
+    /// broker, and nothing that the log says of removed listeners is relied on.
+    #[must_use]
+    pub fn orphan(&self) -> Option<&str> {
+        self.drift.iter().find_map(|drift| match (drift.kind, &drift.found) {
+            (DriftKind::Orphan, Some(Object::Queue(queue))) => Some(queue.name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Plans the repair of the drift that is chosen. Drift that only an administrator can repair
     /// becomes a step that reports.
     ///
@@ -139,6 +149,10 @@ impl<'a> Comparison<'a> {
             self.desired,
             &self.observed.bindings,
         );
+        let plan = match self.orphan() {
+            Some(orphan) => plan.without_removals(orphan, self.observed),
+            None => plan,
+        };
         plan::check(&plan, self.layout, self.desired, self.observed)?;
         let unconfirmed = choice.waits_for_belief() && left.iter().any(Drift::is_wrong);
         Ok(Repair { plan, unconfirmed })

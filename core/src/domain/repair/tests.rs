@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{
+    command::Pending,
     drift::DriftKind,
     event::RosterEvent,
     plan::tests::{apply, damaged, desired_of, foreign_queue, layout},
@@ -81,6 +82,54 @@ proptest! {
         let declares = |step: &&plan::Step| matches!(step.action.verb(), "declare" | "bind");
         prop_assert_eq!(plan.steps.iter().filter(declares).count(), 0, "{:?}", plan);
     }
+}
+
+proptest! {
+    /// The database was restored from before the last events: the broker knows a later history.
+    #[test]
+    fn a_restored_log_with_orphans_removes_nothing(
+        asks in prop::collection::vec((0..5u8, 0..4u8), 0..30), cut in 0usize..30,
+    ) {
+        let events = crate::domain::roster::tests::history(&asks);
+        let (layout, restored) = (layout(), desired_of(&events[..cut.min(events.len())]));
+        let observed = desired_of(&events).topology;
+        let comparison = Comparison::new(&layout, &restored, &observed);
+        let known = |name: &str| restored.topology.queues.contains_key(name) || restored.fates.contains_key(name);
+        let unknown = observed.queues.keys().find(|name| name.contains(".work.") && !known(name));
+        prop_assert_eq!(comparison.orphan().is_some(), unknown.is_some());
+        let plan = comparison.repair(RepairChoice::Everything).unwrap().plan;
+        let removes = |step: &plan::Step| matches!(step.action.verb(), "unbind" | "delete");
+        if unknown.is_some() {
+            prop_assert!(!plan.steps.iter().any(removes), "{:?}", plan);
+        }
+    }
+}
+
+#[test]
+fn an_orphan_stays_bound_and_holds_back_every_removal() {
+    let removed = crate::domain::roster::tests::removed("a", Pending::Discard);
+    let restored = desired_of(&[added("a", 1), removed]);
+    let observed = desired_of(&[added("a", 1), added("b", 1)]).topology;
+    let layout = layout();
+    let comparison = Comparison::new(&layout, &restored, &observed);
+    assert_eq!(comparison.orphan(), Some("hearken.mailboxEvent.work.b.v1"));
+    let repair = comparison.repair(RepairChoice::Everything).unwrap();
+    let steps = repair.plan.steps;
+    assert!(steps.iter().all(|step| step.action.verb() == "report"), "{steps:?}");
+    let reason = |name: &str| {
+        let found = steps.iter().find(|step| step.action.name() == name);
+        found.map(|step| step.reason.clone()).unwrap_or_default()
+    };
+    let held_back = reason(WORK);
+    assert!(
+        held_back.contains("does not delete it while queue hearken.mailboxEvent.work.b.v1 is"),
+        "{held_back}"
+    );
+    let orphan = reason("hearken.mailboxEvent.work.b.v1");
+    assert!(orphan.contains("release"), "{orphan}");
+    let bound: Vec<&Drift> =
+        comparison.drift().iter().filter(|d| d.object().name().contains("work.b.v1 [")).collect();
+    assert_eq!(bound, Vec::<&Drift>::new(), "the bindings of an orphan are left alone");
 }
 
 #[test]
