@@ -5,7 +5,12 @@
 pub mod local;
 pub mod rabbitmq;
 
-use crate::domain::{depth::Depth, plan::Action, topology::Topology};
+use crate::domain::{
+    depth::Depth,
+    layout::{LAYOUT, MARKER},
+    plan::Action,
+    topology::{Argument, Exchange, Topology},
+};
 use async_trait::async_trait;
 use std::{error::Error, time::Duration};
 use uuid::Uuid;
@@ -52,8 +57,30 @@ impl BrokerError {
 pub enum Marker {
     /// The broker has no marker exchange.
     Absent,
-    /// The marker exchange names this cluster; `None` when its name cannot be read.
-    Cluster(Option<Uuid>),
+    /// The broker has the marker exchange.
+    Present {
+        /// Cluster that the exchange names; `None` when its name cannot be read.
+        cluster: Option<Uuid>,
+        /// Version of the layout that the exchange names; `None` when the version cannot be read.
+        layout: Option<i64>,
+    },
+}
+
+impl Marker {
+    /// Reads the arguments of the marker exchange.
+    #[must_use]
+    pub fn read(exchange: Option<&Exchange>) -> Self {
+        let Some(exchange) = exchange else { return Self::Absent };
+        let cluster = match exchange.arguments.get(MARKER) {
+            Some(Argument::Text(cluster)) => cluster.parse().ok(),
+            _ => None,
+        };
+        let layout = match exchange.arguments.get(LAYOUT) {
+            Some(Argument::Int(layout)) => Some(*layout),
+            _ => None,
+        };
+        Self::Present { cluster, layout }
+    }
 }
 
 /// A broker. Other programs may use it too.

@@ -31,11 +31,12 @@ pub const COMMAND_OUTCOMES: [&str; 6] =
 /// Outcomes of a pass.
 pub const PASS_OUTCOMES: [&str; 5] = ["clean", "changed", "busy", "blocked", "failed"];
 
-const DRIFT_KINDS: [(DriftKind, &str); 4] = [
+const DRIFT_KINDS: [(DriftKind, &str); 5] = [
     (DriftKind::Missing, "missing"),
     (DriftKind::Surplus, "surplus"),
     (DriftKind::Divergent, "divergent"),
     (DriftKind::Foreign, "foreign"),
+    (DriftKind::Orphan, "orphan"),
 ];
 
 type Seconds = Gauge<f64, AtomicU64>;

@@ -8,12 +8,7 @@ mod observed;
 use super::{Broker, BrokerError, Marker};
 use crate::{
     amqp::{Amqp, AmqpError, AmqpUrl, AmqpUrlError, Purpose},
-    domain::{
-        depth::Depth,
-        layout::{Layout, MARKER},
-        plan::Action,
-        topology::{Argument, Topology},
-    },
+    domain::{depth::Depth, layout::Layout, plan::Action, topology::Topology},
 };
 use admin::Admin;
 use async_trait::async_trait;
@@ -75,14 +70,8 @@ impl Broker for RabbitMqBroker {
         // Reads the whole list, which is short. A request for the single exchange would give the
         // same answer for a missing exchange and for a missing virtual host.
         let name = self.layout.marker();
-        let Some(marker) = self.exchanges().await?.into_iter().find(|row| row.name == name) else {
-            return Ok(Marker::Absent);
-        };
-        let cluster = match marker.into_exchange().arguments.get(MARKER) {
-            Some(Argument::Text(text)) => text.parse().ok(),
-            _ => None,
-        };
-        Ok(Marker::Cluster(cluster))
+        let row = self.exchanges().await?.into_iter().find(|row| row.name == name);
+        Ok(Marker::read(row.map(ExchangeRow::into_exchange).as_ref()))
     }
 
     async fn observe(&self) -> Result<Topology, BrokerError> {

@@ -4,10 +4,11 @@ use crate::{
     clock::Clock,
     domain::{
         deletion::QuietQueues,
+        desired::Desired,
         drift::{Drift, DriftKey},
         event::Version,
         layout::Layout,
-        repair,
+        repair::{Precautions, Restraint},
         report::DriftReport,
         roster::Roster,
         topology::Topology,
@@ -32,8 +33,8 @@ pub(super) struct Memory {
     clock: Clock,
     /// First observation of each drift that the last observation showed.
     first_seen: BTreeMap<DriftKey, FirstSeen>,
-    /// Names under our prefix that are not ours. Unknown before the first observation.
-    foreign: Option<BTreeSet<String>>,
+    /// Limits of the accelerator. Unknown before the first observation.
+    precautions: Option<Precautions>,
     /// The roster at the version that the broker follows.
     roster: Option<Arc<Roster>>,
     /// Evidence about the queues of removed listeners.
@@ -53,7 +54,7 @@ impl Memory {
         Self {
             clock: clock.clone(),
             first_seen: BTreeMap::new(),
-            foreign: None,
+            precautions: None,
             roster: None,
             quiet: QuietQueues::default(),
         }
@@ -88,16 +89,25 @@ impl Memory {
         drift.iter().map(|drift| DriftReport::new(drift, since(drift))).collect()
     }
 
-    /// Takes in which names of an observation are foreign.
-    pub(super) fn note_foreign_names(&mut self, layout: &Layout, observed: &Topology) {
-        self.foreign = Some(repair::foreign_names(layout, observed));
+    /// Takes in an observation.
+    pub(super) fn note_observation(
+        &mut self,
+        layout: &Layout,
+        desired: &Desired,
+        observed: &Topology,
+    ) {
+        self.precautions = Some(Precautions::of(layout, desired, observed));
     }
 
-    /// Names that the accelerator must leave alone, because the accelerator changes the broker
-    /// before it observes the broker. `None` before the first observation: then the accelerator
-    /// changes nothing.
-    pub(super) fn foreign_names(&self) -> Option<&BTreeSet<String>> {
-        self.foreign.as_ref()
+    /// Limits of the accelerator. `None` before the first observation: then the accelerator changes
+    /// nothing.
+    pub(super) fn precautions(&self) -> Option<&Precautions> {
+        self.precautions.as_ref()
+    }
+
+    /// Sign that the broker knows a later history than the log, in the last observation.
+    pub(super) fn restraint(&self) -> Option<&Restraint> {
+        self.precautions.as_ref().and_then(|precautions| precautions.restraint.as_ref())
     }
 
     /// Remembers the roster that the broker follows, so that no pass folds it again.

@@ -26,7 +26,7 @@ use crate::{
         breaker::{self, Blockage},
         command::Pending,
         drift::{self, Drift},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         plan::{Plan, Step},
         repair::{self, Comparison, Occasion, Repair, RepairChoice},
         report::StepRecord,
@@ -113,12 +113,18 @@ impl Pass<'_> {
         self.context.roster.layout()
     }
 
-    /// Refuses a broker whose marker names another cluster, or whose marker is gone.
+    /// Refuses a broker whose marker names another cluster or a newer layout, or whose marker is
+    /// gone.
     async fn check_marker(&self) -> Result<(), PassError> {
         let (marker, ours) = (self.layout().marker(), self.layout().cluster);
         match self.context.broker.marker().await? {
-            Marker::Cluster(Some(cluster)) if cluster == ours => Ok(()),
-            Marker::Cluster(found) => Err(Blockage::AnotherCluster { marker, found, ours }.into()),
+            Marker::Present { layout: Some(found), .. } if found > LAYOUT_VERSION => {
+                Err(Blockage::NewerLayout { marker, found, known: LAYOUT_VERSION }.into())
+            }
+            Marker::Present { cluster: Some(cluster), .. } if cluster == ours => Ok(()),
+            Marker::Present { cluster: found, .. } => {
+                Err(Blockage::AnotherCluster { marker, found, ours }.into())
+            }
             Marker::Absent if self.occasion == Occasion::Rebuild => Ok(()),
             // The first pass of a new cluster makes the marker.
             Marker::Absent if !self.context.store.marker_made().await? => Ok(()),
@@ -132,9 +138,9 @@ impl Pass<'_> {
     async fn accelerate_and_observe(&mut self) -> Result<Topology, PassError> {
         let mut applied = self.baseline.desired.clone();
         for _ in 0..ROUNDS {
-            if let Some(foreign) = self.memory.foreign_names() {
+            if let Some(precautions) = self.memory.precautions() {
                 let desired = &self.intent.desired;
-                let plan = repair::accelerate(self.layout(), &applied, desired, foreign)?;
+                let plan = repair::accelerate(self.layout(), &applied, desired, precautions)?;
                 let accelerated = self.apply_changes(&plan).await?;
                 if accelerated.changed_the_broker() && accelerated.is_done() {
                     applied = self.intent.desired.clone();
@@ -158,7 +164,8 @@ impl Pass<'_> {
 
     async fn observe(&mut self) -> Result<Topology, PassError> {
         let observed = self.context.broker.observe().await?;
-        self.memory.note_foreign_names(self.context.roster.layout(), &observed);
+        let layout = self.context.roster.layout();
+        self.memory.note_observation(layout, &self.intent.desired, &observed);
         Ok(observed)
     }
 

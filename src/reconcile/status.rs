@@ -55,6 +55,7 @@ pub(super) async fn save_status(
         observed_at: Some(now),
         state,
         failure,
+        restraint: memory.restraint().map(ToString::to_string),
         drift: drift_reports,
         node: context.roster.node().id.clone(),
         buses,

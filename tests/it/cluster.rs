@@ -10,4 +10,5 @@ mod main_job;
 mod misconfigured;
 mod races;
 mod removal;
+mod restore;
 mod wires;

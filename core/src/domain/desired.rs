@@ -4,10 +4,11 @@ use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
     drift::Object,
+    event::Version,
     layout::{Flavor, Layout},
-    listener::{Delivery, ListenerSpec},
+    listener::Delivery,
     name::BusName,
-    roster::{QueueId, Roster},
+    roster::{Configured, QueueId, Roster},
     span::Span,
     topology::{Binding, ExchangeKind, Queue, Topology},
 };
@@ -38,6 +39,8 @@ pub struct Desired {
     pub permitted: BTreeSet<Binding>,
     /// The queues of removed listeners, by name, as long as they have work left.
     pub fates: BTreeMap<String, Fate>,
+    /// Version of the roster that asks for the topology.
+    pub version: Version,
     /// The queues of removed listeners that were deleted, by name.
     retired: BTreeSet<String>,
     buses: BTreeSet<BusName>,
@@ -59,6 +62,7 @@ pub fn desired(
     let mut desired = Desired {
         buses: buses.keys().cloned().collect(),
         attached: attached.map(str::to_owned).collect(),
+        version: roster.version(),
         ..Desired::default()
     };
     let mut marker = layout.exchange(layout.marker(), ExchangeKind::Direct);
@@ -70,7 +74,7 @@ pub fn desired(
     for configured in roster.listeners().values() {
         let events = (buses.get(&configured.listener.bus))
             .map_or_else(|| layout.main(&configured.listener.bus), |bus| layout.events(bus));
-        desired.add_listener(layout, &configured.listener, configured.generation, &events);
+        desired.add_listener(layout, configured, &events);
     }
     for (id, tombstone) in roster.tombstones() {
         let listener = &tombstone.listener;
@@ -152,19 +156,14 @@ impl Desired {
         topology.add_exchange(returns);
     }
 
-    fn add_listener(
-        &mut self,
-        layout: &Layout,
-        listener: &ListenerSpec,
-        generation: u32,
-        events: &str,
-    ) {
+    fn add_listener(&mut self, layout: &Layout, configured: &Configured, events: &str) {
+        let Configured { listener, generation, version, .. } = configured;
         // An every-node listener consumes a queue that belongs to the connection of each node.
         if listener.delivery == Delivery::EveryNode {
             return;
         }
         let bus = &listener.bus;
-        let queue = layout.work_queue(bus, &listener.group, generation);
+        let queue = layout.work_queue(bus, &listener.group, *generation, *version);
         let name = queue.name.clone();
         self.topology.add_queue(queue);
         self.topology.bindings.insert(Binding::of_queue(events, &name, ""));

@@ -16,6 +16,7 @@ use super::{
     drift::{Object, ObjectKind},
     layout::{Layout, ObjectName},
     name::BusName,
+    repair::Restraint,
     topology::{Argument, Binding, Exchange, Queue, Topology},
 };
 use serde::{Deserialize, Serialize};
@@ -182,10 +183,10 @@ impl Plan {
         self.steps.iter().filter(|step| deletes(&step.action)).cloned().collect()
     }
 
-    /// Turns each unbinding and each deletion into a report that names the orphan because of which
-    /// nothing is removed.
+    /// Turns each unbinding and each deletion into a report that names the reason for which nothing
+    /// is taken away.
     #[must_use]
-    pub fn without_removals(self, orphan: &str, observed: &Topology) -> Self {
+    pub fn without_removals(self, restraint: &Restraint, observed: &Topology) -> Self {
         let withheld = |step: Step| {
             let object = match &step.action {
                 Action::Unbind(binding) => Some(Object::Binding(binding.clone())),
@@ -194,8 +195,7 @@ impl Plan {
             };
             let Some(object) = object else { return step };
             let (verb, reason) = (step.action.verb(), &step.reason);
-            let reason =
-                format!("{reason}; hearken does not {verb} it while queue {orphan} is an orphan");
+            let reason = format!("{reason}; hearken does not {verb} it while {restraint}");
             Step::new(Action::Report(object), StepClass::Report, reason)
         };
         Self::ordered(self.steps.into_iter().map(withheld).collect())

@@ -5,9 +5,13 @@
 //! [`accelerate`] is the same decision for a change of the roster that is applied before the broker
 //! is observed.
 
+mod restraint;
+
+pub use restraint::Restraint;
+
 use super::{
     desired::Desired,
-    drift::{self, Drift, DriftKey, DriftKind, Object, Remedy},
+    drift::{self, Drift, DriftKey, Remedy},
     layout::Layout,
     plan::{self, Action, Plan, Violation},
     topology::Topology,
@@ -126,16 +130,6 @@ impl<'a> Comparison<'a> {
         self.drift
     }
 
-    /// Name of the first orphan. As long as there is an orphan, the log may be older than the
-    /// broker, and nothing that the log says of removed listeners is relied on.
-    #[must_use]
-    pub fn orphan(&self) -> Option<&str> {
-        self.drift.iter().find_map(|drift| match (drift.kind, &drift.found) {
-            (DriftKind::Orphan, Some(Object::Queue(queue))) => Some(queue.name.as_str()),
-            _ => None,
-        })
-    }
-
     /// Plans the repair of the drift that is chosen. Drift that only an administrator can repair
     /// becomes a step that reports.
     ///
@@ -149,8 +143,8 @@ impl<'a> Comparison<'a> {
             self.desired,
             &self.observed.bindings,
         );
-        let plan = match self.orphan() {
-            Some(orphan) => plan.without_removals(orphan, self.observed),
+        let plan = match Restraint::find(self.layout, self.desired, self.observed) {
+            Some(restraint) => plan.without_removals(&restraint, self.observed),
             None => plan,
         };
         plan::check(&plan, self.layout, self.desired, self.observed)?;
@@ -159,8 +153,29 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// Limits that an earlier observation sets to the accelerator, which changes the broker before the
+/// broker is observed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Precautions {
+    /// Names under our prefix that are not ours. Nothing is done to them.
+    pub foreign: BTreeSet<String>,
+    /// Sign that the broker knows a later history than the log.
+    pub restraint: Option<Restraint>,
+}
+
+impl Precautions {
+    /// Limits that follow from an observation.
+    #[must_use]
+    pub fn of(layout: &Layout, desired: &Desired, observed: &Topology) -> Self {
+        Self {
+            foreign: foreign_names(layout, observed),
+            restraint: Restraint::find(layout, desired, observed),
+        }
+    }
+}
+
 /// Plans the change from one desired topology to the next without looking at the broker. Leaves out
-/// every step on an object with a foreign name.
+/// every step on an object with a foreign name, and takes nothing away under a [`Restraint`].
 ///
 /// # Errors
 /// What the plan must not do. This is a defect of hearken; the plan is not applied.
@@ -168,10 +183,13 @@ pub fn accelerate(
     layout: &Layout,
     applied: &Desired,
     desired: &Desired,
-    foreign: &BTreeSet<String>,
+    precautions: &Precautions,
 ) -> Result<Plan, Violation> {
     let mut plan = plan::between(applied, desired);
-    plan.steps.retain(|step| !touches(&step.action, foreign));
+    plan.steps.retain(|step| !touches(&step.action, &precautions.foreign));
+    if let Some(restraint) = &precautions.restraint {
+        plan = plan.without_removals(restraint, &applied.topology);
+    }
     let plan = plan.without_stranding(layout, desired, &applied.topology.bindings);
     match plan::check(&plan, layout, desired, &Topology::default()) {
         // A binding that leads to a foreign queue was left out on purpose.
@@ -181,8 +199,7 @@ pub fn accelerate(
 }
 
 /// Names of observed objects under our prefix that this cluster did not make.
-#[must_use]
-pub fn foreign_names(layout: &Layout, observed: &Topology) -> BTreeSet<String> {
+fn foreign_names(layout: &Layout, observed: &Topology) -> BTreeSet<String> {
     let exchanges = observed.exchanges.values().map(|e| (&e.name, &e.arguments));
     let queues = observed.queues.values().map(|q| (&q.name, &q.arguments));
     let foreign = exchanges.chain(queues).filter(|(name, arguments)| !layout.owns(name, arguments));

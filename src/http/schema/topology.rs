@@ -44,6 +44,9 @@ pub enum DriftKindSchema {
     Divergent,
     /// On the broker under hearken's name prefix, but not hearken's own. hearken never changes it.
     Foreign,
+    /// Queue on the broker that is hearken's own and that the log does not know: the database may
+    /// be older than the broker. The queue stays bound, and no pass unbinds or deletes anything.
+    Orphan,
 }
 
 /// Kind of a broker object.

@@ -10,7 +10,7 @@ use hearken::{
         desired::{Desired, desired},
         drift,
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         listener::ListenerSpec,
         plan::{self, Action, Plan},
         roster::Roster,
@@ -78,7 +78,10 @@ pub(crate) async fn the_marker_is_absent_or_names_its_cluster(
 ) {
     assert_eq!(broker.marker().await.unwrap(), Marker::Absent);
     converge(broker, layout, &[]).await;
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(Some(layout.cluster)));
+    assert_eq!(
+        broker.marker().await.unwrap(),
+        Marker::Present { cluster: Some(layout.cluster), layout: Some(LAYOUT_VERSION) }
+    );
 }
 
 pub(crate) async fn a_bind_without_its_ends_is_missing(broker: &dyn Broker, layout: &Layout) {

@@ -95,7 +95,7 @@ fn only_an_own_queue_that_nothing_needs_is_deleted_on_request() {
     node.exclusive = true;
     let node_queue = node.name.clone();
     observed.add_queue(node);
-    let kept = layout.work_queue(&bus.name, &GroupName::parse("b").unwrap(), 1);
+    let kept = layout.work_queue(&bus.name, &GroupName::parse("b").unwrap(), 1, 1);
     let kept_name = kept.name.clone();
     observed.add_queue(kept);
 

@@ -62,7 +62,7 @@ proptest! {
         dry.plan.steps.iter().for_each(|step| apply(&mut predicted, &step.action));
 
         let mut made = observed.clone();
-        let foreign = foreign_names(&layout, &observed);
+        let foreign = Precautions::of(&layout, &desired, &observed);
         let first = accelerate(&layout, &baseline, &desired, &foreign).unwrap();
         first.steps.iter().for_each(|step| apply(&mut made, &step.action));
         let seen = made.clone();
@@ -96,10 +96,12 @@ proptest! {
         let comparison = Comparison::new(&layout, &restored, &observed);
         let known = |name: &str| restored.topology.queues.contains_key(name) || restored.fates.contains_key(name);
         let unknown = observed.queues.keys().find(|name| name.contains(".work.") && !known(name));
-        prop_assert_eq!(comparison.orphan().is_some(), unknown.is_some());
+        let restraint = Restraint::find(&layout, &restored, &observed);
+        let is_orphan = matches!(restraint, Some(Restraint::Orphan { .. }));
+        prop_assert_eq!(is_orphan, unknown.is_some());
         let plan = comparison.repair(RepairChoice::Everything).unwrap().plan;
         let removes = |step: &plan::Step| matches!(step.action.verb(), "unbind" | "delete");
-        if unknown.is_some() {
+        if restraint.is_some() {
             prop_assert!(!plan.steps.iter().any(removes), "{:?}", plan);
         }
     }
@@ -112,7 +114,9 @@ fn an_orphan_stays_bound_and_holds_back_every_removal() {
     let observed = desired_of(&[added("a", 1), added("b", 1)]).topology;
     let layout = layout();
     let comparison = Comparison::new(&layout, &restored, &observed);
-    assert_eq!(comparison.orphan(), Some("hearken.mailboxEvent.work.b.v1"));
+    let orphan = "hearken.mailboxEvent.work.b.v1".to_owned();
+    let restraint = Restraint::find(&layout, &restored, &observed);
+    assert_eq!(restraint, Some(Restraint::Orphan { queue: orphan }));
     let repair = comparison.repair(RepairChoice::Everything).unwrap();
     let steps = repair.plan.steps;
     assert!(steps.iter().all(|step| step.action.verb() == "report"), "{steps:?}");
@@ -150,9 +154,12 @@ fn a_dry_run_shows_no_unbinding_that_a_pass_would_withhold() {
 #[test]
 fn the_accelerator_leaves_foreign_names_and_their_predecessors_alone() {
     let (before, after) = (desired_of(&[added("a", 1)]), desired_of(&migrated()));
-    let free = accelerate(&layout(), &before, &after, &BTreeSet::new()).unwrap();
+    let free = accelerate(&layout(), &before, &after, &Precautions::default()).unwrap();
     assert!(shown(&free).iter().any(|step| step.starts_with("unbind")));
-    let taken = BTreeSet::from(["hearken.mailboxEvent.work.a.v2".to_owned()]);
+    let taken = Precautions {
+        foreign: BTreeSet::from(["hearken.mailboxEvent.work.a.v2".to_owned()]),
+        restraint: None,
+    };
     let plan = accelerate(&layout(), &before, &after, &taken).unwrap();
     assert_eq!(shown(&plan), Vec::<String>::new());
 }

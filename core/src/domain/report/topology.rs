@@ -88,6 +88,10 @@ pub struct TopologyStatus {
     /// Failure of the last pass; absent after a successful pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<PassFailure>,
+    /// Sign that the broker knows a later history than the log. As long as it is there, no pass
+    /// unbinds or deletes anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restraint: Option<String>,
     /// Differences that the last pass left.
     #[serde(default)]
     pub drift: Vec<DriftReport>,

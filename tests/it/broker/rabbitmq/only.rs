@@ -10,7 +10,7 @@ use hearken::{
     broker::{Broker, BrokerError, Marker},
     domain::{
         drift::{self, DriftKind},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         plan::Action,
         topology::{Argument, Exchange, ExchangeKind},
     },
@@ -36,7 +36,7 @@ async fn a_virtual_host_with_a_slash_in_its_name_is_found() {
 #[tokio::test]
 async fn what_others_made_is_seen_and_theirs() {
     let (host, broker, layout) = fresh().await;
-    let name = layout.work(&bus(), &listener("a").group, 1);
+    let name = layout.work(&bus(), &listener("a").group, 1, 1);
     let queue = |name: &str| format!("queues/{}/{name}", host.name);
     host.api(Method::PUT, &queue(&name), Some(json!({"durable": true}))).await;
     host.api(Method::PUT, &queue("other"), Some(json!({"durable": true}))).await;
@@ -62,19 +62,22 @@ async fn a_marker_of_another_cluster_or_of_no_cluster_is_told_apart() {
     let (_, broker, layout) = fresh().await;
     let other = Layout { cluster: Uuid::from_u128(8), ..layout.clone() };
     converge(&broker, &other, &[]).await;
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(Some(other.cluster)));
+    assert_eq!(
+        broker.marker().await.unwrap(),
+        Marker::Present { cluster: Some(other.cluster), layout: Some(LAYOUT_VERSION) }
+    );
     let (_, broker, layout) = fresh().await;
     let mut bare = layout.exchange(layout.marker(), ExchangeKind::Direct);
     bare.arguments.clear();
     broker.apply(&Action::DeclareExchange(bare)).await.unwrap();
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(None));
+    assert_eq!(broker.marker().await.unwrap(), Marker::Present { cluster: None, layout: None });
 }
 
 #[tokio::test]
 async fn a_redeclaration_with_other_arguments_is_refused_in_the_brokers_words() {
     let (_, broker, layout) = fresh().await;
     converge(&broker, &layout, &[listener("a")]).await;
-    let mut queue = layout.work_queue(&bus(), &listener("a").group, 1);
+    let mut queue = layout.work_queue(&bus(), &listener("a").group, 1, 1);
     queue.arguments.insert("x-delivery-limit".into(), Argument::Int(3));
     let error = broker.apply(&Action::DeclareQueue(queue)).await.unwrap_err();
     let BrokerError::Refused { reply, .. } = &error else { panic!("{error:?}") };
@@ -106,7 +109,7 @@ async fn a_name_that_amqp_cannot_hold_is_refused() {
 async fn deleting_a_queue_says_how_much_it_destroyed() {
     let (host, broker, layout) = fresh().await;
     converge(&broker, &layout, &[listener("a")]).await;
-    let queue = layout.work(&bus(), &listener("a").group, 1);
+    let queue = layout.work(&bus(), &listener("a").group, 1, 1);
     publish(&host, &layout, 3).await;
     wait::until("the events are counted", async || {
         broker.depth(&queue).await.ok().flatten().filter(|depth| depth.ready == 3)
@@ -122,7 +125,7 @@ async fn a_policy_that_decides_what_is_kept_is_seen() {
     converge(&broker, &layout, &[listener("a")]).await;
     let policy = json!({"pattern": ".*work.*", "definition": {"max-length": 5}, "priority": 1});
     host.api(Method::PUT, &format!("policies/{}/cap", host.name), Some(policy)).await;
-    let queue = layout.work(&bus(), &listener("a").group, 1);
+    let queue = layout.work(&bus(), &listener("a").group, 1, 1);
     let applied = wait::until("the policy is applied", async || {
         broker.observe().await.unwrap().queues[&queue].policy.clone()
     });
