@@ -39,6 +39,10 @@ pub enum BrokerError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The broker has the queue and has not counted its events yet. RabbitMQ counts the events of a
+    /// new queue for the first time within some seconds.
+    #[error("the broker has not counted the events of queue {0} yet")]
+    Uncounted(String),
     /// The broker's answer cannot be read, such as HTML from a proxy.
     #[error("the broker's answer cannot be read: {0}")]
     Protocol(String),
@@ -48,7 +52,7 @@ impl BrokerError {
     /// Whether the same call may succeed later by itself.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Uncounted(_))
     }
 }
 
@@ -102,8 +106,15 @@ pub trait Broker: Send + Sync + 'static {
     /// Counts of a queue; `None` when the queue does not exist. Counts may lag by seconds.
     ///
     /// # Errors
-    /// When the broker cannot be read.
+    /// When the broker cannot be read, or with [`BrokerError::Uncounted`].
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Number of events that wait in a queue at this moment, by the queue itself; `None` when the
+    /// queue does not exist. Unacknowledged events are not counted.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError>;
 
     /// Shortest time that the oldest event in a queue can have waited, from the history that the
     /// broker keeps. `None` when no event waits, or when the broker has no history. Takes no event

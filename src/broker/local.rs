@@ -46,6 +46,10 @@ impl Broker for LocalBroker {
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
     }
 
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {
+        Ok(self.depth(queue).await?.map(|depth| depth.ready))
+    }
+
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
         let oldest = self.store.oldest(queue).await;
         oldest.map_err(|error| away(&format!("reading the age of queue {queue}"), error))

@@ -88,15 +88,22 @@ impl Broker for RabbitMqBroker {
         let Some(row) = self.management.queue(queue).await? else {
             // The management API gives the same answer for a missing queue and for a missing
             // virtual host, so AMQP must show that the queue does not exist.
-            return if self.admin.exists(queue).await? { Err(uncounted(queue)) } else { Ok(None) };
+            return match self.admin.ready(queue).await? {
+                Some(_) => Err(BrokerError::Uncounted(queue.to_owned())),
+                None => Ok(None),
+            };
         };
         // The counters appear some seconds after the queue. A missing counter does not mean zero.
         let (Some(ready), Some(unacked), Some(consumers)) =
             (row.messages_ready, row.messages_unacknowledged, row.consumers)
         else {
-            return Err(uncounted(queue));
+            return Err(BrokerError::Uncounted(queue.to_owned()));
         };
         Ok(Some(Depth { ready, unacked, consumers }))
+    }
+
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {
+        self.admin.ready(queue).await
     }
 
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
@@ -133,11 +140,6 @@ impl Broker for RabbitMqBroker {
         let version = overview.product_version.or(overview.rabbitmq_version);
         Ok(format!("{product} {}", version.as_deref().unwrap_or("of unknown version")))
     }
-}
-
-fn uncounted(queue: &str) -> BrokerError {
-    let what = format!("counting the events of queue {queue}: RabbitMQ has no counts yet");
-    BrokerError::Unreachable { what, source: None }
 }
 
 impl BrokerError {

@@ -35,6 +35,13 @@ use tokio::{
 /// management API lag by up to five seconds.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
+/// Longest wait for the first count of a queue. RabbitMQ counts a new queue within five seconds, and
+/// a busy broker is late.
+const FIRST_COUNT: Duration = Duration::from_secs(20);
+
+/// Pause between two looks at a queue that the broker has not counted yet.
+const COUNT_POLL: Duration = Duration::from_millis(500);
+
 /// Longest time between two looks at the status while a caller waits for a version.
 const STATUS_POLL: Duration = Duration::from_millis(500);
 
@@ -134,13 +141,27 @@ impl Reconciler {
         contents: QueueContents,
     ) -> Result<u64, PassError> {
         if contents == QueueContents::Spare {
-            let depth = self.context.broker.depth(queue).await?;
+            let depth = self.counted_depth(queue).await?;
             let depth = depth.ok_or_else(|| QueueRefusal::Unknown(queue.to_owned()))?;
             deletion::check_empty(queue, depth)?;
             sleep(BETWEEN_SAMPLES).await;
         }
         let queue = queue.to_owned();
         self.ask(|reply| ReconcileRequest::DeleteQueue { queue, contents, reply }).await
+    }
+
+    /// Counts of a queue. Waits for the first count of a queue that is younger than the broker's
+    /// statistics.
+    async fn counted_depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let deadline = self.context.clock.monotonic() + FIRST_COUNT;
+        loop {
+            match self.context.broker.depth(queue).await {
+                Err(BrokerError::Uncounted(_)) if self.context.clock.monotonic() < deadline => {
+                    sleep(COUNT_POLL).await;
+                }
+                depth => return depth,
+            }
+        }
     }
 
     /// Hands a request to the loop and waits for the answer.

@@ -7,6 +7,7 @@ use super::{
 use crate::domain::{
     command::Pending,
     deletion::{self, QueueContents},
+    depth::Depth,
 };
 
 /// Unbinds and deletes a queue of ours that no listener works on. Returns how many events the
@@ -23,8 +24,11 @@ pub(super) async fn delete_on_request(
     let observed = broker.observe().await?;
     deletion::check_request(roster.layout(), &intent.desired, &observed, queue)?;
     if contents == QueueContents::Spare {
-        let depth = broker.depth(queue).await?;
-        deletion::check_empty(queue, depth.unwrap_or_default())?;
+        let depth = broker.depth(queue).await?.unwrap_or_default();
+        deletion::check_empty(queue, depth)?;
+        // The counters lag by seconds. The queue itself knows what waits in it now.
+        let ready = broker.ready(queue).await?.unwrap_or_default();
+        deletion::check_empty(queue, Depth { ready, ..depth })?;
     }
     let plan = deletion::plan_request(&observed, queue);
     lock.check_before(&plan.steps).await?;
