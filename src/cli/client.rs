@@ -35,6 +35,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// Body of the answer.
     pub(super) text: String,
+    /// Headers of the answer.
+    pub(super) headers: header::HeaderMap,
 }
 
 /// Request that is built up and then sent.
@@ -170,10 +172,11 @@ impl Call<'_> {
         let response =
             request.timeout(limit).send().await.map_err(|error| failed.because(&error))?;
         let (status, content_type) = (response.status(), content_type(&response));
+        let headers = response.headers().clone();
         let text = response.text().await.map_err(|error| failed.because(&error))?;
         let plain_json = content_type.starts_with("application/json");
         if status.is_success() || plain_json && accepts(status) {
-            return Ok(Answer { status, text });
+            return Ok(Answer { status, text, headers });
         }
         Err(CliError::Answered(ServerProblem::read(status, &content_type, &text)))
     }

@@ -1,5 +1,6 @@
 //! What the passes of one process remember of each other.
 
+use super::setbacks::Setbacks;
 use crate::{
     clock::Clock,
     domain::{
@@ -8,7 +9,7 @@ use crate::{
         drift::{Drift, DriftKey},
         event::Version,
         layout::Layout,
-        repair::{Precautions, Restraint},
+        repair::{LastSeen, Precautions, Restraint},
         report::DriftReport,
         roster::Roster,
         topology::Topology,
@@ -39,6 +40,8 @@ pub(super) struct Memory {
     roster: Option<Arc<Roster>>,
     /// Evidence about the queues of removed listeners.
     quiet: QuietQueues,
+    /// Repairs that failed.
+    setbacks: Setbacks,
 }
 
 /// Time of an observation.
@@ -57,6 +60,7 @@ impl Memory {
             precautions: None,
             roster: None,
             quiet: QuietQueues::default(),
+            setbacks: Setbacks::default(),
         }
     }
 
@@ -72,6 +76,7 @@ impl Memory {
                 (key, first)
             })
             .collect();
+        self.setbacks.retain(self.first_seen.keys());
     }
 
     /// Drift that was first seen long enough ago to be repaired.
@@ -83,10 +88,19 @@ impl Memory {
     }
 
     /// Reports of a drift, each with the time of its first observation.
-    pub(super) fn reports(&self, drift: &[Drift], now: OffsetDateTime) -> Vec<DriftReport> {
-        let since =
-            |drift: &Drift| self.first_seen.get(&drift.key()).map_or(now, |first| first.wall);
-        drift.iter().map(|drift| DriftReport::new(drift, since(drift))).collect()
+    pub(super) fn reports(
+        &self,
+        last_seen: &LastSeen,
+        drift: &[Drift],
+        now: OffsetDateTime,
+    ) -> Vec<DriftReport> {
+        let report = |drift: &Drift| {
+            let first = self.first_seen.get(&drift.key());
+            let since = first.map_or(now, |first| first.wall);
+            let unfinished = drift.is_repairable() && last_seen.asks_for(drift);
+            DriftReport { unfinished, ..DriftReport::new(drift, since) }
+        };
+        drift.iter().map(report).collect()
     }
 
     /// Takes in an observation.
@@ -118,6 +132,16 @@ impl Memory {
     /// The remembered roster, if it has this version.
     pub(super) fn roster_at(&self, version: Version) -> Option<Arc<Roster>> {
         self.roster.clone().filter(|roster| roster.version() == version)
+    }
+
+    /// Drift of the last observation whose repair failed and is tried again later.
+    pub(super) fn postponed(&self) -> BTreeSet<DriftKey> {
+        self.setbacks.postponed(self.first_seen.keys(), &self.clock)
+    }
+
+    /// Repairs that failed.
+    pub(super) fn setbacks(&mut self) -> &mut Setbacks {
+        &mut self.setbacks
     }
 
     /// Evidence about the queues of removed listeners.
@@ -173,7 +197,7 @@ mod tests {
         memory.note_drift(&[drift("a")]);
         hand.forward(Duration::from_mins(1));
         memory.note_drift(&[drift("a")]);
-        let reports = memory.reports(&[drift("a"), drift("b")], clock.now());
+        let reports = memory.reports(&LastSeen::default(), &[drift("a"), drift("b")], clock.now());
         let age = |index: usize| reports[index].since - start;
         assert!(age(0) < Duration::from_mins(1) && age(1) >= Duration::from_mins(1));
     }

@@ -106,6 +106,8 @@ impl Pass<'_> {
         if applied.changed_the_broker() {
             drift = self.observe_again().await?;
         }
+        let next_try = self.memory.setbacks().next_try(&self.context.clock);
+        let next_pass = next_pass.into_iter().chain(next_try).min();
         Ok(Findings { drift, failure: applied.failure, next_pass })
     }
 
@@ -136,7 +138,7 @@ impl Pass<'_> {
     /// a new listener needs a declare and two binds, however large the topology is. A version that
     /// arrives during the observation is applied before anything is compared.
     async fn accelerate_and_observe(&mut self) -> Result<Topology, PassError> {
-        let mut applied = self.baseline.desired.clone();
+        let mut applied = self.baseline.last_seen.desired.clone();
         for _ in 0..ROUNDS {
             if let Some(precautions) = self.memory.precautions() {
                 let desired = &self.intent.desired;
@@ -176,15 +178,16 @@ impl Pass<'_> {
         let comparison = Comparison::new(layout, desired, observed);
         self.memory.note_drift(comparison.drift());
         if self.occasion != Occasion::Rebuild {
-            breaker::check_drift(desired, &self.baseline.desired, comparison.drift())?;
+            breaker::check_drift(desired, &self.baseline.last_seen, comparison.drift())?;
         }
-        let believed = self.memory.believed();
+        let (believed, postponed) = (self.memory.believed(), self.memory.postponed());
         let repair = comparison.repair(match self.occasion {
             Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
             Occasion::Routine => RepairChoice::Routine {
                 mode: self.context.mode,
-                baseline: &self.baseline.desired,
+                last_seen: &self.baseline.last_seen,
                 believed: &believed,
+                postponed: &postponed,
             },
         })?;
         Ok(PlannedRepair { drift: comparison.into_drift(), repair })
@@ -225,8 +228,9 @@ impl Pass<'_> {
 
     /// Records applied steps, and tells every node about them.
     async fn note(&mut self, applied: &Applied) {
-        let since = self.baseline.status.reconciled_version;
-        self.recorder.note(&self.intent, since, applied).await;
+        let (since, setbacks) = (self.baseline.status.reconciled_version, self.memory.setbacks());
+        self.recorder.note(&self.intent, since, applied, setbacks).await;
+        setbacks.note(applied, &self.context.clock);
     }
 
     /// Observes the broker after a change: a step that succeeded proves little, because RabbitMQ

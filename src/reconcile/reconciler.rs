@@ -179,16 +179,25 @@ impl Reconciler {
         let _ = self.tried.clone().wait_for(|tried| *tried).await;
     }
 
-    /// Waits until a pass saw that the broker follows a version. Returns whether one did within the
+    /// Waits until a pass compared the broker with a version. Returns whether one did within the
     /// limit.
     pub async fn wait_for(&self, version: Version, limit: Duration) -> bool {
+        self.wait_until(limit, |status| status.reconciled_version >= version).await
+    }
+
+    /// Waits until the stored status meets a condition. Returns whether it did within the limit.
+    pub async fn wait_until(
+        &self,
+        limit: Duration,
+        condition: impl Fn(&TopologyStatus) -> bool,
+    ) -> bool {
         let store = &self.context.store;
         let mut doorbell = store.doorbell();
         let followed = async {
             loop {
                 doorbell.mark_unchanged();
                 let status = store.topology_status().await;
-                if status.is_ok_and(|status| status.reconciled_version >= version) {
+                if status.is_ok_and(|status| condition(&status)) {
                     return;
                 }
                 // A ring of the doorbell may be lost, so the status is read without a ring too.

@@ -2,7 +2,7 @@
 
 use super::{
     apply::apply, context::ReconcileContext, error::PassError, intent::Intent, pass_lock::PassLock,
-    recorder::PassRecorder,
+    recorder::PassRecorder, setbacks::Setbacks,
 };
 use crate::domain::{
     command::Pending,
@@ -34,7 +34,7 @@ pub(super) async fn delete_on_request(
     lock.check_before(&plan.steps).await?;
     let applied = apply(&**broker, metrics, &plan.steps).await;
     let version = intent.roster.version();
-    recorder.note(&intent, version, &applied).await;
+    recorder.note(&intent, version, &applied, &Setbacks::default()).await;
     recorder.store(version).await?;
     let destroyed = applied.destroyed();
     if let Some(error) = applied.failure {

@@ -7,7 +7,7 @@
 use super::{
     desired::Desired,
     drift::{Drift, DriftKind, Object},
-    repair::is_asked_for,
+    repair::LastSeen,
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -71,20 +71,25 @@ pub enum Blockage {
 }
 
 /// Counts the losses and the surplus that no change of the roster explains, and refuses a mass of
-/// either. The baseline is what the broker was last seen to hold.
+/// either.
 ///
 /// An object that hangs on another missing object is not a loss of its own: a deleted exchange takes
 /// its bindings with it.
 ///
 /// # Errors
 /// [`Blockage::MassLoss`] or [`Blockage::MassSurplus`] when more than ten objects, and more than a
-/// fifth of the baseline, are gone or are surplus.
-pub fn check_drift(desired: &Desired, baseline: &Desired, drift: &[Drift]) -> Result<(), Blockage> {
-    let owned = baseline.topology.len();
+/// fifth of what the broker was last seen to hold, are gone or are
+/// surplus.
+pub fn check_drift(
+    desired: &Desired,
+    last_seen: &LastSeen,
+    drift: &[Drift],
+) -> Result<(), Blockage> {
+    let owned = last_seen.desired.topology.len();
     let missing: BTreeSet<&str> = drift.iter().filter_map(missing_name).collect();
     let is_lost = |drift: &&Drift| {
         drift.kind == DriftKind::Missing
-            && baseline.contains(drift.object())
+            && last_seen.held(drift.object())
             && !hangs_on(drift.object(), &missing, desired)
     };
     let lost = drift.iter().filter(is_lost).count();
@@ -93,7 +98,7 @@ pub fn check_drift(desired: &Desired, baseline: &Desired, drift: &[Drift]) -> Re
     }
     let is_surplus = |drift: &&Drift| match drift.kind {
         DriftKind::Orphan => true,
-        DriftKind::Surplus => drift.is_repairable() && !is_asked_for(drift, baseline),
+        DriftKind::Surplus => drift.is_repairable() && !last_seen.asks_for(drift),
         DriftKind::Missing | DriftKind::Divergent | DriftKind::Foreign => false,
     };
     let surplus = drift.iter().filter(is_surplus).count();

@@ -5,13 +5,15 @@
 //! [`accelerate`] is the same decision for a change of the roster that is applied before the broker
 //! is observed.
 
+mod last_seen;
 mod restraint;
 
+pub use last_seen::LastSeen;
 pub use restraint::Restraint;
 
 use super::{
     desired::Desired,
-    drift::{self, Drift, DriftKey, Remedy},
+    drift::{self, Drift, DriftKey},
     layout::Layout,
     plan::{self, Action, Plan, Violation},
     topology::Topology,
@@ -55,9 +57,11 @@ pub enum RepairChoice<'a> {
         /// Whether drift is repaired at all.
         mode: RepairMode,
         /// What the broker was last seen to hold.
-        baseline: &'a Desired,
+        last_seen: &'a LastSeen,
         /// Drift that was seen for long enough.
         believed: &'a BTreeSet<DriftKey>,
+        /// Drift whose repair failed and is tried again later.
+        postponed: &'a BTreeSet<DriftKey>,
     },
 }
 
@@ -66,9 +70,11 @@ impl RepairChoice<'_> {
         drift.is_repairable()
             && match self {
                 Self::Everything => true,
-                Self::Routine { mode, baseline, believed } => {
-                    is_asked_for(drift, baseline)
-                        || (*mode == RepairMode::Auto && believed.contains(&drift.key()))
+                Self::Routine { mode, last_seen, believed, postponed } => {
+                    let key = drift.key();
+                    !postponed.contains(&key)
+                        && (last_seen.asks_for(drift)
+                            || (*mode == RepairMode::Auto && believed.contains(&key)))
                 }
             }
     }
@@ -76,19 +82,6 @@ impl RepairChoice<'_> {
     /// Whether drift that is not chosen now may be chosen when it is seen a second time.
     fn waits_for_belief(&self) -> bool {
         matches!(self, Self::Routine { mode: RepairMode::Auto, .. })
-    }
-}
-
-/// Whether repairing the drift makes a change that the roster asks for. Otherwise the repair undoes
-/// a loss, or a change that was made by hand.
-#[must_use]
-pub fn is_asked_for(drift: &Drift, baseline: &Desired) -> bool {
-    match drift.remedy {
-        Remedy::Delete => true,
-        Remedy::Unbind => baseline.contains(drift.object()),
-        Remedy::Declare | Remedy::Bind | Remedy::Migrate | Remedy::Report => {
-            !baseline.contains(drift.object())
-        }
     }
 }
 

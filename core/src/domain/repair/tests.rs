@@ -13,12 +13,18 @@ use proptest::prelude::*;
 
 const WORK: &str = "hearken.mailboxEvent.work.a.v1";
 
+static NOTHING_POSTPONED: BTreeSet<DriftKey> = BTreeSet::new();
+
 fn routine<'a>(
     mode: RepairMode,
-    baseline: &'a Desired,
+    last_seen: &'a LastSeen,
     believed: &'a BTreeSet<DriftKey>,
 ) -> RepairChoice<'a> {
-    RepairChoice::Routine { mode, baseline, believed }
+    RepairChoice::Routine { mode, last_seen, believed, postponed: &NOTHING_POSTPONED }
+}
+
+fn seen(desired: &Desired) -> LastSeen {
+    LastSeen { desired: desired.clone(), unfinished: BTreeSet::new() }
 }
 
 fn shown(plan: &Plan) -> Vec<String> {
@@ -77,7 +83,8 @@ proptest! {
         let layout = layout();
         let comparison = Comparison::new(&layout, &desired, &observed);
         let believed = comparison.drift().iter().map(Drift::key).collect();
-        let choice = routine(RepairMode::Manual, &desired, &believed);
+        let last_seen = seen(&desired);
+        let choice = routine(RepairMode::Manual, &last_seen, &believed);
         let plan = comparison.repair(choice).unwrap().plan;
         let declares = |step: &&plan::Step| matches!(step.action.verb(), "declare" | "bind");
         prop_assert_eq!(plan.steps.iter().filter(declares).count(), 0, "{:?}", plan);
@@ -166,21 +173,43 @@ fn the_accelerator_leaves_foreign_names_and_their_predecessors_alone() {
 
 #[test]
 fn a_lost_queue_is_repaired_when_it_is_believed_and_a_new_queue_at_once() {
-    let (nothing, desired) = (Desired::default(), desired_of(&[added("a", 1)]));
+    let desired = desired_of(&[added("a", 1)]);
     let mut observed = desired.topology.clone();
     apply(&mut observed, &Action::DeleteQueue(WORK.into()));
     let layout = layout();
     let comparison = Comparison::new(&layout, &desired, &observed);
     let unseen = BTreeSet::new();
-    let lost = comparison.repair(routine(RepairMode::Auto, &desired, &unseen)).unwrap();
+    let lost = comparison.repair(routine(RepairMode::Auto, &seen(&desired), &unseen)).unwrap();
     assert_eq!((lost.plan.steps.len(), lost.unconfirmed), (0, true));
-    let new = comparison.repair(routine(RepairMode::Manual, &nothing, &unseen)).unwrap();
+    let new =
+        comparison.repair(routine(RepairMode::Manual, &LastSeen::default(), &unseen)).unwrap();
     assert_eq!((new.plan.steps.len(), new.unconfirmed), (3, false));
     let believed = comparison.drift().iter().map(Drift::key).collect();
-    let seen = comparison.repair(routine(RepairMode::Auto, &desired, &believed)).unwrap();
+    let seen = comparison.repair(routine(RepairMode::Auto, &seen(&desired), &believed)).unwrap();
     assert_eq!((seen.plan, seen.unconfirmed), (new.plan, false));
-    let manual = comparison.repair(routine(RepairMode::Manual, &desired, &believed)).unwrap();
+    let manual =
+        comparison.repair(routine(RepairMode::Manual, &seen(&desired), &believed)).unwrap();
     assert_eq!((manual.plan.steps.len(), manual.unconfirmed), (0, false));
+}
+
+#[test]
+fn a_change_that_could_not_be_made_is_asked_for_again_and_is_no_loss() {
+    let desired = desired_of(&[added("a", 1)]);
+    let mut observed = desired.topology.clone();
+    apply(&mut observed, &Action::DeleteQueue(WORK.into()));
+    let layout = layout();
+    let comparison = Comparison::new(&layout, &desired, &observed);
+    let unfinished: BTreeSet<DriftKey> = comparison.drift().iter().map(Drift::key).collect();
+    let last_seen = LastSeen { desired: desired.clone(), unfinished: unfinished.clone() };
+    let (unseen, mode) = (BTreeSet::new(), RepairMode::Manual);
+    let again = comparison.repair(routine(mode, &last_seen, &unseen)).unwrap();
+    assert_eq!(again.plan.steps.len(), 3);
+    let believed = &unseen;
+    let later =
+        RepairChoice::Routine { mode, last_seen: &last_seen, believed, postponed: &unfinished };
+    assert_eq!(comparison.repair(later).unwrap().plan.steps, []);
+    let now = comparison.repair(RepairChoice::Everything).unwrap();
+    assert_eq!(now.plan.steps.len(), 3, "an administrator asked");
 }
 
 #[test]
