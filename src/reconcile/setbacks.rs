@@ -88,6 +88,11 @@ impl Setbacks {
         drift.filter(waits).cloned().collect()
     }
 
+    /// Error of the first object that the broker refuses.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.0.values().next().map(|setback| setback.error.as_str())
+    }
+
     /// Forgets every object that does not differ any more.
     pub(super) fn retain<'a>(&mut self, drift: impl Iterator<Item = &'a DriftKey>) {
         let left: BTreeSet<_> = drift.map(|key| (key.object, key.name.clone())).collect();

@@ -43,7 +43,10 @@ pub(super) async fn save_status(
     let oldest = drift_reports.iter().map(|report| now - report.since).max().unwrap_or_default();
     let kinds = drift.iter().map(|drift| drift.kind);
     context.metrics.drift(kinds, oldest.try_into().unwrap_or_default());
-    let failure = failure.as_ref().map(|error| since_first(baseline, now, error_chain(error)));
+    // An object that is tried again later fails still.
+    let cause = failure.as_ref().map(|error| error_chain(error));
+    let cause = cause.or_else(|| memory.setbacks().cause().map(str::to_owned));
+    let failure = cause.map(|cause| since_first(baseline, now, cause));
     let status = TopologyStatus {
         reconciled_version: intent.roster.version(),
         observed_at: Some(now),
