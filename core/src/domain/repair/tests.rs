@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     command::Pending,
-    drift::DriftKind,
+    drift::{DriftKind, Remedy},
     event::RosterEvent,
     plan::tests::{apply, damaged, desired_of, foreign_queue, layout},
     roster::tests::{added, given},
@@ -185,8 +185,8 @@ fn a_lost_queue_is_repaired_when_it_is_believed_and_a_new_queue_at_once() {
         comparison.repair(routine(RepairMode::Manual, &LastSeen::default(), &unseen)).unwrap();
     assert_eq!((new.plan.steps.len(), new.unconfirmed), (3, false));
     let believed = comparison.drift().iter().map(Drift::key).collect();
-    let seen = comparison.repair(routine(RepairMode::Auto, &seen(&desired), &believed)).unwrap();
-    assert_eq!((seen.plan, seen.unconfirmed), (new.plan, false));
+    let twice = comparison.repair(routine(RepairMode::Auto, &seen(&desired), &believed)).unwrap();
+    assert_eq!((twice.plan, twice.unconfirmed), (new.plan, false));
     let manual =
         comparison.repair(routine(RepairMode::Manual, &seen(&desired), &believed)).unwrap();
     assert_eq!((manual.plan.steps.len(), manual.unconfirmed), (0, false));
