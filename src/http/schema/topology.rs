@@ -99,6 +99,9 @@ pub struct DriftSchema {
     pub since: OffsetDateTime,
     /// What removes the difference.
     pub remedy: RemedySchema,
+    /// Whether the difference is a change that the roster asks for and that is not made yet.
+    /// Otherwise the object was lost, or changed by hand.
+    pub unfinished: bool,
 }
 
 /// An exchange, a queue or a binding.

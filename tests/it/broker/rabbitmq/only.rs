@@ -36,7 +36,7 @@ async fn a_virtual_host_with_a_slash_in_its_name_is_found() {
 #[tokio::test]
 async fn what_others_made_is_seen_and_theirs() {
     let (host, broker, layout) = fresh().await;
-    let name = layout.work(&bus(), &listener("a").group, 1, 1);
+    let name = layout.work(&bus(), &listener("a").group, 1);
     let queue = |name: &str| format!("queues/{}/{name}", host.name);
     host.api(Method::PUT, &queue(&name), Some(json!({"durable": true}))).await;
     host.api(Method::PUT, &queue("other"), Some(json!({"durable": true}))).await;
@@ -109,7 +109,7 @@ async fn a_name_that_amqp_cannot_hold_is_refused() {
 async fn deleting_a_queue_says_how_much_it_destroyed() {
     let (host, broker, layout) = fresh().await;
     converge(&broker, &layout, &[listener("a")]).await;
-    let queue = layout.work(&bus(), &listener("a").group, 1, 1);
+    let queue = layout.work(&bus(), &listener("a").group, 1);
     publish(&host, &layout, 3).await;
     wait::until("the events are counted", async || {
         broker.depth(&queue).await.ok().flatten().filter(|depth| depth.ready == 3)
@@ -125,7 +125,7 @@ async fn a_policy_that_decides_what_is_kept_is_seen() {
     converge(&broker, &layout, &[listener("a")]).await;
     let policy = json!({"pattern": ".*work.*", "definition": {"max-length": 5}, "priority": 1});
     host.api(Method::PUT, &format!("policies/{}/cap", host.name), Some(policy)).await;
-    let queue = layout.work(&bus(), &listener("a").group, 1, 1);
+    let queue = layout.work(&bus(), &listener("a").group, 1);
     let applied = wait::until("the policy is applied", async || {
         broker.observe().await.unwrap().queues[&queue].policy.clone()
     });
