@@ -5,7 +5,12 @@
 pub mod local;
 pub mod rabbitmq;
 
-use crate::domain::{depth::Depth, plan::Action, topology::Topology};
+use crate::domain::{
+    depth::Depth,
+    layout::{LAYOUT, MARKER},
+    plan::Action,
+    topology::{Argument, Exchange, Topology},
+};
 use async_trait::async_trait;
 use std::{error::Error, time::Duration};
 use uuid::Uuid;
@@ -34,6 +39,10 @@ pub enum BrokerError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// The broker has the queue and has not counted its events yet. RabbitMQ counts the events of a
+    /// new queue for the first time within some seconds.
+    #[error("the broker has not counted the events of queue {0} yet")]
+    Uncounted(String),
     /// The broker's answer cannot be read, such as HTML from a proxy.
     #[error("the broker's answer cannot be read: {0}")]
     Protocol(String),
@@ -43,7 +52,7 @@ impl BrokerError {
     /// Whether the same call may succeed later by itself.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Uncounted(_))
     }
 }
 
@@ -52,8 +61,30 @@ impl BrokerError {
 pub enum Marker {
     /// The broker has no marker exchange.
     Absent,
-    /// The marker exchange names this cluster; `None` when its name cannot be read.
-    Cluster(Option<Uuid>),
+    /// The broker has the marker exchange.
+    Present {
+        /// Cluster that the exchange names; `None` when its name cannot be read.
+        cluster: Option<Uuid>,
+        /// Version of the layout that the exchange names; `None` when the version cannot be read.
+        layout: Option<i64>,
+    },
+}
+
+impl Marker {
+    /// Reads the arguments of the marker exchange.
+    #[must_use]
+    pub fn read(exchange: Option<&Exchange>) -> Self {
+        let Some(exchange) = exchange else { return Self::Absent };
+        let cluster = match exchange.arguments.get(MARKER) {
+            Some(Argument::Text(cluster)) => cluster.parse().ok(),
+            _ => None,
+        };
+        let layout = match exchange.arguments.get(LAYOUT) {
+            Some(Argument::Int(layout)) => Some(*layout),
+            _ => None,
+        };
+        Self::Present { cluster, layout }
+    }
 }
 
 /// A broker. Other programs may use it too.
@@ -75,8 +106,15 @@ pub trait Broker: Send + Sync + 'static {
     /// Counts of a queue; `None` when the queue does not exist. Counts may lag by seconds.
     ///
     /// # Errors
-    /// When the broker cannot be read.
+    /// When the broker cannot be read, or with [`BrokerError::Uncounted`].
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Number of events that wait in a queue at this moment, by the queue itself; `None` when the
+    /// queue does not exist. Unacknowledged events are not counted.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError>;
 
     /// Shortest time that the oldest event in a queue can have waited, from the history that the
     /// broker keeps. `None` when no event waits, or when the broker has no history. Takes no event

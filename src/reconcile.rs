@@ -27,6 +27,7 @@ mod reconciler;
 mod recorder;
 mod request;
 mod requested_deletion;
+mod setbacks;
 mod status;
 
 pub use context::ReconcileContext;

@@ -2,12 +2,7 @@
 
 use super::{Broker, BrokerError, Marker};
 use crate::{
-    domain::{
-        depth::Depth,
-        layout::{Layout, MARKER},
-        plan::Action,
-        topology::{Argument, Topology},
-    },
+    domain::{depth::Depth, layout::Layout, plan::Action, topology::Topology},
     store::{
         StoreError,
         embedded::{Embedded, LocalError, Occupancy, QueueUse},
@@ -37,13 +32,7 @@ impl LocalBroker {
 impl Broker for LocalBroker {
     async fn marker(&self) -> Result<Marker, BrokerError> {
         let topology = self.observe().await?;
-        let Some(exchange) = topology.exchanges.get(&self.layout.marker()) else {
-            return Ok(Marker::Absent);
-        };
-        Ok(Marker::Cluster(match exchange.arguments.get(MARKER) {
-            Some(Argument::Text(cluster)) => cluster.parse().ok(),
-            _ => None,
-        }))
+        Ok(Marker::read(topology.exchanges.get(&self.layout.marker())))
     }
 
     async fn observe(&self) -> Result<Topology, BrokerError> {
@@ -55,6 +44,10 @@ impl Broker for LocalBroker {
         let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
         let QueueUse { consumers, claimed: unacked } = self.occupancy.usage(queue);
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
+    }
+
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {
+        Ok(self.depth(queue).await?.map(|depth| depth.ready))
     }
 
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {

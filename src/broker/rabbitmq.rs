@@ -8,12 +8,7 @@ mod observed;
 use super::{Broker, BrokerError, Marker};
 use crate::{
     amqp::{Amqp, AmqpError, AmqpUrl, AmqpUrlError, Purpose},
-    domain::{
-        depth::Depth,
-        layout::{Layout, MARKER},
-        plan::Action,
-        topology::{Argument, Topology},
-    },
+    domain::{depth::Depth, layout::Layout, plan::Action, topology::Topology},
     metrics::Metrics,
 };
 use admin::Admin;
@@ -84,14 +79,8 @@ impl Broker for RabbitMqBroker {
         // Reads the whole list, which is short. A request for the single exchange would give the
         // same answer for a missing exchange and for a missing virtual host.
         let name = self.layout.marker();
-        let Some(marker) = self.exchanges().await?.into_iter().find(|row| row.name == name) else {
-            return Ok(Marker::Absent);
-        };
-        let cluster = match marker.into_exchange().arguments.get(MARKER) {
-            Some(Argument::Text(text)) => text.parse().ok(),
-            _ => None,
-        };
-        Ok(Marker::Cluster(cluster))
+        let row = self.exchanges().await?.into_iter().find(|row| row.name == name);
+        Ok(Marker::read(row.map(ExchangeRow::into_exchange).as_ref()))
     }
 
     async fn observe(&self) -> Result<Topology, BrokerError> {
@@ -108,15 +97,22 @@ impl Broker for RabbitMqBroker {
         let Some(row) = self.management.queue(queue).await? else {
             // The management API gives the same answer for a missing queue and for a missing
             // virtual host, so AMQP must show that the queue does not exist.
-            return if self.admin.exists(queue).await? { Err(uncounted(queue)) } else { Ok(None) };
+            return match self.admin.ready(queue).await? {
+                Some(_) => Err(BrokerError::Uncounted(queue.to_owned())),
+                None => Ok(None),
+            };
         };
         // The counters appear some seconds after the queue. A missing counter does not mean zero.
         let (Some(ready), Some(unacked), Some(consumers)) =
             (row.messages_ready, row.messages_unacknowledged, row.consumers)
         else {
-            return Err(uncounted(queue));
+            return Err(BrokerError::Uncounted(queue.to_owned()));
         };
         Ok(Some(Depth { ready, unacked, consumers }))
+    }
+
+    async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {
+        self.admin.ready(queue).await
     }
 
     async fn oldest(&self, queue: &str) -> Result<Option<Duration>, BrokerError> {
@@ -153,11 +149,6 @@ impl Broker for RabbitMqBroker {
         let version = overview.product_version.or(overview.rabbitmq_version);
         Ok(format!("{product} {}", version.as_deref().unwrap_or("of unknown version")))
     }
-}
-
-fn uncounted(queue: &str) -> BrokerError {
-    let what = format!("counting the events of queue {queue}: RabbitMQ has no counts yet");
-    BrokerError::Unreachable { what, source: None }
 }
 
 impl BrokerError {

@@ -35,8 +35,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// Body of the answer.
     pub(super) text: String,
-    /// Version of what the answer shows, as `If-Match` takes it.
-    pub(super) etag: Option<String>,
+    /// Headers of the answer.
+    pub(super) headers: header::HeaderMap,
 }
 
 /// Request that is built up and then sent.
@@ -172,12 +172,11 @@ impl Call<'_> {
         let response =
             request.timeout(limit).send().await.map_err(|error| failed.because(&error))?;
         let (status, content_type) = (response.status(), content_type(&response));
-        let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
-        let etag = etag.map(str::to_owned);
+        let headers = response.headers().clone();
         let text = response.text().await.map_err(|error| failed.because(&error))?;
         let plain_json = content_type.starts_with("application/json");
         if status.is_success() || plain_json && accepts(status) {
-            return Ok(Answer { status, text, etag });
+            return Ok(Answer { status, text, headers });
         }
         Err(CliError::Answered(ServerProblem::read(status, &content_type, &text)))
     }

@@ -170,7 +170,14 @@ impl RemoveListener {
             Some("discard") => "its queue is deleted with the pending events",
             _ => "its pending events are kept until the group is added again",
         };
-        print(&format!("removed {}; {events}", self.group))?;
+        let is_pending =
+            answer.headers.get("hearken-topology").is_some_and(|topology| topology == "pending");
+        let topology = if is_pending {
+            "; the broker has not followed yet, and hearken goes on by itself"
+        } else {
+            ""
+        };
+        print(&format!("removed {}; {events}{topology}", self.group))?;
         Ok(DONE)
     }
 }

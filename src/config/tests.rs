@@ -1,6 +1,5 @@
 use super::*;
 use crate::domain::retention::{DeadLetterQuota, HistoryLimit};
-use std::{collections::BTreeMap, ffi::OsString};
 
 /// Resolves flags, variables and a file's text; the file is called `hearken.toml`.
 fn resolve(

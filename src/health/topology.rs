@@ -23,6 +23,11 @@ impl Health {
             .failure
             .as_ref()
             .map(|failure| format!("{}, since {}", failure.cause, shown(failure.since)));
+        if let Some(restraint) = &status.restraint
+            && !matches!(status.state, TopologyState::Blocked | TopologyState::Unknown)
+        {
+            return Err(Impairment::degraded(restraint_cause(restraint)));
+        }
         match status.state {
             TopologyState::Converged => Ok(()),
             TopologyState::Pending => {
@@ -56,4 +61,11 @@ impl Health {
         let names = cut(names.take(NAMED).collect(), total, ", ");
         format!("the broker has differed from the roster since {since}: {names}")
     }
+}
+
+/// Why nothing is unbound or deleted, and what an operator can do.
+fn restraint_cause(restraint: &str) -> String {
+    format!(
+        "{restraint}: the broker knows a later history than the database, as after a restore; hearken unbinds and deletes nothing until an operator decides (docs/operations.md)"
+    )
 }

@@ -57,6 +57,11 @@ pub struct StatusView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::PassFailureSchema>, nullable = false)]
     failure: Option<PassFailure>,
+    /// Sign that the broker knows a later history than the log, as after a restore of the database.
+    /// As long as it is there, no pass unbinds or deletes anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    restraint: Option<String>,
 }
 
 impl StatusView {
@@ -72,6 +77,7 @@ impl StatusView {
             observed_at: look.status.observed_at,
             state,
             failure: look.status.failure.clone(),
+            restraint: look.status.restraint.clone(),
         }
     }
 }

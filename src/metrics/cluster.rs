@@ -25,11 +25,12 @@ use time::OffsetDateTime;
 /// Age up to which a scrape sees the last read values. Several scrapers then cost one read.
 const FRESH: Duration = Duration::from_secs(10);
 
-const DRIFT_KINDS: [(DriftKind, &str); 4] = [
+const DRIFT_KINDS: [(DriftKind, &str); 5] = [
     (DriftKind::Missing, "missing"),
     (DriftKind::Surplus, "surplus"),
     (DriftKind::Divergent, "divergent"),
     (DriftKind::Foreign, "foreign"),
+    (DriftKind::Orphan, "orphan"),
 ];
 
 const STATES: [(TopologyState, &str); 5] = [
@@ -252,7 +253,7 @@ mod tests {
     fn drift(kind: DriftKind, remedy: Remedy, since: OffsetDateTime) -> DriftReport {
         let (expected, found) = (None, None);
         let (object, name) = (ObjectKind::Queue, "q".to_owned());
-        DriftReport { kind, object, name, expected, found, since, remedy }
+        DriftReport { kind, object, name, expected, found, since, remedy, unfinished: false }
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl Applied {
         }
     }
 
+    /// Whether the broker went out of reach before every step was tried.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.failure.as_ref().is_some_and(BrokerError::is_transient)
+    }
+
     fn note_failure(&mut self, failure: BrokerError) {
         if self.failure.as_ref().is_none_or(|known| !known.is_transient()) {
             self.failure = Some(failure);
@@ -121,8 +126,6 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
                         }
                         StepFailure::Broker(error) => {
                             let cause = error_chain(&error);
-                            let (action, name) = (step.action.verb(), step.action.name());
-                            tracing::warn!(%name, error = %cause, "could not {action} {name}; the next pass tries again: {cause}");
                             applied.note_failure(error);
                             StepOutcome::Failed { error: cause }
                         }

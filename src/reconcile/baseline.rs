@@ -3,25 +3,23 @@
 use super::{context::ReconcileContext, intent::Intent, memory::Memory};
 use crate::{
     domain::{
-        desired::{Desired, desired},
-        drift::Drift,
+        desired::desired,
         event::Version,
-        repair::{Occasion, is_asked_for},
-        report::TopologyStatus,
+        repair::{LastSeen, Occasion},
+        report::{DriftReport, TopologyStatus},
         roster::Roster,
     },
     store::StoreError,
 };
 use std::sync::Arc;
 
-/// Result of the last pass of any node. An object that is missing now was lost if the baseline has
-/// it, and was never made if the baseline lacks it.
+/// Result of the last pass of any node.
 pub(super) struct Baseline {
     /// Status that the last pass stored.
     pub(super) status: TopologyStatus,
-    /// Topology that the broker was last seen to hold. Empty before the first pass of a new
-    /// cluster, and for a rebuild.
-    pub(super) desired: Desired,
+    /// What the broker was last seen to hold. Empty before the first pass of a new cluster, and for
+    /// a rebuild.
+    pub(super) last_seen: LastSeen,
 }
 
 impl Baseline {
@@ -34,7 +32,7 @@ impl Baseline {
     ) -> Result<Self, StoreError> {
         let status = context.store.topology_status().await?;
         if occasion == Occasion::Rebuild || !context.store.marker_made().await? {
-            return Ok(Self { status, desired: Desired::default() });
+            return Ok(Self { status, last_seen: LastSeen::default() });
         }
         let roster = roster_at(context, memory, status.reconciled_version, &intent.roster).await?;
         // A bus that another node brought since then is a change to make, not a loss.
@@ -43,13 +41,9 @@ impl Baseline {
             buses.retain(|name, _| followed.contains(name));
         }
         let desired = desired(context.roster.layout(), &buses, &roster, &intent.retired);
-        Ok(Self { status, desired })
-    }
-
-    /// Whether repairing the drift makes a change that the roster asks for. Otherwise the repair
-    /// undoes a loss, or a change that was made by hand.
-    pub(super) fn asks_for(&self, drift: &Drift) -> bool {
-        is_asked_for(drift, &self.desired)
+        let unfinished = status.drift.iter().filter(|drift| drift.unfinished);
+        let unfinished = unfinished.map(DriftReport::key).collect();
+        Ok(Self { last_seen: LastSeen { desired, unfinished }, status })
     }
 }
 

@@ -10,7 +10,9 @@ use super::{
 use crate::{
     broker::BrokerError,
     domain::{
+        command::Pending,
         deletion::{NotYet, QuietQueues},
+        depth::Depth,
         desired::Fate,
         plan::Step,
         report::StepOutcome,
@@ -79,6 +81,12 @@ async fn check(
     })?;
     let Some(depth) = depth else { return Ok(QueuePresence::Absent) };
     quiet.check(&queue, fate, depth, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
+    if fate.pending == Pending::Drain {
+        // The counters lag by seconds. The queue itself knows what waits in it now.
+        let ready = context.broker.ready(&queue).await.map_err(Postponed::Unread)?;
+        let now = Depth { ready: ready.unwrap_or_default(), ..depth };
+        quiet.check(&queue, fate, now, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
+    }
     let deletion = std::slice::from_ref(deletion);
     lock.check_before(deletion).await.map_err(Postponed::LockLost)?;
     Ok(QueuePresence::Present)

@@ -1,13 +1,15 @@
 //! What the passes of one process remember of each other.
 
+use super::setbacks::Setbacks;
 use crate::{
     clock::Clock,
     domain::{
         deletion::QuietQueues,
+        desired::Desired,
         drift::{Drift, DriftKey},
         event::Version,
         layout::Layout,
-        repair,
+        repair::{LastSeen, Precautions, Restraint},
         report::DriftReport,
         roster::Roster,
         topology::Topology,
@@ -32,12 +34,14 @@ pub(super) struct Memory {
     clock: Clock,
     /// First observation of each drift that the last observation showed.
     first_seen: BTreeMap<DriftKey, FirstSeen>,
-    /// Names under our prefix that are not ours. Unknown before the first observation.
-    foreign: Option<BTreeSet<String>>,
+    /// Limits of the accelerator. Unknown before the first observation.
+    precautions: Option<Precautions>,
     /// The roster at the version that the broker follows.
     roster: Option<Arc<Roster>>,
     /// Evidence about the queues of removed listeners.
     quiet: QuietQueues,
+    /// Repairs that failed.
+    setbacks: Setbacks,
 }
 
 /// Time of an observation.
@@ -53,9 +57,10 @@ impl Memory {
         Self {
             clock: clock.clone(),
             first_seen: BTreeMap::new(),
-            foreign: None,
+            precautions: None,
             roster: None,
             quiet: QuietQueues::default(),
+            setbacks: Setbacks::default(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Memory {
                 (key, first)
             })
             .collect();
+        self.setbacks.retain(self.first_seen.keys());
     }
 
     /// Drift that was first seen long enough ago to be repaired.
@@ -82,22 +88,40 @@ impl Memory {
     }
 
     /// Reports of a drift, each with the time of its first observation.
-    pub(super) fn reports(&self, drift: &[Drift], now: OffsetDateTime) -> Vec<DriftReport> {
-        let since =
-            |drift: &Drift| self.first_seen.get(&drift.key()).map_or(now, |first| first.wall);
-        drift.iter().map(|drift| DriftReport::new(drift, since(drift))).collect()
+    pub(super) fn reports(
+        &self,
+        last_seen: &LastSeen,
+        drift: &[Drift],
+        now: OffsetDateTime,
+    ) -> Vec<DriftReport> {
+        let report = |drift: &Drift| {
+            let first = self.first_seen.get(&drift.key());
+            let since = first.map_or(now, |first| first.wall);
+            let unfinished = drift.is_repairable() && last_seen.asks_for(drift);
+            DriftReport { unfinished, ..DriftReport::new(drift, since) }
+        };
+        drift.iter().map(report).collect()
     }
 
-    /// Takes in which names of an observation are foreign.
-    pub(super) fn note_foreign_names(&mut self, layout: &Layout, observed: &Topology) {
-        self.foreign = Some(repair::foreign_names(layout, observed));
+    /// Takes in an observation.
+    pub(super) fn note_observation(
+        &mut self,
+        layout: &Layout,
+        desired: &Desired,
+        observed: &Topology,
+    ) {
+        self.precautions = Some(Precautions::of(layout, desired, observed));
     }
 
-    /// Names that the accelerator must leave alone, because the accelerator changes the broker
-    /// before it observes the broker. `None` before the first observation: then the accelerator
-    /// changes nothing.
-    pub(super) fn foreign_names(&self) -> Option<&BTreeSet<String>> {
-        self.foreign.as_ref()
+    /// Limits of the accelerator. `None` before the first observation: then the accelerator changes
+    /// nothing.
+    pub(super) fn precautions(&self) -> Option<&Precautions> {
+        self.precautions.as_ref()
+    }
+
+    /// Sign that the broker knows a later history than the log, in the last observation.
+    pub(super) fn restraint(&self) -> Option<&Restraint> {
+        self.precautions.as_ref().and_then(|precautions| precautions.restraint.as_ref())
     }
 
     /// Remembers the roster that the broker follows, so that no pass folds it again.
@@ -108,6 +132,16 @@ impl Memory {
     /// The remembered roster, if it has this version.
     pub(super) fn roster_at(&self, version: Version) -> Option<Arc<Roster>> {
         self.roster.clone().filter(|roster| roster.version() == version)
+    }
+
+    /// Drift of the last observation whose repair failed and is tried again later.
+    pub(super) fn postponed(&self) -> BTreeSet<DriftKey> {
+        self.setbacks.postponed(self.first_seen.keys(), &self.clock)
+    }
+
+    /// Repairs that failed.
+    pub(super) fn setbacks(&mut self) -> &mut Setbacks {
+        &mut self.setbacks
     }
 
     /// Evidence about the queues of removed listeners.
@@ -163,7 +197,7 @@ mod tests {
         memory.note_drift(&[drift("a")]);
         hand.forward(Duration::from_mins(1));
         memory.note_drift(&[drift("a")]);
-        let reports = memory.reports(&[drift("a"), drift("b")], clock.now());
+        let reports = memory.reports(&LastSeen::default(), &[drift("a"), drift("b")], clock.now());
         let age = |index: usize| reports[index].since - start;
         assert!(age(0) < Duration::from_mins(1) && age(1) >= Duration::from_mins(1));
     }

@@ -26,7 +26,7 @@ use crate::{
         breaker::{self, Blockage},
         command::Pending,
         drift::{self, Drift},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         plan::{Plan, Step},
         repair::{self, Comparison, Occasion, Repair, RepairChoice},
         report::StepRecord,
@@ -106,6 +106,8 @@ impl Pass<'_> {
         if applied.changed_the_broker() {
             drift = self.observe_again().await?;
         }
+        let next_try = self.memory.setbacks().next_try(&self.context.clock);
+        let next_pass = next_pass.into_iter().chain(next_try).min();
         Ok(Findings { drift, failure: applied.failure, next_pass })
     }
 
@@ -113,12 +115,18 @@ impl Pass<'_> {
         self.context.roster.layout()
     }
 
-    /// Refuses a broker whose marker names another cluster, or whose marker is gone.
+    /// Refuses a broker whose marker names another cluster or a newer layout, or whose marker is
+    /// gone.
     async fn check_marker(&self) -> Result<(), PassError> {
         let (marker, ours) = (self.layout().marker(), self.layout().cluster);
         match self.context.broker.marker().await? {
-            Marker::Cluster(Some(cluster)) if cluster == ours => Ok(()),
-            Marker::Cluster(found) => Err(Blockage::AnotherCluster { marker, found, ours }.into()),
+            Marker::Present { layout: Some(found), .. } if found > LAYOUT_VERSION => {
+                Err(Blockage::NewerLayout { marker, found, known: LAYOUT_VERSION }.into())
+            }
+            Marker::Present { cluster: Some(cluster), .. } if cluster == ours => Ok(()),
+            Marker::Present { cluster: found, .. } => {
+                Err(Blockage::AnotherCluster { marker, found, ours }.into())
+            }
             Marker::Absent if self.occasion == Occasion::Rebuild => Ok(()),
             // The first pass of a new cluster makes the marker.
             Marker::Absent if !self.context.store.marker_made().await? => Ok(()),
@@ -130,11 +138,11 @@ impl Pass<'_> {
     /// a new listener needs a declare and two binds, however large the topology is. A version that
     /// arrives during the observation is applied before anything is compared.
     async fn accelerate_and_observe(&mut self) -> Result<Topology, PassError> {
-        let mut applied = self.baseline.desired.clone();
+        let mut applied = self.baseline.last_seen.desired.clone();
         for _ in 0..ROUNDS {
-            if let Some(foreign) = self.memory.foreign_names() {
+            if let Some(precautions) = self.memory.precautions() {
                 let desired = &self.intent.desired;
-                let plan = repair::accelerate(self.layout(), &applied, desired, foreign)?;
+                let plan = repair::accelerate(self.layout(), &applied, desired, precautions)?;
                 let accelerated = self.apply_changes(&plan).await?;
                 if accelerated.changed_the_broker() && accelerated.is_done() {
                     applied = self.intent.desired.clone();
@@ -158,7 +166,8 @@ impl Pass<'_> {
 
     async fn observe(&mut self) -> Result<Topology, PassError> {
         let observed = self.context.broker.observe().await?;
-        self.memory.note_foreign_names(self.context.roster.layout(), &observed);
+        let layout = self.context.roster.layout();
+        self.memory.note_observation(layout, &self.intent.desired, &observed);
         Ok(observed)
     }
 
@@ -169,15 +178,16 @@ impl Pass<'_> {
         let comparison = Comparison::new(layout, desired, observed);
         self.memory.note_drift(comparison.drift());
         if self.occasion != Occasion::Rebuild {
-            breaker::check_losses(desired, &self.baseline.desired, comparison.drift())?;
+            breaker::check_drift(desired, &self.baseline.last_seen, comparison.drift())?;
         }
-        let believed = self.memory.believed();
+        let (believed, postponed) = (self.memory.believed(), self.memory.postponed());
         let repair = comparison.repair(match self.occasion {
             Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
             Occasion::Routine => RepairChoice::Routine {
                 mode: self.context.mode,
-                baseline: &self.baseline.desired,
+                last_seen: &self.baseline.last_seen,
                 believed: &believed,
+                postponed: &postponed,
             },
         })?;
         Ok(PlannedRepair { drift: comparison.into_drift(), repair })
@@ -218,8 +228,9 @@ impl Pass<'_> {
 
     /// Records applied steps, and tells every node about them.
     async fn note(&mut self, applied: &Applied) {
-        let since = self.baseline.status.reconciled_version;
-        self.recorder.note(&self.intent, since, applied).await;
+        let (since, setbacks) = (self.baseline.status.reconciled_version, self.memory.setbacks());
+        self.recorder.note(&self.intent, since, applied, setbacks).await;
+        setbacks.note(applied, &self.context.clock);
     }
 
     /// Observes the broker after a change: a step that succeeded proves little, because RabbitMQ

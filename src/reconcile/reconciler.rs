@@ -36,8 +36,15 @@ use tokio::{
 /// management API lag by up to five seconds.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
-/// Longest time between two looks at the status while callers wait for a version. The doorbell
-/// tells a change at once; this poll finds what a lost ring would have told.
+/// Longest wait for the first count of a queue. RabbitMQ counts a new queue within five seconds, and
+/// a busy broker is late.
+const FIRST_COUNT: Duration = Duration::from_secs(20);
+
+/// Pause between two looks at a queue that the broker has not counted yet.
+const COUNT_POLL: Duration = Duration::from_millis(500);
+
+/// Longest time between two looks at the status while callers wait for it. The doorbell tells a
+/// change at once; this poll finds what a lost ring would have told.
 const STATUS_POLL: Duration = Duration::from_secs(2);
 
 /// Requests that may wait for the loop. A caller of the next request waits until there is room.
@@ -50,8 +57,8 @@ pub struct Reconciler {
     context: Arc<ReconcileContext>,
     requests: mpsc::Sender<ReconcileRequest>,
     tried: watch::Receiver<bool>,
-    /// Version that the broker was last seen to follow; `None` when it could not be read.
-    reconciled: Arc<SharedRead<Option<Version>>>,
+    /// Status as callers that wait read it; `None` when it could not be read.
+    status: Arc<SharedRead<Option<Arc<TopologyStatus>>>>,
 }
 
 /// The topology as it is and as it should be, read now.
@@ -74,8 +81,8 @@ impl Reconciler {
     pub fn new(context: Arc<ReconcileContext>) -> (Self, ReconcileLoop) {
         let (requests, receiver) = mpsc::channel(WAITING_REQUESTS);
         let passes = ReconcileLoop::new(Arc::clone(&context), receiver);
-        let reconciled = Arc::new(SharedRead::new(&context.clock));
-        (Self { context, requests, tried: passes.tried(), reconciled }, passes)
+        let status = Arc::new(SharedRead::new(&context.clock));
+        (Self { context, requests, tried: passes.tried(), status }, passes)
     }
 
     /// Looks at the broker and compares.
@@ -139,13 +146,27 @@ impl Reconciler {
         contents: QueueContents,
     ) -> Result<u64, PassError> {
         if contents == QueueContents::Spare {
-            let depth = self.context.broker.depth(queue).await?;
+            let depth = self.counted_depth(queue).await?;
             let depth = depth.ok_or_else(|| QueueRefusal::Unknown(queue.to_owned()))?;
             deletion::check_empty(queue, depth)?;
             sleep(BETWEEN_SAMPLES).await;
         }
         let queue = queue.to_owned();
         self.ask(|reply| ReconcileRequest::DeleteQueue { queue, contents, reply }).await
+    }
+
+    /// Counts of a queue. Waits for the first count of a queue that is younger than the broker's
+    /// statistics.
+    async fn counted_depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let deadline = self.context.clock.monotonic() + FIRST_COUNT;
+        loop {
+            match self.context.broker.depth(queue).await {
+                Err(BrokerError::Uncounted(_)) if self.context.clock.monotonic() < deadline => {
+                    sleep(COUNT_POLL).await;
+                }
+                depth => return depth,
+            }
+        }
     }
 
     /// Hands a request to the loop and waits for the answer.
@@ -163,20 +184,27 @@ impl Reconciler {
         let _ = self.tried.clone().wait_for(|tried| *tried).await;
     }
 
-    /// Waits until a pass saw that the broker follows a version. Returns whether one did within the
+    /// Waits until a pass compared the broker with a version. Returns whether one did within the
     /// limit.
     pub async fn wait_for(&self, version: Version, limit: Duration) -> bool {
+        self.wait_until(limit, |status| status.reconciled_version >= version).await
+    }
+
+    /// Waits until the stored status meets a condition. Returns whether it did within the limit.
+    pub async fn wait_until(
+        &self,
+        limit: Duration,
+        condition: impl Fn(&TopologyStatus) -> bool,
+    ) -> bool {
         let ReconcileContext { store, clock, .. } = &*self.context;
         let mut doorbell = store.doorbell();
         let followed = async {
             let mut since = clock.monotonic();
             loop {
                 doorbell.mark_unchanged();
-                let reading = async {
-                    store.topology_status().await.ok().map(|status| status.reconciled_version)
-                };
-                let reached = self.reconciled.since(since, reading).await;
-                if reached.is_some_and(|reached| reached >= version) {
+                let reading = async { store.topology_status().await.ok().map(Arc::new) };
+                let status = self.status.since(since, reading).await;
+                if status.is_some_and(|status| condition(&status)) {
                     return;
                 }
                 // A ring of the doorbell may be lost, so the status is read without a ring too. All

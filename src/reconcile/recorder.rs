@@ -4,6 +4,7 @@ use super::{
     apply::{Applied, AppliedStep},
     context::ReconcileContext,
     intent::Intent,
+    setbacks::Setbacks,
 };
 use crate::{
     bus::TopologyChanged,
@@ -38,9 +39,17 @@ impl<'a> PassRecorder<'a> {
     /// and removed from each bus since version `since`.
     ///
     /// To be called as soon as the steps are applied, so that a new queue gets its consumers.
-    pub(super) async fn note(&mut self, intent: &Intent, since: Version, applied: &Applied) {
+    /// A failure that is known changes nothing, and alone it makes no record.
+    pub(super) async fn note(
+        &mut self,
+        intent: &Intent,
+        since: Version,
+        applied: &Applied,
+        setbacks: &Setbacks,
+    ) {
         self.steps.extend(applied.steps.iter().map(StepRecord::from));
-        if !applied.changed_the_broker() {
+        let is_news = |step: &AppliedStep| step.was_tried() && !setbacks.is_known(step);
+        if !applied.steps.iter().any(is_news) {
             return;
         }
         self.changed = true;

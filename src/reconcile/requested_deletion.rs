@@ -2,11 +2,12 @@
 
 use super::{
     apply::apply, context::ReconcileContext, error::PassError, intent::Intent, pass_lock::PassLock,
-    recorder::PassRecorder,
+    recorder::PassRecorder, setbacks::Setbacks,
 };
 use crate::domain::{
     command::Pending,
     deletion::{self, QueueContents},
+    depth::Depth,
 };
 
 /// Unbinds and deletes a queue of ours that no listener works on. Returns how many events the
@@ -23,14 +24,17 @@ pub(super) async fn delete_on_request(
     let observed = broker.observe().await?;
     deletion::check_request(roster.layout(), &intent.desired, &observed, queue)?;
     if contents == QueueContents::Spare {
-        let depth = broker.depth(queue).await?;
-        deletion::check_empty(queue, depth.unwrap_or_default())?;
+        let depth = broker.depth(queue).await?.unwrap_or_default();
+        deletion::check_empty(queue, depth)?;
+        // The counters lag by seconds. The queue itself knows what waits in it now.
+        let ready = broker.ready(queue).await?.unwrap_or_default();
+        deletion::check_empty(queue, Depth { ready, ..depth })?;
     }
     let plan = deletion::plan_request(&observed, queue);
     lock.check_before(&plan.steps).await?;
     let applied = apply(&**broker, metrics, &plan.steps).await;
     let version = intent.roster.version();
-    recorder.note(&intent, version, &applied).await;
+    recorder.note(&intent, version, &applied, &Setbacks::default()).await;
     recorder.store(version).await?;
     let destroyed = applied.destroyed();
     if let Some(error) = applied.failure {

@@ -7,7 +7,8 @@ use crate::{
     broker::BrokerError,
     domain::{
         desired::desired,
-        drift::{Drift, DriftKind, Remedy},
+        drift::{Drift, DriftKind},
+        repair::LastSeen,
         report::{PassFailure, TopologyState, TopologyStatus},
         roster::Roster,
     },
@@ -37,30 +38,25 @@ pub(super) async fn save_status(
 ) -> Result<(), StoreError> {
     let now = context.clock.now();
     let Findings { drift, failure, .. } = findings;
-    let progress = progress(baseline, drift);
-    let state = grade(baseline, drift, progress);
-    let (reconciled_version, buses) = match progress {
-        Progress::Behind => (baseline.status.reconciled_version, baseline.status.buses.clone()),
-        Progress::Complete => {
-            (intent.roster.version(), Some(intent.buses.keys().cloned().collect()))
-        }
-    };
-    let drift_reports = memory.reports(drift, now);
-    let failure = failure.as_ref().map(|error| since_first(baseline, now, error_chain(error)));
+    let state = grade(&baseline.last_seen, drift);
+    let drift_reports = memory.reports(&baseline.last_seen, drift, now);
+    // An object that is tried again later fails still.
+    let cause = failure.as_ref().map(|error| error_chain(error));
+    let cause = cause.or_else(|| memory.setbacks().cause().map(str::to_owned));
+    let failure = cause.map(|cause| since_first(baseline, now, cause));
     let status = TopologyStatus {
-        reconciled_version,
+        reconciled_version: intent.roster.version(),
         observed_at: Some(now),
         state,
         failure,
+        restraint: memory.restraint().map(ToString::to_string),
         drift: drift_reports,
         node: context.roster.node().id.clone(),
-        buses,
+        buses: Some(intent.buses.keys().cloned().collect()),
     };
     arm_breaker(context, intent, drift).await?;
     context.store.save_topology_status(&status).await?;
-    if progress == Progress::Complete {
-        memory.remember_roster(&intent.roster);
-    }
+    memory.remember_roster(&intent.roster);
     Ok(())
 }
 
@@ -117,32 +113,13 @@ async fn arm_breaker(
     Ok(())
 }
 
-/// Whether the broker has every change that the roster asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// A change is left to make.
-    Behind,
-    /// Every change is made.
-    Complete,
-}
-
-fn progress(baseline: &Baseline, drift: &[Drift]) -> Progress {
-    let is_left = |drift: &Drift| {
-        // The queue of a removed listener may need days to drain.
-        let may_wait = drift.remedy == Remedy::Delete;
-        drift.is_repairable() && !may_wait && baseline.asks_for(drift)
-    };
-    if drift.iter().any(is_left) { Progress::Behind } else { Progress::Complete }
-}
-
-fn grade(baseline: &Baseline, drift: &[Drift], progress: Progress) -> TopologyState {
-    let is_lost =
-        |drift: &Drift| drift.is_wrong() && (!baseline.asks_for(drift) || !drift.is_repairable());
-    if drift.iter().any(is_lost) {
+/// State in one word. A change that the roster asks for and that is not made yet is pending; any
+/// other difference is drift.
+fn grade(last_seen: &LastSeen, drift: &[Drift]) -> TopologyState {
+    let is_unfinished = |drift: &Drift| drift.is_repairable() && last_seen.asks_for(drift);
+    if drift.iter().any(|drift| drift.is_wrong() && !is_unfinished(drift)) {
         TopologyState::Drifted
-    } else if progress == Progress::Behind
-        || drift.iter().any(|drift| drift.remedy == Remedy::Delete)
-    {
+    } else if drift.iter().any(is_unfinished) {
         TopologyState::Pending
     } else {
         TopologyState::Converged
@@ -152,7 +129,11 @@ fn grade(baseline: &Baseline, drift: &[Drift], progress: Progress) -> TopologySt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{desired::Desired, drift::Object, topology::Binding};
+    use crate::domain::{
+        desired::Desired,
+        drift::{Object, Remedy},
+        topology::Binding,
+    };
 
     fn missing(binding: &Binding) -> Drift {
         Drift {
@@ -163,38 +144,31 @@ mod tests {
         }
     }
 
-    fn baseline(bindings: &[&Binding]) -> Baseline {
+    fn last_seen(bindings: &[&Binding]) -> LastSeen {
         let mut desired = Desired::default();
         desired.topology.bindings.extend(bindings.iter().copied().cloned());
-        Baseline { status: TopologyStatus::default(), desired }
-    }
-
-    fn graded(baseline: &Baseline, drift: &[Drift]) -> (TopologyState, Progress) {
-        let progress = progress(baseline, drift);
-        (grade(baseline, drift, progress), progress)
+        LastSeen { desired, ..LastSeen::default() }
     }
 
     #[test]
     fn a_new_binding_is_pending_and_a_lost_binding_is_drift() {
         let binding = Binding::of_queue("x", "q", "");
         let drift = [missing(&binding)];
-        let pending = graded(&baseline(&[]), &drift);
-        assert_eq!(pending, (TopologyState::Pending, Progress::Behind));
-        let drifted = graded(&baseline(&[&binding]), &drift);
-        assert_eq!(drifted, (TopologyState::Drifted, Progress::Complete));
+        assert_eq!(grade(&last_seen(&[]), &drift), TopologyState::Pending);
+        assert_eq!(grade(&last_seen(&[&binding]), &drift), TopologyState::Drifted);
+        let unfinished = LastSeen { unfinished: [drift[0].key()].into(), ..last_seen(&[&binding]) };
+        assert_eq!(grade(&unfinished, &drift), TopologyState::Pending);
     }
 
     #[test]
-    fn a_queue_that_drains_is_pending_and_holds_no_version_back() {
+    fn a_queue_that_drains_is_pending() {
         let mut drift = missing(&Binding::of_queue("x", "q", ""));
         drift.remedy = Remedy::Delete;
-        let graded = graded(&baseline(&[]), &[drift]);
-        assert_eq!(graded, (TopologyState::Pending, Progress::Complete));
+        assert_eq!(grade(&last_seen(&[]), &[drift]), TopologyState::Pending);
     }
 
     #[test]
     fn a_topology_without_drift_is_converged() {
-        let graded = graded(&baseline(&[]), &[]);
-        assert_eq!(graded, (TopologyState::Converged, Progress::Complete));
+        assert_eq!(grade(&last_seen(&[]), &[]), TopologyState::Converged);
     }
 }

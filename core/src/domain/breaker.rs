@@ -7,11 +7,13 @@
 use super::{
     desired::Desired,
     drift::{Drift, DriftKind, Object},
+    repair::LastSeen,
 };
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Losses up to this number never block repair, however small the topology is.
-const TOLERATED_LOSSES: usize = 10;
+/// Losses or surplus objects up to this number never block repair, however small the topology is.
+const TOLERATED: usize = 10;
 
 /// Reason why repair is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,71 +46,95 @@ pub enum Blockage {
         /// Number of objects that the broker was last seen to hold.
         owned: usize,
     },
+    /// The broker has too many objects that carry our marker and that the log does not ask for.
+    #[error(
+        "{surplus} objects carry the marker of this cluster and the log does not ask for them, beside {owned} that it asks for: the database may have been restored from before they were made; if the log is right, POST /topology?action=rebuild goes on"
+    )]
+    MassSurplus {
+        /// Number of objects that the log does not ask for.
+        surplus: usize,
+        /// Number of objects that the broker was last seen to hold.
+        owned: usize,
+    },
+    /// The marker exchange names a layout that this program does not know.
+    #[error(
+        "exchange {marker} says that a newer hearken laid out this virtual host (layout {found}; this program knows {known}): upgrade this node"
+    )]
+    NewerLayout {
+        /// Name of the marker exchange.
+        marker: String,
+        /// Version of the layout that the marker names.
+        found: i64,
+        /// Version of the layout that this program knows.
+        known: i64,
+    },
 }
 
-/// Counts the objects of the baseline that are gone, and refuses a mass loss. The baseline is what
-/// the broker was last seen to hold.
+/// Counts the losses and the surplus that no change of the roster explains, and refuses a mass of
+/// either.
+///
+/// An object that hangs on another missing object is not a loss of its own: a deleted exchange takes
+/// its bindings with it.
 ///
 /// # Errors
-/// [`Blockage::MassLoss`] when more than ten objects, and more than a fifth of the baseline, are
-/// gone.
-pub fn check_losses(
+/// [`Blockage::MassLoss`] or [`Blockage::MassSurplus`] when more than ten objects, and more than a
+/// fifth of what the broker was last seen to hold, are gone or are
+/// surplus.
+pub fn check_drift(
     desired: &Desired,
-    baseline: &Desired,
+    last_seen: &LastSeen,
     drift: &[Drift],
 ) -> Result<(), Blockage> {
-    // The owner of an attached bus may delete its exchange, which takes our bindings with it.
-    let is_attached = |drift: &Drift| matches!(drift.object(), Object::Binding(binding) if desired.is_attached(&binding.source));
+    let owned = last_seen.desired.topology.len();
+    let missing: BTreeSet<&str> = drift.iter().filter_map(missing_name).collect();
     let is_lost = |drift: &&Drift| {
-        drift.kind == DriftKind::Missing && baseline.contains(drift.object()) && !is_attached(drift)
+        drift.kind == DriftKind::Missing
+            && last_seen.held(drift.object())
+            && !hangs_on(drift.object(), &missing, desired)
     };
     let lost = drift.iter().filter(is_lost).count();
-    let owned = baseline.topology.len();
-    if is_mass_loss(owned, lost) {
+    if is_mass(owned, lost) {
         return Err(Blockage::MassLoss { lost, owned });
+    }
+    let is_surplus = |drift: &&Drift| match drift.kind {
+        DriftKind::Orphan => true,
+        DriftKind::Surplus => drift.is_repairable() && !last_seen.asks_for(drift),
+        DriftKind::Missing | DriftKind::Divergent | DriftKind::Foreign => false,
+    };
+    let surplus = drift.iter().filter(is_surplus).count();
+    if is_mass(owned, surplus) {
+        return Err(Blockage::MassSurplus { surplus, owned });
     }
     Ok(())
 }
 
-/// Whether more than ten objects, and more than a fifth of all objects, are lost. This is then more
-/// likely the wrong broker, or a wiped broker, than drift.
-fn is_mass_loss(owned: usize, lost: usize) -> bool {
-    lost > TOLERATED_LOSSES && lost * 5 > owned
+/// Name of a missing exchange or queue.
+fn missing_name(drift: &Drift) -> Option<&str> {
+    match (drift.kind, drift.object()) {
+        (DriftKind::Missing, Object::Exchange(exchange)) => Some(&exchange.name),
+        (DriftKind::Missing, Object::Queue(queue)) => Some(&queue.name),
+        _ => None,
+    }
+}
+
+/// Whether the object is a binding that went with a missing object, or with the exchange of an
+/// attached bus, which its owner may delete.
+fn hangs_on(object: &Object, missing: &BTreeSet<&str>, desired: &Desired) -> bool {
+    match object {
+        Object::Binding(binding) => {
+            missing.contains(binding.source.as_str())
+                || missing.contains(binding.destination.as_str())
+                || desired.is_attached(&binding.source)
+        }
+        Object::Exchange(_) | Object::Queue(_) => false,
+    }
+}
+
+/// Whether the number is more than ten, and more than a fifth of all objects. The broker is then
+/// more likely the wrong broker, or wiped or restored, than drifted.
+fn is_mass(owned: usize, number: usize) -> bool {
+    number > TOLERATED && number * 5 > owned
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{drift::Remedy, topology::Binding};
-
-    #[test]
-    fn mass_loss_is_more_than_a_fifth_and_more_than_ten() {
-        assert!(!is_mass_loss(20, 10));
-        assert!(is_mass_loss(20, 11));
-        assert!(!is_mass_loss(1000, 200));
-        assert!(is_mass_loss(1000, 201));
-    }
-
-    fn missing(queue: &str) -> Drift {
-        Drift {
-            kind: DriftKind::Missing,
-            expected: Some(Object::Binding(Binding::of_queue("x", queue, ""))),
-            found: None,
-            remedy: Remedy::Bind,
-        }
-    }
-
-    #[test]
-    fn only_an_object_that_was_there_before_counts_as_lost() {
-        let names: Vec<_> = (0..30).map(|number| format!("q{number}")).collect();
-        let drift: Vec<_> = names.iter().map(|name| missing(name)).collect();
-        let mut baseline = Desired::default();
-        assert_eq!(check_losses(&Desired::default(), &baseline, &drift), Ok(()));
-        for name in &names {
-            baseline.topology.bindings.insert(Binding::of_queue("x", name, ""));
-        }
-        assert_eq!(check_losses(&Desired::default(), &baseline, &drift[..10]), Ok(()));
-        let refused = check_losses(&Desired::default(), &baseline, &drift[..11]);
-        assert_eq!(refused, Err(Blockage::MassLoss { lost: 11, owned: 30 }));
-    }
-}
+mod tests;

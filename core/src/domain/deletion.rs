@@ -130,9 +130,20 @@ pub enum NotYet {
     MustStayQuiet(Span),
 }
 
+/// Longest time between two samples that still count as one observation. Another node may make the
+/// passes in between, and what a queue held meanwhile is unknown.
+const LONGEST_GAP: Duration = Duration::from_secs(15);
+
 /// Evidence about the queues of removed listeners: since when each has been quiet.
 #[derive(Debug, Default)]
-pub struct QuietQueues(BTreeMap<String, Instant>);
+pub struct QuietQueues(BTreeMap<String, Quiet>);
+
+/// Observation of a queue that was quiet in each sample.
+#[derive(Debug, Clone, Copy)]
+struct Quiet {
+    since: Instant,
+    last_sample: Instant,
+}
 
 impl QuietQueues {
     /// Takes in one sample of a queue, and says whether the queue may be deleted now.
@@ -151,14 +162,19 @@ impl QuietQueues {
             self.forget(queue);
             return Err(NotYet::Occupied(depth));
         }
-        let since = *self.0.entry(queue.to_owned()).or_insert(now);
+        let sampled = Quiet { since: now, last_sample: now };
+        let quiet = self.0.entry(queue.to_owned()).or_insert(sampled);
+        if now.saturating_duration_since(quiet.last_sample) > LONGEST_GAP {
+            *quiet = sampled;
+        }
+        quiet.last_sample = now;
         let required = match fate.pending {
             // The events are discarded, so only a consumer that the counters do not show yet could
             // matter.
             Pending::Discard => Duration::ZERO,
             Pending::Keep | Pending::Drain => fate.quiet.duration(),
         };
-        if now.saturating_duration_since(since) >= required {
+        if now.saturating_duration_since(quiet.since) >= required {
             return Ok(());
         }
         Err(NotYet::MustStayQuiet(fate.quiet))

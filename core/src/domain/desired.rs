@@ -4,12 +4,13 @@ use super::{
     bus::{BusDefinition, Buses},
     command::Pending,
     drift::Object,
+    event::Version,
     layout::{Flavor, Layout},
-    listener::{Delivery, ListenerSpec},
+    listener::Delivery,
     name::BusName,
-    roster::{QueueId, Roster},
+    roster::{Configured, QueueId, Roster},
     span::Span,
-    topology::{Binding, ExchangeKind, Topology},
+    topology::{Binding, ExchangeKind, Queue, Topology},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,10 @@ pub struct Desired {
     pub permitted: BTreeSet<Binding>,
     /// The queues of removed listeners, by name, as long as they have work left.
     pub fates: BTreeMap<String, Fate>,
+    /// Version of the roster that asks for the topology.
+    pub version: Version,
+    /// The queues of removed listeners that were deleted, by name.
+    retired: BTreeSet<String>,
     buses: BTreeSet<BusName>,
     /// The exchanges of attached buses.
     attached: BTreeSet<String>,
@@ -57,6 +62,7 @@ pub fn desired(
     let mut desired = Desired {
         buses: buses.keys().cloned().collect(),
         attached: attached.map(str::to_owned).collect(),
+        version: roster.version(),
         ..Desired::default()
     };
     let mut marker = layout.exchange(layout.marker(), ExchangeKind::Direct);
@@ -68,14 +74,18 @@ pub fn desired(
     for configured in roster.listeners().values() {
         let events = (buses.get(&configured.listener.bus))
             .map_or_else(|| layout.main(&configured.listener.bus), |bus| layout.events(bus));
-        desired.add_listener(layout, &configured.listener, configured.generation, &events);
+        desired.add_listener(layout, configured, &events);
     }
     for (id, tombstone) in roster.tombstones() {
         let listener = &tombstone.listener;
-        if listener.delivery == Delivery::EveryNode || retired.contains(id) {
+        if listener.delivery == Delivery::EveryNode {
             continue;
         }
         let queue = layout.work(&listener.bus, &id.group, id.generation);
+        if retired.contains(id) {
+            desired.retired.insert(queue);
+            continue;
+        }
         let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
         let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
@@ -108,6 +118,19 @@ impl Desired {
         self.buses.iter().any(|bus| layout.is_wait(bus, name))
     }
 
+    /// Whether a queue with our marker is unknown to the log: the queue is neither desired nor the
+    /// queue of a removed listener, of a wait level or of a node.
+    #[must_use]
+    pub fn is_orphan(&self, layout: &Layout, queue: &Queue) -> bool {
+        let name = &queue.name;
+        layout.owns(name, &queue.arguments)
+            && !layout.is_node_queue(queue)
+            && !self.topology.queues.contains_key(name)
+            && !self.fates.contains_key(name)
+            && !self.retired.contains(name)
+            && !self.is_idle_wait(layout, name)
+    }
+
     /// Whether the exchange belongs to an attached bus. Our queues are bound to it; hearken changes
     /// nothing else about it.
     #[must_use]
@@ -135,19 +158,14 @@ impl Desired {
         topology.add_exchange(returns);
     }
 
-    fn add_listener(
-        &mut self,
-        layout: &Layout,
-        listener: &ListenerSpec,
-        generation: u32,
-        events: &str,
-    ) {
+    fn add_listener(&mut self, layout: &Layout, configured: &Configured, events: &str) {
+        let Configured { listener, generation, version, .. } = configured;
         // An every-node listener consumes a queue that belongs to the connection of each node.
         if listener.delivery == Delivery::EveryNode {
             return;
         }
         let bus = &listener.bus;
-        let queue = layout.work_queue(bus, &listener.group, generation);
+        let queue = layout.work_queue(bus, &listener.group, *generation, *version);
         let name = queue.name.clone();
         self.topology.add_queue(queue);
         self.topology.bindings.insert(Binding::of_queue(events, &name, ""));

@@ -24,6 +24,10 @@ pub enum DriftKind {
     Divergent,
     /// The object has our prefix, and this cluster did not make it. It is never touched.
     Foreign,
+    /// The queue carries our marker, and the log neither configures it nor has a tombstone for it.
+    /// The log may be older than the broker, as after a restore of the database, so the queue stays
+    /// bound until an administrator decides.
+    Orphan,
 }
 
 /// Kind of a topology object.

@@ -12,7 +12,7 @@ pub(crate) use object_name::{CLUSTER_WORDS, OBJECT_WORDS};
 
 use super::{
     bus::BusDefinition,
-    event::Generation,
+    event::{Generation, Version},
     listener::ListenerSpec,
     name::{BusName, GroupName},
     topology::{Argument, Arguments, Queue},
@@ -24,6 +24,10 @@ use uuid::Uuid;
 pub const MARKER: &str = "x-hearken-cluster";
 /// Name of the argument that holds the version of the layout.
 pub const LAYOUT: &str = "x-hearken-layout";
+/// Name of the argument of a work queue that names the log which made the queue.
+pub const LOG: &str = "x-hearken-log";
+/// Name of the argument of a work queue that holds the version of the log which made the queue.
+pub const VERSION: &str = "x-hearken-version";
 /// Version of this layout.
 pub const LAYOUT_VERSION: i64 = 1;
 /// Longest name on the broker, in bytes (AMQP 0-9-1, short strings).
@@ -64,6 +68,8 @@ pub struct Layout {
     pub prefix: String,
     /// Identity of the cluster, as markers name it.
     pub cluster: Uuid,
+    /// Identity of the log, as work queues name it.
+    pub log: Uuid,
     /// Kind of the work queues.
     pub queue_type: QueueType,
     /// Kind of the broker.
@@ -178,6 +184,18 @@ impl Layout {
         queue.exclusive
             && self.owns(&queue.name, &queue.arguments)
             && matches!(self.read(&queue.name), Some(ObjectName::Node { .. }))
+    }
+
+    /// Version of this log that made a queue. `None` when another log made the queue.
+    #[must_use]
+    pub fn made_at(&self, queue: &Queue) -> Option<Version> {
+        let ours = Argument::Text(self.log.to_string());
+        match (queue.arguments.get(LOG), queue.arguments.get(VERSION)) {
+            (Some(log), Some(Argument::Int(version))) if *log == ours => {
+                Version::try_from(*version).ok()
+            }
+            _ => None,
+        }
     }
 
     /// Checks that the name of a listener's work queue is not too long.

@@ -16,7 +16,8 @@ use super::{
     drift::{Object, ObjectKind},
     layout::{Layout, ObjectName},
     name::BusName,
-    topology::{Argument, Binding, Exchange, Queue},
+    repair::Restraint,
+    topology::{Argument, Binding, Exchange, Queue, Topology},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -180,6 +181,24 @@ impl Plan {
     pub fn deletions(&self) -> Vec<Step> {
         let deletes = |action: &Action| matches!(action, Action::DeleteQueue(_));
         self.steps.iter().filter(|step| deletes(&step.action)).cloned().collect()
+    }
+
+    /// Turns each unbinding and each deletion into a report that names the reason for which nothing
+    /// is taken away.
+    #[must_use]
+    pub fn without_removals(self, restraint: &Restraint, observed: &Topology) -> Self {
+        let withheld = |step: Step| {
+            let object = match &step.action {
+                Action::Unbind(binding) => Some(Object::Binding(binding.clone())),
+                Action::DeleteQueue(name) => observed.queues.get(name).cloned().map(Object::Queue),
+                _ => return step,
+            };
+            let Some(object) = object else { return step };
+            let (verb, reason) = (step.action.verb(), &step.reason);
+            let reason = format!("{reason}; hearken does not {verb} it while {restraint}");
+            Step::new(Action::Report(object), StepClass::Report, reason)
+        };
+        Self::ordered(self.steps.into_iter().map(withheld).collect())
     }
 
     /// Leaves out each unbinding that would leave a group without a queue on an exchange: the queue

@@ -5,9 +5,15 @@
 //! [`accelerate`] is the same decision for a change of the roster that is applied before the broker
 //! is observed.
 
+mod last_seen;
+mod restraint;
+
+pub use last_seen::LastSeen;
+pub use restraint::Restraint;
+
 use super::{
     desired::Desired,
-    drift::{self, Drift, DriftKey, Remedy},
+    drift::{self, Drift, DriftKey},
     layout::Layout,
     plan::{self, Action, Plan, Violation},
     topology::Topology,
@@ -51,9 +57,11 @@ pub enum RepairChoice<'a> {
         /// Whether drift is repaired at all.
         mode: RepairMode,
         /// What the broker was last seen to hold.
-        baseline: &'a Desired,
+        last_seen: &'a LastSeen,
         /// Drift that was seen for long enough.
         believed: &'a BTreeSet<DriftKey>,
+        /// Drift whose repair failed and is tried again later.
+        postponed: &'a BTreeSet<DriftKey>,
     },
 }
 
@@ -62,9 +70,11 @@ impl RepairChoice<'_> {
         drift.is_repairable()
             && match self {
                 Self::Everything => true,
-                Self::Routine { mode, baseline, believed } => {
-                    is_asked_for(drift, baseline)
-                        || (*mode == RepairMode::Auto && believed.contains(&drift.key()))
+                Self::Routine { mode, last_seen, believed, postponed } => {
+                    let key = drift.key();
+                    !postponed.contains(&key)
+                        && (last_seen.asks_for(drift)
+                            || (*mode == RepairMode::Auto && believed.contains(&key)))
                 }
             }
     }
@@ -72,19 +82,6 @@ impl RepairChoice<'_> {
     /// Whether drift that is not chosen now may be chosen when it is seen a second time.
     fn waits_for_belief(&self) -> bool {
         matches!(self, Self::Routine { mode: RepairMode::Auto, .. })
-    }
-}
-
-/// Whether repairing the drift makes a change that the roster asks for. Otherwise the repair undoes
-/// a loss, or a change that was made by hand.
-#[must_use]
-pub fn is_asked_for(drift: &Drift, baseline: &Desired) -> bool {
-    match drift.remedy {
-        Remedy::Delete => true,
-        Remedy::Unbind => baseline.contains(drift.object()),
-        Remedy::Declare | Remedy::Bind | Remedy::Migrate | Remedy::Report => {
-            !baseline.contains(drift.object())
-        }
     }
 }
 
@@ -139,14 +136,39 @@ impl<'a> Comparison<'a> {
             self.desired,
             &self.observed.bindings,
         );
+        let plan = match Restraint::find(self.layout, self.desired, self.observed) {
+            Some(restraint) => plan.without_removals(&restraint, self.observed),
+            None => plan,
+        };
         plan::check(&plan, self.layout, self.desired, self.observed)?;
         let unconfirmed = choice.waits_for_belief() && left.iter().any(Drift::is_wrong);
         Ok(Repair { plan, unconfirmed })
     }
 }
 
+/// Limits that an earlier observation sets to the accelerator, which changes the broker before the
+/// broker is observed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Precautions {
+    /// Names under our prefix that are not ours. Nothing is done to them.
+    pub foreign: BTreeSet<String>,
+    /// Sign that the broker knows a later history than the log.
+    pub restraint: Option<Restraint>,
+}
+
+impl Precautions {
+    /// Limits that follow from an observation.
+    #[must_use]
+    pub fn of(layout: &Layout, desired: &Desired, observed: &Topology) -> Self {
+        Self {
+            foreign: foreign_names(layout, observed),
+            restraint: Restraint::find(layout, desired, observed),
+        }
+    }
+}
+
 /// Plans the change from one desired topology to the next without looking at the broker. Leaves out
-/// every step on an object with a foreign name.
+/// every step on an object with a foreign name, and takes nothing away under a [`Restraint`].
 ///
 /// # Errors
 /// What the plan must not do. This is a defect of hearken; the plan is not applied.
@@ -154,10 +176,13 @@ pub fn accelerate(
     layout: &Layout,
     applied: &Desired,
     desired: &Desired,
-    foreign: &BTreeSet<String>,
+    precautions: &Precautions,
 ) -> Result<Plan, Violation> {
     let mut plan = plan::between(applied, desired);
-    plan.steps.retain(|step| !touches(&step.action, foreign));
+    plan.steps.retain(|step| !touches(&step.action, &precautions.foreign));
+    if let Some(restraint) = &precautions.restraint {
+        plan = plan.without_removals(restraint, &applied.topology);
+    }
     let plan = plan.without_stranding(layout, desired, &applied.topology.bindings);
     match plan::check(&plan, layout, desired, &Topology::default()) {
         // A binding that leads to a foreign queue was left out on purpose.
@@ -167,8 +192,7 @@ pub fn accelerate(
 }
 
 /// Names of observed objects under our prefix that this cluster did not make.
-#[must_use]
-pub fn foreign_names(layout: &Layout, observed: &Topology) -> BTreeSet<String> {
+fn foreign_names(layout: &Layout, observed: &Topology) -> BTreeSet<String> {
     let exchanges = observed.exchanges.values().map(|e| (&e.name, &e.arguments));
     let queues = observed.queues.values().map(|q| (&q.name, &q.arguments));
     let foreign = exchanges.chain(queues).filter(|(name, arguments)| !layout.owns(name, arguments));

@@ -74,17 +74,18 @@ impl Admin {
         }
     }
 
-    /// Asks the broker over AMQP whether a queue exists.
-    pub(super) async fn exists(&self, queue: &str) -> Result<bool, BrokerError> {
+    /// Asks the queue over AMQP how many events wait in it. `None` when the queue does not exist.
+    pub(super) async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {
         let what = format!("look for queue {queue}");
         let name = amqp::name(queue).map_err(|e| BrokerError::of_amqp(&what, e))?;
         let ask = async |channel: Channel| {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(name, options, FieldTable::default()).await.map(|_| 0)
+            let found = channel.queue_declare(name, options, FieldTable::default()).await?;
+            Ok(found.message_count().into())
         };
-        match self.run(&what, async |c| Ok(ask(c).await?)).await {
-            Ok(_) => Ok(true),
-            Err(BrokerError::Missing(_)) => Ok(false),
+        match self.run(&what, ask).await {
+            Ok(ready) => Ok(Some(ready)),
+            Err(BrokerError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

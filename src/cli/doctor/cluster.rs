@@ -10,7 +10,7 @@ use crate::{
     cli::error::CliError,
     clock::Clock,
     config::{Cluster, Serve},
-    domain::layout::Layout,
+    domain::layout::{LAYOUT_VERSION, Layout},
     error_chain::error_chain,
     store::{Examined, Schema, Store},
 };
@@ -135,16 +135,19 @@ fn tested(version: &str) -> Result<String, String> {
 fn same_cluster(marker: Marker, own: Option<Uuid>) -> Result<String, String> {
     match (marker, own) {
         (Marker::Absent, _) => Ok("no marker yet; the first pass of a new cluster creates it".into()),
-        (Marker::Cluster(Some(found)), Some(own)) if found == own => {
+        (Marker::Present { layout: Some(layout), .. }, _) if layout > LAYOUT_VERSION => Err(format!(
+            "a newer hearken laid out this virtual host (layout {layout}; this program knows {LAYOUT_VERSION}); install that release or a later one"
+        )),
+        (Marker::Present { cluster: Some(found), .. }, Some(own)) if found == own => {
             Ok("names this cluster".into())
         }
-        (Marker::Cluster(Some(found)), Some(own)) => Err(format!(
+        (Marker::Present { cluster: Some(found), .. }, Some(own)) => Err(format!(
             "this virtual host belongs to cluster {found}, and the database to cluster {own}; check --amqp-url and --database-url, or choose another --prefix"
         )),
-        (Marker::Cluster(Some(found)), None) => Err(format!(
+        (Marker::Present { cluster: Some(found), .. }, None) => Err(format!(
             "this virtual host belongs to cluster {found}, and whether the database belongs to it is not known; check --amqp-url and --database-url, or choose another --prefix"
         )),
-        (Marker::Cluster(None), _) => Err(
+        (Marker::Present { cluster: None, .. }, _) => Err(
             "an exchange that hearken did not create has the marker's name; choose another --prefix"
                 .into(),
         ),
@@ -171,10 +174,13 @@ mod tests {
     fn a_marker_of_another_cluster_is_refused_and_no_marker_is_fine() {
         let [one, two] = [1, 2].map(Uuid::from_u128);
         assert!(same_cluster(Marker::Absent, None).is_ok());
-        assert!(same_cluster(Marker::Cluster(Some(one)), Some(one)).is_ok());
+        let present = |cluster| Marker::Present { cluster, layout: Some(LAYOUT_VERSION) };
+        assert!(same_cluster(present(Some(one)), Some(one)).is_ok());
         for (marker, own) in [(Some(one), Some(two)), (Some(one), None), (None, Some(one))] {
-            assert!(same_cluster(Marker::Cluster(marker), own).is_err(), "{marker:?} {own:?}");
+            assert!(same_cluster(present(marker), own).is_err(), "{marker:?} {own:?}");
         }
+        let newer = Marker::Present { cluster: Some(one), layout: Some(LAYOUT_VERSION + 1) };
+        assert!(same_cluster(newer, Some(one)).unwrap_err().contains("newer hearken"));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::{
     },
 };
 use clap::Args;
-use reqwest::{Method, header::IF_MATCH};
+use reqwest::{
+    Method,
+    header::{ETAG, IF_MATCH},
+};
 use serde_json::{Map, Value};
 
 /// Number of times that the settings are read again because another command changed the roster.
@@ -77,7 +80,8 @@ impl ChangeListener {
             let mut call = server.call(Method::PUT, &path).maybe("wait", self.wait.as_ref());
             call = call.patience(self.wait.map(Span::duration).unwrap_or_default());
             call = call.body("application/json", body.to_string().into_bytes())?;
-            if let Some(version) = &present.etag {
+            let version = present.headers.get(ETAG).and_then(|version| version.to_str().ok());
+            if let Some(version) = version {
                 call = call.header(IF_MATCH, version)?;
             }
             if let Some(key) = &self.idempotency_key {

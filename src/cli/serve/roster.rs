@@ -41,6 +41,7 @@ pub(super) async fn load_roster(
     let layout = Layout {
         prefix: settings.prefix.clone(),
         cluster: store.cluster_id(),
+        log: store.log_id(),
         queue_type: settings.queue_type,
         flavor: if settings.cluster.is_some() { Flavor::RabbitMq } else { Flavor::Local },
     };

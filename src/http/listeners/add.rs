@@ -1,12 +1,13 @@
 //! Addition of a listener.
 
-use super::view::{ListenerView, configured_by};
+use super::view::{Convergence, ListenerView, configured_by, convergence};
 use crate::{
     config::DEFAULT_BUS,
     domain::{
         command::Command,
         listener::{ListenerSpec, default_concurrency, default_timeout, is_address},
         name::{BusName, ClassName, GroupName},
+        report::TopologyStatus,
         retry::Retry,
     },
     http::{
@@ -110,7 +111,10 @@ pub(crate) async fn add(
     let added = added
         .ok_or_else(|| Problem::internal("the command to add a listener recorded no addition"))?;
     if let Some(wait) = wait {
-        app.reconciler.wait_for(added.version, wait).await;
+        let layout = app.roster.layout();
+        let is_there =
+            |status: &TopologyStatus| convergence(layout, &added, status) == Convergence::Converged;
+        app.reconciler.wait_until(wait, is_there).await;
     }
     // The roster has the listener, so the answer is a success even if the topology is unknown.
     let status = app.store.topology_status().await.unwrap_or_default();

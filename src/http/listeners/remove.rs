@@ -3,7 +3,10 @@
 use crate::{
     domain::{
         command::{Command, Pending},
+        event::Version,
+        listener::Delivery,
         name::GroupName,
+        report::TopologyStatus,
     },
     http::{
         App,
@@ -16,10 +19,13 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Header that tells, after a wait, whether nothing is left to do about the listener's queue.
+const TOPOLOGY: HeaderName = HeaderName::from_static("hearken-topology");
 
 /// Remove a listener
 ///
@@ -35,7 +41,8 @@ use std::sync::Arc;
         CommandHeaderParams,
     ),
     responses((status = 204, description = "The roster no longer has the listener.",
-        headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
+        headers(("ETag" = String, description = "Version of the roster, in quotes."),
+            ("Hearken-Topology" = String, description = "With `wait`: `converged` when the queue of the listener is unbound, and deleted if its events are not kept; `pending` when that did not happen in time. hearken goes on by itself.")))),
     extensions(("x-problems" = json!(["invalid-name", "not-configured", "required-here",
         "stale-version", "command-reused", "body-too-large", "timeout", "contention", "store-unavailable"]))),
 )]
@@ -61,8 +68,25 @@ pub(crate) async fn remove(
     let version = last
         .ok_or_else(|| Problem::internal("the command to remove a listener recorded no event"))?
         .version;
+    let mut headers = HeaderMap::from_iter([(header::ETAG, etag(version))]);
     if let Some(wait) = wait {
-        app.reconciler.wait_for(version, wait).await;
+        let topology = wait_until_gone(&app, version, wait).await;
+        headers.insert(TOPOLOGY, HeaderValue::from_static(topology));
     }
-    Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(version))]).into_response())
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
+}
+
+/// Waits until nothing is left to do about the queue of the listener that a version removed. Returns
+/// the value of the header that tells whether that is so.
+async fn wait_until_gone(app: &App, version: Version, wait: Duration) -> &'static str {
+    let roster = app.roster.known();
+    let removed = roster.tombstones().iter().find(|(_, tombstone)| tombstone.version == version);
+    let queue = removed.filter(|(_, tombstone)| tombstone.listener.delivery == Delivery::Once).map(
+        |(id, removed)| app.roster.layout().work(&removed.listener.bus, &id.group, id.generation),
+    );
+    let is_gone = |status: &TopologyStatus| match &queue {
+        Some(queue) => status.has_let_go(queue, version),
+        None => status.reconciled_version >= version,
+    };
+    if app.reconciler.wait_until(wait, is_gone).await { "converged" } else { "pending" }
 }

@@ -2,12 +2,11 @@
 
 use crate::{
     domain::{
-        drift::{DriftKind, Remedy},
         event::{Generation, NodeRef, RecordedEvent, RosterEvent},
         layout::Layout,
         listener::{Configuration, Delivery, Mode},
         name::{BusName, ClassName, GroupName},
-        report::{DriftReport, TopologyStatus},
+        report::TopologyStatus,
         retry::Retry,
         roster::Configured,
         span::Span,
@@ -151,26 +150,19 @@ pub fn work_queue(layout: &Layout, configured: &Configured) -> Option<String> {
     once.then(|| layout.work(&listener.bus, &listener.group, configured.generation))
 }
 
-fn convergence(layout: &Layout, configured: &Configured, status: &TopologyStatus) -> Convergence {
-    let queue = work_queue(layout, configured);
-    let differs = |queue: &String| status.drift.iter().any(|drift| is_wrong(drift, queue));
-    if status.reconciled_version < configured.version || queue.as_ref().is_some_and(differs) {
-        Convergence::Pending
-    } else {
-        Convergence::Converged
-    }
-}
-
-/// Whether a drift concerns the queue or one of its bindings, and is not a deletion that the roster
-/// asked for.
-fn is_wrong(drift: &DriftReport, queue: &str) -> bool {
-    let object = drift.expected.as_ref().or(drift.found.as_ref());
-    let destination = object.and_then(|object| object["destination"].as_str());
-    let wrong = match drift.kind {
-        DriftKind::Foreign => drift.expected.is_some(),
-        _ => drift.remedy != Remedy::Delete,
+/// Whether the broker was seen to have the queue and the bindings of a listener. A listener that runs
+/// on every node has neither.
+#[must_use]
+pub fn convergence(
+    layout: &Layout,
+    configured: &Configured,
+    status: &TopologyStatus,
+) -> Convergence {
+    let is_there = match work_queue(layout, configured) {
+        Some(queue) => status.has_queue(&queue, configured.version),
+        None => status.reconciled_version >= configured.version,
     };
-    wrong && (drift.name == queue || destination == Some(queue))
+    if is_there { Convergence::Converged } else { Convergence::Pending }
 }
 
 #[cfg(test)]
@@ -178,7 +170,8 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            drift::{Drift, Object},
+            drift::{Drift, DriftKind, Object, Remedy},
+            report::DriftReport,
             topology::Binding,
         },
         fixtures::listener,

@@ -44,6 +44,9 @@ pub enum DriftKindSchema {
     Divergent,
     /// On the broker under hearken's name prefix, but not hearken's own. hearken never changes it.
     Foreign,
+    /// Queue on the broker that is hearken's own and that the log does not know: the database may
+    /// be older than the broker. The queue stays bound, and no pass unbinds or deletes anything.
+    Orphan,
 }
 
 /// Kind of a broker object.
@@ -96,6 +99,9 @@ pub struct DriftSchema {
     pub since: OffsetDateTime,
     /// What removes the difference.
     pub remedy: RemedySchema,
+    /// Whether the difference is a change that the roster asks for and that is not made yet.
+    /// Otherwise the object was lost, or changed by hand.
+    pub unfinished: bool,
 }
 
 /// An exchange, a queue or a binding.

@@ -10,7 +10,7 @@ use hearken::{
         desired::{Desired, desired},
         drift,
         event::{Audit, NodeRef, RecordedEvent, RosterEvent},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         listener::ListenerSpec,
         plan::{self, Action, Plan},
         roster::Roster,
@@ -78,7 +78,10 @@ pub(crate) async fn the_marker_is_absent_or_names_its_cluster(
 ) {
     assert_eq!(broker.marker().await.unwrap(), Marker::Absent);
     converge(broker, layout, &[]).await;
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(Some(layout.cluster)));
+    assert_eq!(
+        broker.marker().await.unwrap(),
+        Marker::Present { cluster: Some(layout.cluster), layout: Some(LAYOUT_VERSION) }
+    );
 }
 
 pub(crate) async fn a_bind_without_its_ends_is_missing(broker: &dyn Broker, layout: &Layout) {
@@ -140,6 +143,9 @@ pub(crate) async fn the_depth_of_an_empty_queue_is_zero(broker: &dyn Broker, lay
         }
     });
     assert_eq!(depth.await, Some(Depth::default()));
+    assert_eq!(broker.ready(&queue).await.unwrap(), Some(0));
+    let absent = layout.work(&bus(), &listener("z").group, 1);
+    assert_eq!(broker.ready(&absent).await.unwrap(), None);
     assert_eq!(broker.depth(&layout.work(&bus(), &listener("z").group, 1)).await.unwrap(), None);
 }
 
@@ -153,6 +159,10 @@ pub(crate) async fn the_oldest_event_that_waits_grows_older(
     assert_eq!(broker.oldest(&queue).await.unwrap(), None);
     let before = Instant::now();
     publish().await;
+    wait::until("the queue says that an event waits", async || {
+        broker.ready(&queue).await.unwrap().filter(|ready| *ready > 0)
+    })
+    .await;
     let beyond = async |age: Duration| {
         wait::until("the event grows older", async || {
             broker.oldest(&queue).await.unwrap().filter(|oldest| *oldest > age)

@@ -125,3 +125,26 @@ async fn a_failing_listener_does_not_hold_up_another_and_its_event_is_tried_agai
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_younger_than_the_brokers_statistics_is_deleted_on_request() {
+    let (services, host) = Services::fresh().await;
+    let node = Setup::cluster("one", &services).start().await;
+    node.add(json!({"class": "log", "group": "a"})).await;
+    node.remove("a", "keep").await;
+    wait::until("the young queue is deleted", async || {
+        let deletion = node.call(Method::DELETE, &format!("/topology/queues/{WORK}"), None).await;
+        // The consumer of the removed listener may not have ended yet.
+        if deletion.status != 201 {
+            assert_eq!(deletion.status, 409, "{}", deletion.body);
+            return None;
+        }
+        let task = deletion.body["taskId"].as_str().expect("a task").to_owned();
+        let ended = node.get(&format!("/tasks/{task}/await?timeout=60s")).await;
+        let shown = ended.to_string();
+        assert!(ended["status"] == "completed" || shown.contains("in use"), "{shown}");
+        (ended["status"] == "completed").then_some(())
+    })
+    .await;
+    assert!(!super::drift::names(&host, "queues").await.contains(&WORK.to_owned()));
+}

@@ -12,6 +12,7 @@ use hearken::{
     broker::{BrokerError, Marker},
     bus::{DispatchError, EventBus, Failure, TopologyChanged, codec::decode, event::Data},
     domain::{
+        layout::LAYOUT_VERSION,
         listener::{Delivery, ListenerSpec},
         name::GroupName,
         plan::Action,
@@ -110,9 +111,12 @@ async fn the_broker_holds_what_it_was_told_and_says_what_it_destroyed() {
     let marker = stage.layout.exchange(stage.layout.marker(), ExchangeKind::Direct);
     stage.apply(Action::DeclareExchange(marker.clone())).await;
     let cluster = stage.store.cluster_id();
-    assert_eq!(stage.broker.marker().await.unwrap(), Marker::Cluster(Some(cluster)));
+    assert_eq!(
+        stage.broker.marker().await.unwrap(),
+        Marker::Present { cluster: Some(cluster), layout: Some(LAYOUT_VERSION) }
+    );
     let group = persistent("a").group;
-    let work = stage.layout.work_queue(&bus(), &group, 1);
+    let work = stage.layout.work_queue(&bus(), &group, 1, 1);
     let main = stage.layout.exchange(stage.layout.main(&bus()), ExchangeKind::Direct);
     let binding = Binding::of_queue(&main.name, &work.name, "");
     for _ in 0..2 {

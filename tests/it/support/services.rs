@@ -20,6 +20,18 @@ pub(crate) async fn database() -> String {
     format!("{base}/{name}")
 }
 
+/// A copy of a database that no process uses, as a restored backup would be. Returns its URL.
+pub(crate) async fn copy_of(database: &str) -> String {
+    let (base, original) = database.rsplit_once('/').expect("the URL names a database");
+    let name = format!("t_{}", Uuid::new_v4().simple());
+    let server = address("HEARKEN_TEST_POSTGRES");
+    let mut admin = sqlx::PgConnection::connect(&server).await.expect("PostgreSQL answers");
+    let create = format!("CREATE DATABASE {name} TEMPLATE {original}");
+    let create = sqlx::AssertSqlSafe(create);
+    sqlx::query(create).execute(&mut admin).await.expect("no process uses the original");
+    format!("{base}/{name}")
+}
+
 /// A RabbitMQ virtual host of a test's own, empty.
 #[derive(Clone)]
 pub(crate) struct VirtualHost {

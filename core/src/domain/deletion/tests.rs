@@ -48,6 +48,16 @@ fn an_event_or_a_consumer_in_between_restarts_the_quiet_time() {
 }
 
 #[test]
+fn two_samples_far_apart_say_nothing_of_the_time_between() {
+    let (mut quiet, fate, at) =
+        (QuietQueues::default(), fate(Pending::Drain), seconds_after(Instant::now()));
+    let wait = Err(NotYet::MustStayQuiet(fate.quiet));
+    assert_eq!(quiet.check("q", &fate, EMPTY, at(0)), wait);
+    assert_eq!(quiet.check("q", &fate, EMPTY, at(60)), wait);
+    assert_eq!(quiet.check("q", &fate, EMPTY, at(66)), Ok(()));
+}
+
+#[test]
 fn a_discarded_queue_waits_for_its_consumers_only() {
     let (mut quiet, now) = (QuietQueues::default(), Instant::now());
     let fate = fate(Pending::Discard);
@@ -85,7 +95,7 @@ fn only_an_own_queue_that_nothing_needs_is_deleted_on_request() {
     node.exclusive = true;
     let node_queue = node.name.clone();
     observed.add_queue(node);
-    let kept = layout.work_queue(&bus.name, &GroupName::parse("b").unwrap(), 1);
+    let kept = layout.work_queue(&bus.name, &GroupName::parse("b").unwrap(), 1, 1);
     let kept_name = kept.name.clone();
     observed.add_queue(kept);
 

@@ -95,6 +95,9 @@ fn queues(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut V
             Some(Pending::Drain | Pending::Discard) => {
                 drift.push(found(DriftKind::Surplus, object, Remedy::Delete));
             }
+            None if desired.is_orphan(layout, present) => {
+                drift.push(found(DriftKind::Orphan, object, Remedy::Report));
+            }
             None if desired.is_idle_wait(layout, name) => {}
             None => drift.push(found(DriftKind::Surplus, object, Remedy::Report)),
         }
@@ -121,8 +124,10 @@ fn bindings(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut
         let to_us = binding.destination_kind == Destination::Queue
             && layout.owns(&queue.name, &queue.arguments)
             && !layout.is_node_queue(queue)
-            && !desired.is_idle_wait(layout, &queue.name);
-        // A foreign queue may be bound to our exchanges. This is not drift.
+            && !desired.is_idle_wait(layout, &queue.name)
+            && !desired.is_orphan(layout, queue);
+        // A foreign queue may be bound to our exchanges, and an orphan stays bound: neither is
+        // drift of the binding.
         if !to_us {
             continue;
         }

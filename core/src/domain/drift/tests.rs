@@ -63,7 +63,7 @@ fn another_clusters_objects_are_foreign() {
     let other = Layout { cluster: Uuid::from_u128(2), ..layout.clone() };
     let bus = BusName::parse("mailboxEvent").unwrap();
     let group = super::super::name::GroupName::parse("b").unwrap();
-    observed.add_queue(other.work_queue(&bus, &group, 1));
+    observed.add_queue(other.work_queue(&bus, &group, 1, 1));
     let drift = between(&layout, &desired, &observed);
     assert_eq!((drift[0].kind, drift[0].is_wrong()), (DriftKind::Foreign, false));
 }

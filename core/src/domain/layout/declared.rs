@@ -1,8 +1,10 @@
 //! Objects of hearken, as they are declared.
 
-use super::{DELIVERY_LIMIT, Flavor, LAYOUT, LAYOUT_VERSION, Layout, MARKER, QueueType};
+use super::{
+    DELIVERY_LIMIT, Flavor, LAYOUT, LAYOUT_VERSION, LOG, Layout, MARKER, QueueType, VERSION,
+};
 use crate::domain::{
-    event::Generation,
+    event::{Generation, Version},
     name::{BusName, GroupName},
     topology::{Argument, Arguments, Exchange, ExchangeKind, Queue},
 };
@@ -46,10 +48,25 @@ impl Layout {
     }
 
     /// The work queue of a group. `x-queue-type` is always set, because RabbitMQ otherwise uses the
-    /// default of the virtual host.
+    /// default of the virtual host. The queue names the log and the version that made it, so that a
+    /// broker which knows a later history than the log is recognised.
     #[must_use]
-    pub fn work_queue(&self, bus: &BusName, group: &GroupName, generation: Generation) -> Queue {
+    pub fn work_queue(
+        &self,
+        bus: &BusName,
+        group: &GroupName,
+        generation: Generation,
+        version: Version,
+    ) -> Queue {
         let name = self.work(bus, group, generation);
+        let mut queue = self.plain_work_queue(bus, name);
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        queue.arguments.insert(LOG.to_owned(), self.log.to_string().into());
+        queue.arguments.insert(VERSION.to_owned(), version.into());
+        queue
+    }
+
+    fn plain_work_queue(&self, bus: &BusName, name: String) -> Queue {
         if self.flavor == Flavor::Local {
             return self.queue(name, []);
         }

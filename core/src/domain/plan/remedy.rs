@@ -57,6 +57,9 @@ fn report(drift: &Drift) -> &'static str {
             "an object that hearken did not make has the name hearken needs: rename or delete it, or choose another --prefix"
         }
         DriftKind::Foreign => "it has our prefix and is not ours: never touched",
+        DriftKind::Orphan => {
+            "the log knows nothing of this queue, which carries the marker of this cluster: the database may be older than the broker. The queue stays bound. Add its group again to take it over, or release it: POST /topology/queues/{name}?action=release"
+        }
         DriftKind::Divergent if policy => {
             "a policy changes which events the queue keeps: remove the policy"
         }

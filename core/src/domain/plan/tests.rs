@@ -31,6 +31,8 @@ pub(crate) fn desired_of(events: &[RosterEvent]) -> Desired {
 pub(crate) fn apply(topology: &mut Topology, action: &Action) {
     match action {
         Action::DeclareExchange(exchange) => topology.add_exchange(exchange.clone()),
+        // RabbitMQ does not change a queue that exists.
+        Action::DeclareQueue(queue) if topology.queues.contains_key(&queue.name) => {}
         Action::DeclareQueue(queue) => topology.add_queue(queue.clone()),
         Action::Bind(binding) => drop(topology.bindings.insert(binding.clone())),
         Action::Unbind(binding) => drop(topology.bindings.remove(binding)),

@@ -57,10 +57,14 @@ pub struct DriftReport {
     pub since: OffsetDateTime,
     /// Repair of the drift.
     pub remedy: Remedy,
+    /// Whether the roster asks for the change, and the change is not made yet. Otherwise the object
+    /// was lost, or changed by hand.
+    #[serde(default)]
+    pub unfinished: bool,
 }
 
 impl DriftReport {
-    /// Report of a drift that was first seen at `since`.
+    /// Report of a drift that was first seen at `since`, and that no change of the roster explains.
     ///
     /// # Panics
     /// Never: names and arguments can always be written as JSON.
@@ -70,7 +74,29 @@ impl DriftReport {
         let json = |object| serde_json::to_value(object).expect("objects are plain JSON");
         let expected = drift.expected.as_ref().map(json);
         let found = drift.found.as_ref().map(json);
-        Self { kind, object, name, expected, found, since, remedy: drift.remedy }
+        let remedy = drift.remedy;
+        Self { kind, object, name, expected, found, since, remedy, unfinished: false }
+    }
+
+    /// Identity of the drift across observations.
+    #[must_use]
+    pub fn key(&self) -> DriftKey {
+        DriftKey { kind: self.kind, object: self.object, name: self.name.clone() }
+    }
+
+    /// Whether the drift concerns a queue or one of its bindings.
+    fn concerns(&self, queue: &str) -> bool {
+        let object = self.expected.as_ref().or(self.found.as_ref());
+        let destination = object.and_then(|object| object["destination"].as_str());
+        self.name == queue || destination == Some(queue)
+    }
+
+    /// Whether the drift makes the topology wrong, by the rule of [`Drift::is_wrong`].
+    fn is_wrong(&self) -> bool {
+        match self.kind {
+            DriftKind::Foreign => self.expected.is_some(),
+            _ => self.remedy != Remedy::Delete,
+        }
     }
 }
 
@@ -78,7 +104,8 @@ impl DriftReport {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyStatus {
-    /// Version of the roster that the broker was last seen to follow.
+    /// Version of the roster that the last pass compared the broker with. Objects that differ from
+    /// it are in `drift`.
     pub reconciled_version: Version,
     /// Time of the last observation of the broker.
     #[serde(with = "time::serde::rfc3339::option", default)]
@@ -88,6 +115,10 @@ pub struct TopologyStatus {
     /// Failure of the last pass; absent after a successful pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<PassFailure>,
+    /// Sign that the broker knows a later history than the log. As long as it is there, no pass
+    /// unbinds or deletes anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restraint: Option<String>,
     /// Differences that the last pass left.
     #[serde(default)]
     pub drift: Vec<DriftReport>,
@@ -97,4 +128,22 @@ pub struct TopologyStatus {
     /// Buses that the broker was last seen to follow.
     #[serde(default)]
     pub buses: Option<BTreeSet<BusName>>,
+}
+
+impl TopologyStatus {
+    /// Whether the broker has everything that a version of the roster asks for around a queue: the
+    /// queue as desired, and all its bindings.
+    #[must_use]
+    pub fn has_queue(&self, queue: &str, version: Version) -> bool {
+        let differs = |drift: &DriftReport| drift.is_wrong() && drift.concerns(queue);
+        self.reconciled_version >= version && !self.drift.iter().any(differs)
+    }
+
+    /// Whether nothing is left to do about a queue whose listener a version of the roster removed:
+    /// the queue is unbound, and deleted if its events were not kept.
+    #[must_use]
+    pub fn has_let_go(&self, queue: &str, version: Version) -> bool {
+        let is_left = |drift: &DriftReport| drift.concerns(queue);
+        self.reconciled_version >= version && !self.drift.iter().any(is_left)
+    }
 }

@@ -10,7 +10,7 @@ use hearken::{
     broker::{Broker, BrokerError, Marker},
     domain::{
         drift::{self, DriftKind},
-        layout::Layout,
+        layout::{LAYOUT_VERSION, Layout},
         plan::Action,
         topology::{Argument, Exchange, ExchangeKind},
     },
@@ -62,19 +62,22 @@ async fn a_marker_of_another_cluster_or_of_no_cluster_is_told_apart() {
     let (_, broker, layout) = fresh().await;
     let other = Layout { cluster: Uuid::from_u128(8), ..layout.clone() };
     converge(&broker, &other, &[]).await;
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(Some(other.cluster)));
+    assert_eq!(
+        broker.marker().await.unwrap(),
+        Marker::Present { cluster: Some(other.cluster), layout: Some(LAYOUT_VERSION) }
+    );
     let (_, broker, layout) = fresh().await;
     let mut bare = layout.exchange(layout.marker(), ExchangeKind::Direct);
     bare.arguments.clear();
     broker.apply(&Action::DeclareExchange(bare)).await.unwrap();
-    assert_eq!(broker.marker().await.unwrap(), Marker::Cluster(None));
+    assert_eq!(broker.marker().await.unwrap(), Marker::Present { cluster: None, layout: None });
 }
 
 #[tokio::test]
 async fn a_redeclaration_with_other_arguments_is_refused_in_the_brokers_words() {
     let (_, broker, layout) = fresh().await;
     converge(&broker, &layout, &[listener("a")]).await;
-    let mut queue = layout.work_queue(&bus(), &listener("a").group, 1);
+    let mut queue = layout.work_queue(&bus(), &listener("a").group, 1, 1);
     queue.arguments.insert("x-delivery-limit".into(), Argument::Int(3));
     let error = broker.apply(&Action::DeclareQueue(queue)).await.unwrap_err();
     let BrokerError::Refused { reply, .. } = &error else { panic!("{error:?}") };
