@@ -13,7 +13,7 @@ pub use tail::tail_log;
 use crate::{
     clock::Clock,
     domain::{
-        bus::Buses,
+        bus::{BusDefinition, Buses},
         event::{NodeRef, RecordedEvent, Version},
         layout::Layout,
         name::GroupName,
@@ -185,10 +185,15 @@ impl RosterService {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_buses(&self) -> Result<Arc<Buses>, StoreError> {
-        let read = self.store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus));
+        Ok(self.note_buses(self.store.buses().await?))
+    }
+
+    /// Takes in the cluster's buses, as a caller has just read them.
+    pub fn note_buses(&self, read: Vec<BusDefinition>) -> Arc<Buses> {
+        let read = read.into_iter().map(|bus| (bus.name.clone(), bus));
         let buses = Arc::new(read.collect());
         *self.buses.write() = Arc::clone(&buses);
-        Ok(buses)
+        buses
     }
 
     /// The classes that this node knows.

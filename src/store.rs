@@ -17,13 +17,14 @@ mod engine;
 mod error;
 mod examine;
 mod failure;
-mod lock;
+mod lease;
 mod log;
 mod migrations;
 pub mod nodes;
 mod open;
 mod postgres;
 mod row;
+mod snapshot;
 mod sqlite;
 pub mod tasks;
 mod topology;
@@ -31,9 +32,10 @@ mod topology;
 pub use dispatch_failures::DispatchFailure;
 pub use error::{OpenError, StoreError};
 pub use examine::Examined;
-pub use lock::{HeldLock, Lock};
+pub use lease::{Lease, LeaseName};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
+pub use snapshot::TopologySnapshot;
 
 use engine::{Engine, statements};
 use parking_lot::Mutex;
@@ -56,11 +58,8 @@ struct Inner {
     log_id: Uuid,
     bell: watch::Sender<u64>,
     listening: Option<Listening>,
-    locks: lock::Locks,
     /// Lock of the embedded store on its directory.
     directory: Mutex<Option<File>>,
-    /// Opens PostgreSQL sessions outside the pool.
-    sessions: Option<postgres::Sessions>,
 }
 
 /// The task that listens for the doorbell of other processes. It ends with its store.
@@ -146,13 +145,12 @@ impl Store {
             dead_letters::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
+            lease::STATEMENTS,
+            snapshot::STATEMENTS,
         ]
         .concat();
         match self.inner.engine {
-            Engine::Postgres(_) => {
-                all.extend(engine::STATEMENTS);
-                all.extend(lock::STATEMENTS);
-            }
+            Engine::Postgres(_) => all.extend(engine::STATEMENTS),
             Engine::Sqlite { .. } => all.extend(embedded::statements()),
         }
         for (name, sql) in &all {

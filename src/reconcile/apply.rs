@@ -8,6 +8,7 @@ use crate::{
     },
     error_chain::error_chain,
     metrics::Metrics,
+    store::{Lease, StoreError},
 };
 use futures_util::{StreamExt, stream};
 use std::{
@@ -88,14 +89,30 @@ impl Applied {
 
 /// Applies the steps. A failed step fails the steps that need it and no other step. Once the broker
 /// is out of reach, no further step is tried.
-pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]) -> Applied {
+///
+/// Before the first step, and right before each step that takes something away, the lease is
+/// checked by a write. Declaring and binding twice does no harm, so the other steps need no check of
+/// their own.
+///
+/// # Errors
+/// When the lease is lost, or the database cannot be written, before the first step.
+pub(super) async fn apply(
+    broker: &dyn Broker,
+    metrics: &Metrics,
+    lease: &Lease,
+    steps: &[Step],
+) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
+    if steps.is_empty() {
+        return Ok(applied);
+    }
+    lease.check().await?;
     let mut failed = FailedSteps::default();
     let away = AtomicBool::new(false);
     for same_kind in steps.chunk_by(|a, b| kind(&a.action) == kind(&b.action)) {
         let operations: Vec<_> = same_kind
             .iter()
-            .map(|step| try_step(broker, step, failed.hindrance(&step.action), &away))
+            .map(|step| try_step(broker, lease, step, failed.hindrance(&step.action), &away))
             .collect();
         let results: Vec<_> = stream::iter(operations).buffered(AT_ONCE).collect().await;
         for (step, result) in same_kind.iter().zip(results) {
@@ -105,7 +122,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
                     failed.note(&step.action);
                     match failure {
                         StepFailure::Hindered(hindrance) => {
-                            StepOutcome::Skipped { error: hindrance.to_string() }
+                            StepOutcome::Skipped { error: error_chain(&hindrance) }
                         }
                         StepFailure::Broker(error) => {
                             let cause = error_chain(&error);
@@ -121,7 +138,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
             applied.steps.push(AppliedStep { step: step.clone(), outcome });
         }
     }
-    applied
+    Ok(applied)
 }
 
 /// Reason why a step is not tried.
@@ -133,6 +150,8 @@ enum Hindrance {
     FailedNeed(String),
     #[error("the broker is out of reach")]
     BrokerAway,
+    #[error(transparent)]
+    NoLease(StoreError),
 }
 
 enum StepFailure {
@@ -172,6 +191,7 @@ impl FailedSteps {
 /// Applies one step, unless there is a reason not to try it. Returns how many events it destroyed.
 async fn try_step(
     broker: &dyn Broker,
+    lease: &Lease,
     step: &Step,
     hindrance: Option<Hindrance>,
     away: &AtomicBool,
@@ -181,6 +201,9 @@ async fn try_step(
     }
     if away.load(Ordering::Relaxed) {
         return Err(StepFailure::Hindered(Hindrance::BrokerAway));
+    }
+    if matches!(step.action, Action::Unbind(_) | Action::DeleteQueue(_)) {
+        lease.check().await.map_err(|error| StepFailure::Hindered(Hindrance::NoLease(error)))?;
     }
     broker.apply(&step.action).await.map_err(|error| {
         away.fetch_or(error.is_transient(), Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::{
         roster::Roster,
     },
     error_chain::error_chain,
-    store::StoreError,
+    store::{Lease, StoreError},
 };
 use std::{collections::BTreeSet, time::Duration};
 use time::OffsetDateTime;
@@ -31,6 +31,7 @@ pub(super) struct Findings {
 pub(super) async fn save_status(
     context: &ReconcileContext,
     memory: &mut Memory,
+    lease: &Lease,
     intent: &Intent,
     baseline: &Baseline,
     findings: &Findings,
@@ -59,8 +60,8 @@ pub(super) async fn save_status(
         node: context.roster.node().id.clone(),
         buses,
     };
-    arm_breaker(context, intent, drift).await?;
-    context.store.save_topology_status(&status).await?;
+    arm_breaker(context, lease, intent, baseline, drift).await?;
+    lease.save_topology_status(&status).await?;
     if progress == Progress::Complete {
         memory.remember_roster(&intent.roster);
     }
@@ -68,24 +69,26 @@ pub(super) async fn save_status(
 }
 
 /// Stores why a pass failed, and keeps what the last successful pass found. A pass that another
-/// node prevented stores nothing.
+/// node prevented stores nothing. A failure that another node stored already is not stored again.
 pub(super) async fn save_failure(
     context: &ReconcileContext,
+    lease: &Lease,
     baseline: &Baseline,
     error: &PassError,
 ) {
     let state = match error {
-        PassError::Busy => return,
+        PassError::Busy | PassError::LeaseLost(_) => return,
         PassError::Blocked(_) => TopologyState::Blocked,
         _ => TopologyState::Unknown,
     };
     let failure = since_first(baseline, context.clock.now(), error_chain(error));
-    let node = context.roster.node().id.clone();
     let before = &baseline.status;
-    let status = TopologyStatus { state, failure: Some(failure), node, ..before.clone() };
-    if status != *before
-        && let Err(error) = context.store.save_topology_status(&status).await
-    {
+    let mut status = TopologyStatus { state, failure: Some(failure), ..before.clone() };
+    if status == *before {
+        return;
+    }
+    status.node.clone_from(&context.roster.node().id);
+    if let Err(error) = lease.save_topology_status(&status).await {
         let error = error_chain(&error);
         tracing::warn!(
             error,
@@ -104,10 +107,12 @@ fn since_first(baseline: &Baseline, now: OffsetDateTime, cause: String) -> PassF
 /// queue of one listener does not delay that.
 async fn arm_breaker(
     context: &ReconcileContext,
+    lease: &Lease,
     intent: &Intent,
+    baseline: &Baseline,
     drift: &[Drift],
 ) -> Result<(), StoreError> {
-    if context.store.marker_made().await? {
+    if baseline.marker_made {
         return Ok(());
     }
     let layout = context.roster.layout();
@@ -115,7 +120,7 @@ async fn arm_breaker(
     let is_lacking =
         |drift: &Drift| drift.kind == DriftKind::Missing && base.contains(drift.object());
     if !drift.iter().any(is_lacking) {
-        context.store.set_marker_made().await?;
+        lease.set_marker_made().await?;
     }
     Ok(())
 }
@@ -169,7 +174,7 @@ mod tests {
     fn baseline(bindings: &[&Binding]) -> Baseline {
         let mut desired = Desired::default();
         desired.topology.bindings.extend(bindings.iter().copied().cloned());
-        Baseline { status: TopologyStatus::default(), desired }
+        Baseline { status: TopologyStatus::default(), desired, marker_made: true }
     }
 
     fn graded(baseline: &Baseline, drift: &[Drift]) -> (TopologyState, Progress) {

@@ -157,6 +157,25 @@ impl Engine {
         }
     }
 
+    /// Runs one statement that writes as a transaction of its own. Returns its rows.
+    pub(super) async fn write_returning(
+        &self,
+        sql: Sql,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, DriverFailure> {
+        check(args)?;
+        match self {
+            Self::Postgres(pool) => {
+                let rows = bounded(query!(sql, args).fetch_all(pool)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Self::Sqlite { writer, .. } => {
+                let rows = bounded(query!(sql, args).fetch_all(writer)).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+        }
+    }
+
     /// Begins a transaction that writes. On SQLite it takes the writer at once: a deferred
     /// transaction that begins to write later fails immediately, without waiting for the busy
     /// timeout.

@@ -4,6 +4,7 @@ use super::{
     Inner, Store, doorbell,
     engine::Engine,
     error::OpenError,
+    lease,
     migrations::{self, IDENTITY, MigrationScope},
     postgres::{Sessions, failed},
     sqlite::{self, SqlitePools},
@@ -38,7 +39,6 @@ impl Store {
         let engine = Engine::Postgres(sessions.pool());
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
-            sessions: Some(sessions),
             ..Inner::new(engine, identity, bell)
         }))
     }
@@ -67,6 +67,7 @@ impl Store {
         let identity =
             Identity { cluster: identity.get("cluster_id"), log: identity.get("log_id") };
         let engine = Engine::Sqlite { writer, readers };
+        lease::release_all(&engine).await?;
         Ok(Self::new(Inner {
             directory: Mutex::new(Some(directory)),
             ..Inner::new(engine, identity, watch::Sender::new(0))
@@ -93,9 +94,7 @@ impl Inner {
             log_id: identity.log,
             bell,
             listening: None,
-            locks: super::lock::Locks::default(),
             directory: Mutex::new(None),
-            sessions: None,
         }
     }
 }
