@@ -26,7 +26,10 @@ use crate::domain::{
     repair::RepairMode,
     span::Span,
 };
-use parse::{choose, parse_listen, parse_name, parse_path, parse_prefix, span_within};
+use parse::{
+    choose, parse_database_connections, parse_listen, parse_name, parse_path, parse_prefix,
+    span_within,
+};
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
@@ -41,6 +44,8 @@ pub const DEFAULT_BUSES: [&str; 2] = [DEFAULT_BUS, "jmapEvent"];
 pub struct Cluster {
     /// URL of PostgreSQL.
     pub database_url: SecretUrl,
+    /// Most connections of this node to PostgreSQL.
+    pub database_connections: u32,
     /// URL of RabbitMQ.
     pub amqp_url: SecretUrl,
     /// URL of RabbitMQ's management API; derived from `amqp_url` if absent.
@@ -206,6 +211,8 @@ pub fn database_url(
 
 fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
     let database_url = sources.get("database-url", SecretUrl::database)?;
+    let database_connections =
+        sources.required("database-connections", parse_database_connections)?;
     let amqp_url = sources.get("amqp-url", SecretUrl::amqp)?;
     let management_url = sources.get("management-url", SecretUrl::management)?;
     let alone = |given: &'static str, rest: &str| {
@@ -214,7 +221,7 @@ fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
     };
     match (database_url, amqp_url) {
         (Some(database_url), Some(amqp_url)) => {
-            Ok(Some(Cluster { database_url, amqp_url, management_url }))
+            Ok(Some(Cluster { database_url, database_connections, amqp_url, management_url }))
         }
         (Some(_), None) => alone(
             "database-url",

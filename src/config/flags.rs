@@ -41,7 +41,7 @@ const fn setting(
 }
 
 /// All settings. The first one names the configuration file, so it cannot be in that file.
-pub(super) static SETTINGS: [Setting; 16] = [
+pub(super) static SETTINGS: [Setting; 17] = [
     setting(
         "config",
         "FILE",
@@ -60,6 +60,12 @@ pub(super) static SETTINGS: [Setting; 16] = [
         "URL",
         None,
         "PostgreSQL of a cluster, postgres://…; without it and --amqp-url, everything is embedded",
+    ),
+    setting(
+        "database-connections",
+        "NUMBER",
+        Some("8"),
+        "Most connections of this node to PostgreSQL",
     ),
     setting("amqp-url", "URL", None, "RabbitMQ of a cluster, amqp://…"),
     setting(

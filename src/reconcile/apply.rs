@@ -232,3 +232,77 @@ fn kind(action: &Action) -> StepKind {
     let names_alternate = matches!(action, Action::DeclareExchange(exchange) if exchange.arguments.contains_key("alternate-exchange"));
     StepKind { action: discriminant(action), names_alternate }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::Marker,
+        domain::{
+            depth::Depth,
+            plan::StepClass,
+            topology::{Binding, Topology},
+        },
+        store::{LeaseName, Store},
+    };
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+    use std::{sync::Arc, time::Duration};
+
+    /// A broker whose node is paused for longer than its lease lasts while it binds.
+    struct PausingBroker {
+        lease: Arc<Lease>,
+        applied: Mutex<Vec<&'static str>>,
+    }
+
+    #[async_trait]
+    impl Broker for PausingBroker {
+        async fn marker(&self) -> Result<Marker, BrokerError> {
+            Ok(Marker::Absent)
+        }
+
+        async fn observe(&self) -> Result<Topology, BrokerError> {
+            Ok(Topology::default())
+        }
+
+        async fn depth(&self, _: &str) -> Result<Option<Depth>, BrokerError> {
+            Ok(None)
+        }
+
+        async fn oldest(&self, _: &str) -> Result<Option<Duration>, BrokerError> {
+            Ok(None)
+        }
+
+        async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
+            self.applied.lock().push(action.verb());
+            if matches!(action, Action::Bind(_)) {
+                self.lease.expire().await;
+            }
+            Ok(0)
+        }
+
+        async fn version(&self) -> Result<String, BrokerError> {
+            Ok("none".to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_holder_whose_lease_expired_meanwhile_neither_unbinds_nor_deletes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::sqlite(folder.path()).await.unwrap();
+        let lease = Arc::new(store.take(LeaseName::Passes, "n1").await.unwrap());
+        let broker = PausingBroker { lease: Arc::clone(&lease), applied: Mutex::default() };
+        let bindings = ["new", "old"].map(|queue| Binding::of_queue("x", queue, ""));
+        let [new, old] = bindings;
+        let actions = [Action::Bind(new), Action::Unbind(old), Action::DeleteQueue("old".into())];
+        let steps = actions.map(|action| Step::new(action, StepClass::Safe, "a test"));
+
+        let applied = apply(&broker, &Metrics::default(), &lease, &steps).await.unwrap();
+        assert_eq!(*broker.applied.lock(), ["bind"]);
+        let skipped = applied.steps.iter().filter(|applied| !applied.was_tried()).count();
+        assert_eq!(skipped, 2);
+        let late = apply(&broker, &Metrics::default(), &lease, &steps).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost { .. })));
+        assert_eq!(broker.applied.lock().len(), 1, "nothing more was changed");
+    }
+}

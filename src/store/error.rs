@@ -101,6 +101,25 @@ impl StoreError {
 /// Reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The server takes no changes.
+    #[error(
+        "the database at {address} takes no changes: the server is a standby, or default_transaction_read_only is on; use the URL of the primary server"
+    )]
+    ReadOnly {
+        /// Host and port.
+        address: String,
+    },
+    /// The server has no connection left.
+    #[error(
+        "PostgreSQL at {address} has no connection left; raise its max_connections, or lower --database-connections of the nodes"
+    )]
+    NoConnectionLeft {
+        /// Host and port.
+        address: String,
+        /// Error of the server.
+        #[source]
+        source: Source,
+    },
     /// The URL is not a database URL.
     #[error(
         "the database URL is not valid; it looks like postgres://user:password@host:5432/database"

@@ -169,6 +169,14 @@ impl Lease {
     }
 }
 
+#[cfg(test)]
+impl Lease {
+    /// Lets the lease expire, as if its holder had been paused for longer than the term.
+    pub(crate) async fn expire(&self) {
+        self.tenure.release().await;
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();

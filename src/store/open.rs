@@ -6,7 +6,7 @@ use super::{
     error::OpenError,
     lease,
     migrations::{self, IDENTITY, MigrationScope},
-    postgres::{Sessions, failed},
+    postgres::{DEFAULT_CONNECTIONS, Server, Sessions, failed},
     sqlite::{self, SqlitePools},
 };
 use parking_lot::Mutex;
@@ -23,6 +23,15 @@ impl Store {
     /// [`OpenError`] says what to check: the URL, the host, the credentials, the database, or the
     /// version of the server or the schema. It never contains the password.
     pub async fn postgres(url: &str) -> Result<Self, OpenError> {
+        Self::postgres_with(url, DEFAULT_CONNECTIONS).await
+    }
+
+    /// Opens a cluster's database as [`Store::postgres`], with at most this number of connections in
+    /// all.
+    ///
+    /// # Errors
+    /// As [`Store::postgres`].
+    pub async fn postgres_with(url: &str, connections: u32) -> Result<Self, OpenError> {
         crate::tls::init();
         let sessions = Sessions::parse(url)?;
         let mut first = sessions.first().await?;
@@ -36,7 +45,7 @@ impl Store {
         let _ = first.close().await;
         let bell = watch::Sender::new(0);
         let listening = doorbell::listen(sessions.clone(), bell.clone());
-        let engine = Engine::Postgres(sessions.pool());
+        let engine = Engine::Postgres(Server::new(sessions, connections));
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
             ..Inner::new(engine, identity, bell)

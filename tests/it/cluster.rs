@@ -6,6 +6,7 @@ mod drift;
 mod dry_run;
 mod faults;
 mod health;
+mod leases;
 mod main_job;
 mod misconfigured;
 mod races;
