@@ -79,7 +79,7 @@ impl From<sqlx::Error> for DriverFailure {
                 Self { kind: FailureKind::Unavailable, source }
             }
             sqlx::Error::PoolTimedOut => {
-                let source = "all connections of this node to the database are in use; --database-connections allows more".into();
+                let source = "no connection became free in time; --database-connections allows this node more".into();
                 Self { kind: FailureKind::Unavailable, source }
             }
             source => Self { kind: kind(&source), source: source.into() },
