@@ -95,8 +95,8 @@ impl RosterService {
                 .catch_up(roster.version(), roster.last_event(), PAGE)
                 .await
             {
-                // A log that is only shorter is an error: the roster never goes back on its own log.
-                // A roster without events cannot diverge from the log: the database is then
+                // A log that is only shorter is an error: the roster never goes back on its own
+                // log. A roster without events cannot diverge from the log: the database is then
                 // another cluster's, and the operator must restart this node.
                 Err(StoreError::Diverged { version }) if version > 0 => {
                     tracing::error!(

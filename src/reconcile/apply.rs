@@ -91,8 +91,8 @@ impl Applied {
 /// is out of reach, no further step is tried.
 ///
 /// Before the first step, and right before each step that takes something away, the lease is
-/// checked by a write. Declaring and binding twice does no harm, so the other steps need no check of
-/// their own.
+/// checked by a write. Declaring and binding twice does no harm, so the other steps need no check
+/// of their own.
 ///
 /// # Errors
 /// When the lease is lost, or the database cannot be written, before the first step.

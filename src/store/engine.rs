@@ -1,6 +1,6 @@
 //! One interface to both databases, with the same statements and values.
 
-use super::{error::StoreError, failure::DriverFailure, postgres::Server, row::Row};
+use super::{error::StoreError, failure::DriverFailure, postgres::DatabaseServer, row::Row};
 use serde_json::Value;
 use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
@@ -99,7 +99,7 @@ macro_rules! query {
 
 /// A database and its connections.
 pub(super) enum Engine {
-    Postgres(Server),
+    Postgres(DatabaseServer),
     /// SQLite allows one writer. Readers never wait for it.
     Sqlite {
         writer: SqlitePool,
@@ -130,7 +130,7 @@ async fn bounded<T>(
 
 /// Runs a statement on a session of the pool. Says why when the pool has no session.
 async fn pooled<T>(
-    server: &Server,
+    server: &DatabaseServer,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, DriverFailure> {
     match tokio::time::timeout(PATIENCE, work).await {

@@ -1,8 +1,8 @@
 //! Leases: work that one node of the cluster does at a time.
 //!
-//! A lease is a row with its holder, a token that only grows, and a time of expiry by the database's
-//! clock. Every statement about a lease stands alone, so each may run on another session: a pooler
-//! that gives each transaction another server connection does no harm.
+//! A lease is a row with its holder, a token that only grows, and a time of expiry by the
+//! database's clock. Every statement about a lease stands alone, so each may run on another
+//! session: a pooler that gives each transaction another server connection does no harm.
 
 use super::{
     Inner, Store,
@@ -20,13 +20,14 @@ use tokio::{
 use uuid::Uuid;
 
 statements! {
-    /// Takes a lease that is free. An expiry that no holder can have set, because it is further away
-    /// than two terms, comes from a clock that was set back: that lease is free too.
+    /// Takes a lease that is free. An expiry that no holder can have set, because it is further
+    /// away than two terms, comes from a clock that was set back: that lease is free too.
     TAKE = "INSERT INTO lease (name, holder, token, expires_at) SELECT $1, $2, 1, now + $3 FROM clock WHERE 1 = 1 \
             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = lease.token + 1, expires_at = excluded.expires_at \
             WHERE lease.expires_at <= (SELECT now FROM clock) OR lease.expires_at > excluded.expires_at + $3 \
             RETURNING token, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head";
-    /// The holder is compared beside the token: a failover that loses commits can give a token twice.
+    /// The holder is compared beside the token: a failover that loses commits can give a token
+    /// twice.
     RENEW = "UPDATE lease SET expires_at = (SELECT now FROM clock) + $4 \
              WHERE name = $1 AND token = $2 AND holder = $3 AND expires_at > (SELECT now FROM clock)";
     RELEASE = "UPDATE lease SET expires_at = (SELECT now FROM clock) \

@@ -141,9 +141,9 @@ impl Store {
     /// The events after version `mine`, for a caller that read the history up to `mine` with event
     /// `last_event`. Checks in the same snapshot that the database still holds that history.
     ///
-    /// # Errors
-    /// [`StoreError::Diverged`] when the database holds another history, [`StoreError::Shorter`] when
-    /// it holds only the beginning of this history, and the errors of [`Store::events_after`].
+    /// # Errors [`StoreError::Diverged`] when the database holds another history,
+    /// [`StoreError::Shorter`] when it holds only the beginning of this history, and the errors of
+    /// [`Store::events_after`].
     pub async fn catch_up(
         &self,
         mine: Version,

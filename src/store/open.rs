@@ -6,7 +6,7 @@ use super::{
     error::OpenError,
     lease,
     migrations::{self, IDENTITY, MigrationScope},
-    postgres::{DEFAULT_CONNECTIONS, Server, Sessions, failed},
+    postgres::{DEFAULT_CONNECTIONS, DatabaseServer, Sessions, failed},
     sqlite::{self, SqlitePools},
 };
 use parking_lot::Mutex;
@@ -26,8 +26,8 @@ impl Store {
         Self::postgres_with(url, DEFAULT_CONNECTIONS).await
     }
 
-    /// Opens a cluster's database as [`Store::postgres`], with at most this number of connections in
-    /// all.
+    /// Opens a cluster's database as [`Store::postgres`], with at most this number of connections
+    /// in all.
     ///
     /// # Errors
     /// As [`Store::postgres`].
@@ -45,7 +45,7 @@ impl Store {
         let _ = first.close().await;
         let bell = watch::Sender::new(0);
         let listening = doorbell::listen(sessions.clone(), bell.clone());
-        let engine = Engine::Postgres(Server::new(sessions, connections));
+        let engine = Engine::Postgres(DatabaseServer::new(sessions, connections));
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
             ..Inner::new(engine, identity, bell)

@@ -58,14 +58,14 @@ const EXPLAIN: Duration = Duration::from_secs(3);
 pub(super) struct ReadOnlySession;
 
 /// A node's connections to its PostgreSQL server.
-pub(super) struct Server {
+pub(super) struct DatabaseServer {
     pub(super) pool: PgPool,
     sessions: Sessions,
     /// Held while one caller finds out why the pool could not open a session.
     explaining: Mutex<()>,
 }
 
-impl Server {
+impl DatabaseServer {
     /// Server with at most this number of connections in all. No connection is open yet.
     pub(super) fn new(sessions: Sessions, connections: u32) -> Self {
         let pooled = connections.max(FEWEST_CONNECTIONS) - OUTSIDE_POOL;
@@ -73,7 +73,8 @@ impl Server {
         Self { pool, sessions, explaining: Mutex::new(()) }
     }
 
-    /// Why the pool gave no session in time. The pool itself does not tell why it could not connect.
+    /// Why the pool gave no session in time. The pool itself does not tell why it could not
+    /// connect.
     pub(super) async fn explain(&self) -> DriverFailure {
         let Ok(_alone) = self.explaining.try_lock() else {
             return sqlx::Error::PoolTimedOut.into();
