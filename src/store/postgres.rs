@@ -25,6 +25,10 @@ const FEWEST_CONNECTIONS: u32 = 4;
 /// pool could not open a connection.
 const OUTSIDE_POOL: u32 = 2;
 
+/// Longest wait for a session of the pool. With [`EXPLAIN`] it is shorter than the limit of a health
+/// check, so that health shows the cause.
+const POOL_WAIT: Duration = Duration::from_secs(3);
+/// Longest time for the check of a session.
 const ACQUIRE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -48,7 +52,7 @@ const READ_ONLY: &str = "SHOW transaction_read_only";
 const UNCHECKED: Duration = Duration::from_secs(1);
 
 /// Longest time for finding out why no session can be opened.
-const EXPLAIN: Duration = Duration::from_secs(3);
+const EXPLAIN: Duration = Duration::from_secs(1);
 
 /// Reason why hearken does not use a session that could be opened.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +184,7 @@ impl Sessions {
 fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
+        .acquire_timeout(POOL_WAIT)
         .after_connect(|session, _| Box::pin(prepare(session)))
         // A session that was idle for less than this was checked when it was returned.
         .test_before_acquire(false)
