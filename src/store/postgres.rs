@@ -25,9 +25,10 @@ const FEWEST_CONNECTIONS: u32 = 4;
 /// pool could not open a connection.
 const OUTSIDE_POOL: u32 = 2;
 
-/// Longest wait for a session of the pool. With [`EXPLAIN`] it is shorter than the limit of a health
-/// check, so that health shows the cause.
+/// Longest wait for a session of the pool. With [`EXPLAIN`] it is shorter than the limit of a
+/// health check, so that health shows the cause.
 const POOL_WAIT: Duration = Duration::from_secs(3);
+
 /// Longest time for the check of a session.
 const ACQUIRE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
