@@ -29,8 +29,8 @@ use crate::domain::{
     span::Span,
 };
 use parse::{
-    choose, parse_age, parse_history_limit, parse_listen, parse_name, parse_path, parse_prefix,
-    parse_quota, span_within,
+    choose, parse_age, parse_database_connections, parse_history_limit, parse_listen, parse_name,
+    parse_path, parse_prefix, parse_quota, span_within,
 };
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
@@ -46,6 +46,8 @@ pub const DEFAULT_BUSES: [&str; 2] = [DEFAULT_BUS, "jmapEvent"];
 pub struct Cluster {
     /// URL of PostgreSQL.
     pub database_url: SecretUrl,
+    /// Most connections of this node to PostgreSQL.
+    pub database_connections: u32,
     /// URL of RabbitMQ.
     pub amqp_url: SecretUrl,
     /// URL of RabbitMQ's management API; derived from `amqp_url` if absent.
@@ -231,6 +233,8 @@ pub fn database_url(
 
 fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
     let database_url = sources.secret("database-url", "database-url-file", SecretUrl::database)?;
+    let database_connections =
+        sources.required("database-connections", parse_database_connections)?;
     let amqp_url = sources.secret("amqp-url", "amqp-url-file", SecretUrl::amqp)?;
     let management_url =
         sources.secret("management-url", "management-url-file", SecretUrl::management)?;
@@ -241,7 +245,7 @@ fn cluster(sources: &Sources<'_>) -> Result<Option<Cluster>, ConfigError> {
     };
     match (database_url, amqp_url) {
         (Some(database_url), Some(amqp_url)) => {
-            Ok(Some(Cluster { database_url, amqp_url, management_url }))
+            Ok(Some(Cluster { database_url, database_connections, amqp_url, management_url }))
         }
         (Some(_), None) => alone(
             "database-url",

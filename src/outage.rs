@@ -115,6 +115,12 @@ impl Outage {
         self.pauses = pauses(self.first, self.longest);
     }
 
+    /// Time since the first failure; zero while there is no outage.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| self.clock.elapsed(since))
+    }
+
     /// Whether the last try failed.
     #[must_use]
     pub fn lasts(&self) -> bool {

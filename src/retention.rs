@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     outage::Outage,
     store::{
-        HeldLock, Lock, Store, StoreError,
+        Lease, LeaseName, Store, StoreError,
         retention::{AgedRecord, BATCH, NumberedRecord},
     },
 };
@@ -36,6 +36,8 @@ const NODE_AGE: Span = Span::from_secs(24 * 3_600);
 pub struct Sweeper {
     /// The database with the records.
     pub store: Store,
+    /// Id of this node, which takes the lease on sweeps.
+    pub node: String,
     /// The limits.
     pub retention: Retention,
     /// The counters of this process.
@@ -77,17 +79,18 @@ impl Sweeper {
     /// # Errors
     /// When the database cannot be used. The next sweep removes what is left.
     pub async fn turn(&self, every: Duration) -> Result<Option<u64>, StoreError> {
-        let Some(mut lock) = self.store.try_lock(Lock::Sweep).await? else { return Ok(None) };
+        let lease = self.store.try_take(LeaseName::Sweep, &self.node).await?;
+        let Some(lease) = lease else { return Ok(None) };
         let swept = match self.store.take_sweep_turn(every).await {
-            Ok(true) => self.sweep(&mut lock).await.map(Some),
+            Ok(true) => self.sweep(&lease).await.map(Some),
             Ok(false) => Ok(None),
             Err(error) => Err(error),
         };
-        lock.release().await;
+        lease.release().await;
         swept
     }
 
-    async fn sweep(&self, lock: &mut HeldLock) -> Result<u64, StoreError> {
+    async fn sweep(&self, lease: &Lease) -> Result<u64, StoreError> {
         let Retention { dead_letters, tasks, commands, passes, .. } = self.retention;
         let mut removed = 0;
         for limit in [
@@ -100,13 +103,13 @@ impl Sweeper {
             Limit::Number(NumberedRecord::Pass, passes.count),
             Limit::Age(AgedRecord::Node, NODE_AGE),
         ] {
-            removed += self.sweep_records(limit, lock).await?;
+            removed += self.sweep_records(limit, lease).await?;
         }
         Ok(removed)
     }
 
-    /// Removes the records beyond one limit, batch by batch, while the lock is held.
-    async fn sweep_records(&self, limit: Limit, lock: &mut HeldLock) -> Result<u64, StoreError> {
+    /// Removes the records beyond one limit, batch by batch, while the lease is held.
+    async fn sweep_records(&self, limit: Limit, lease: &Lease) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
             let batch = match limit {
@@ -115,9 +118,10 @@ impl Sweeper {
             };
             removed += batch;
             self.metrics.swept(limit.record(), batch);
-            if batch < BATCH as u64 || !lock.still_held().await {
+            if batch < BATCH as u64 {
                 break;
             }
+            lease.check().await?;
         }
         if removed > 0 {
             let record = limit.record();

@@ -13,7 +13,7 @@ pub use tail::tail_log;
 use crate::{
     clock::Clock,
     domain::{
-        bus::Buses,
+        bus::{BusDefinition, Buses},
         event::{NodeRef, RecordedEvent, Version},
         layout::Layout,
         listener::ListenerSpec,
@@ -96,7 +96,8 @@ impl RosterService {
                 .catch_up(roster.version(), roster.last_event(), PAGE)
                 .await
             {
-                // A roster without events cannot diverge from the log: the database is then
+                // A log that is only shorter is an error: the roster never goes back on its own
+                // log. A roster without events cannot diverge from the log: the database is then
                 // another cluster's, and the operator must restart this node.
                 Err(StoreError::Diverged { version }) if version > 0 => {
                     tracing::error!(
@@ -186,10 +187,15 @@ impl RosterService {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_buses(&self) -> Result<Arc<Buses>, StoreError> {
-        let read = self.store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus));
+        Ok(self.note_buses(self.store.buses().await?))
+    }
+
+    /// Takes in the cluster's buses, as a caller has just read them.
+    pub fn note_buses(&self, read: Vec<BusDefinition>) -> Arc<Buses> {
+        let read = read.into_iter().map(|bus| (bus.name.clone(), bus));
         let buses = Arc::new(read.collect());
         *self.buses.write() = Arc::clone(&buses);
-        Ok(buses)
+        buses
     }
 
     /// The classes that this node knows.

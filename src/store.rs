@@ -18,7 +18,7 @@ mod error;
 mod examine;
 mod failure;
 mod history;
-mod lock;
+mod lease;
 mod log;
 mod migrations;
 pub mod nodes;
@@ -26,6 +26,7 @@ mod open;
 mod postgres;
 pub mod retention;
 mod row;
+mod snapshot;
 mod sqlite;
 pub mod tasks;
 mod topology;
@@ -34,9 +35,10 @@ pub use dispatch_failures::DispatchFailure;
 pub use error::{OpenError, StoreError};
 pub use examine::Examined;
 pub use history::HistoryFilter;
-pub use lock::{HeldLock, Lock};
+pub use lease::{Lease, LeaseName};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
+pub use snapshot::TopologySnapshot;
 
 use crate::{domain::retention::DeadLetterQuota, metrics::DatabaseConnections};
 use engine::{Engine, statements};
@@ -60,11 +62,8 @@ struct Inner {
     log_id: Uuid,
     bell: watch::Sender<u64>,
     listening: Option<Listening>,
-    locks: lock::Locks,
     /// Lock of the embedded store on its directory.
     directory: Mutex<Option<File>>,
-    /// Opens PostgreSQL sessions outside the pool.
-    sessions: Option<postgres::Sessions>,
     /// Limit of each group's dead letters.
     dead_letter_quota: Mutex<DeadLetterQuota>,
 }
@@ -160,13 +159,12 @@ impl Store {
             retention::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
+            lease::STATEMENTS,
+            snapshot::STATEMENTS,
         ]
         .concat();
         match self.inner.engine {
-            Engine::Postgres(_) => {
-                all.extend(engine::STATEMENTS);
-                all.extend(lock::STATEMENTS);
-            }
+            Engine::Postgres(_) => all.extend(engine::STATEMENTS),
             Engine::Sqlite { .. } => all.extend(embedded::statements()),
         }
         for (name, sql) in &all {

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Filter of the log when no variable sets one: all of hearken's messages, and the drivers'
-/// warnings. lapin is off, because hearken reports lost connections itself.
-const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn";
+/// warnings. lapin and sqlx's pool are off, because hearken reports lost connections itself.
+const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn,sqlx_core::pool=off";
 
 /// Environment variables that set the filter. The first one that is set wins.
 const VARIABLES: [&str; 2] = ["HEARKEN_LOG", "RUST_LOG"];

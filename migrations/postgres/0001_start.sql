@@ -11,6 +11,14 @@ CREATE TABLE identity (
     swept_at    bigint NOT NULL DEFAULT 0 -- when old records were last removed
 );
 
+-- Work that one node does at a time. The token grows with each take.
+CREATE TABLE lease (
+    name       text   PRIMARY KEY,
+    holder     text   NOT NULL,
+    token      bigint NOT NULL,
+    expires_at bigint NOT NULL
+);
+
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
 -- versions are dense: a reader that sees a version sees every version before it.
 CREATE TABLE roster_event (

@@ -14,6 +14,14 @@ CREATE TABLE identity (
     swept_at INTEGER NOT NULL DEFAULT 0 -- when old records were last removed
 ) STRICT;
 
+-- Work that one node does at a time. The token grows with each take.
+CREATE TABLE lease (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
 -- The roster's history. A writer of version n + 1 has read a committed version n, so committed
 -- versions are dense: a reader that sees a version sees every version before it.
 CREATE TABLE roster_event (

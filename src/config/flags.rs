@@ -41,7 +41,7 @@ const fn setting(
 }
 
 /// All settings. The first one names the configuration file, so it cannot be in that file.
-pub(super) static SETTINGS: [Setting; 25] = [
+pub(super) static SETTINGS: [Setting; 26] = [
     setting(
         "config",
         "FILE",
@@ -66,6 +66,12 @@ pub(super) static SETTINGS: [Setting; 25] = [
         "FILE",
         None,
         "File with the value of --database-url, which keeps its password out of the process list",
+    ),
+    setting(
+        "database-connections",
+        "NUMBER",
+        Some("8"),
+        "Most connections of this node to PostgreSQL",
     ),
     setting("amqp-url", "URL", None, "RabbitMQ of a cluster, amqp://…"),
     setting(

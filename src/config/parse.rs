@@ -6,7 +6,7 @@ use crate::domain::{
     retention::{DeadLetterQuota, HistoryLimit},
     span::Span,
 };
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
 /// Length of the longest prefix, in bytes. The prefix is part of every queue's name, which has at
 /// most 255 bytes, and bus and group need most of them.
@@ -42,6 +42,17 @@ pub(super) fn parse_prefix(text: &str) -> Result<String, String> {
         return Err(format!("has {} bytes; {MAX_PREFIX} are allowed", text.len()));
     }
     parse_name("prefix", text)
+}
+
+/// Fewest and most connections of a node to PostgreSQL. With fewer, requests and the loops of the
+/// node would wait for each other.
+const DATABASE_CONNECTIONS: RangeInclusive<u32> = 4..=1_000;
+
+/// Reads the most connections of a node to PostgreSQL.
+pub(super) fn parse_database_connections(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| DATABASE_CONNECTIONS.contains(number));
+    let (fewest, most) = (DATABASE_CONNECTIONS.start(), DATABASE_CONNECTIONS.end());
+    number.ok_or_else(|| format!("is {text:?}; it must be a number from {fewest} to {most}"))
 }
 
 /// Reads one of several words.

@@ -121,6 +121,7 @@ fn a_value_outside_its_range_is_refused_with_the_range() {
         ("reconcile", "Auto", "it must be auto or manual"),
         ("reconcile-interval", "30", "write a whole number and its unit"),
         ("reconcile-interval", "10ms", "between 1s and 1d"),
+        ("database-connections", "3", "a number from 4 to 1000"),
         ("shutdown-patience", "2h", "between 0s and 1h"),
         ("log-format", "xml", "it must be text or json"),
         ("database-url", "mysql://db", "postgres://"),

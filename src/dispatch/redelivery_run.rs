@@ -13,7 +13,7 @@ use crate::{
     },
     error_chain::error_chain,
     store::{
-        HeldLock, Lock, Store, StoreError,
+        Lease, LeaseName, Store, StoreError,
         dead_letters::{DeadLetterFilter, DeadLetterId},
     },
     tasks::Progress,
@@ -79,16 +79,20 @@ enum EntryOutcome {
 /// The right to redeliver entries, held by one task of the cluster.
 struct Turn<'a> {
     store: &'a Store,
-    held: HeldLock,
+    node: &'a str,
+    lease: Lease,
 }
 
 impl Turn<'_> {
-    /// Makes sure that this task still holds the lock, which ends with its database session.
+    /// Makes sure that this task still holds the lease. A lease that was lost is taken again.
     async fn keep(&mut self) -> Result<(), StoreError> {
-        if !self.held.still_held().await {
-            self.held = self.store.lock(Lock::Redelivery).await?;
+        match self.lease.check().await {
+            Err(StoreError::LeaseLost { lease }) => {
+                self.lease = self.store.take(lease, self.node).await?;
+                Ok(())
+            }
+            checked => checked,
         }
-        Ok(())
     }
 }
 
@@ -168,12 +172,18 @@ impl RedeliveryRun {
     }
 }
 
-impl RunState<'_> {
+impl<'a> RunState<'a> {
+    fn node(&self) -> &'a str {
+        &self.dispatcher.roster.node().id
+    }
+
     /// Redelivers the entries once no other task of the cluster does.
     async fn take_turn(&mut self) -> Result<(), StoreError> {
-        let mut turn = Turn { store: self.store, held: self.store.lock(Lock::Redelivery).await? };
+        let (store, node) = (self.store, self.node());
+        let lease = store.take(LeaseName::Redelivery, node).await?;
+        let mut turn = Turn { store, node, lease };
         let outcome = self.redeliver_scope(&mut turn).await;
-        turn.held.release().await;
+        turn.lease.release().await;
         outcome
     }
 
@@ -235,8 +245,8 @@ impl RunState<'_> {
         ids: &[Uuid],
     ) -> Result<(), StoreError> {
         // No node may publish these events by itself at the same time.
-        let lock = match group.as_str() {
-            DISPATCH_FAILURE => Some(self.store.lock(Lock::Redispatch).await?),
+        let lease = match group.as_str() {
+            DISPATCH_FAILURE => Some(self.store.take(LeaseName::Redispatch, self.node()).await?),
             _ => None,
         };
         self.left = self.left.saturating_sub(ids.len());
@@ -250,8 +260,8 @@ impl RunState<'_> {
                 }
             }
         }
-        if let Some(lock) = lock {
-            lock.release().await;
+        if let Some(lease) = lease {
+            lease.release().await;
         }
         self.progress.report(self.report()).await;
         Ok(())

@@ -10,7 +10,7 @@ use crate::{
     domain::{bus::BusDefinition, name::BusName, report::TopologyState},
     error_chain::error_chain,
     outage::{Outage, pauses},
-    store::{DispatchFailure, HeldLock, Lock, Store, StoreError},
+    store::{DispatchFailure, Lease, LeaseName, Store, StoreError},
 };
 use futures_util::future::join_all;
 use std::{
@@ -109,23 +109,20 @@ impl Redispatch {
             return Ok(Remaining::Nothing);
         }
         // Another node redispatches. This node does not know whether that node succeeds.
-        let Some(mut lock) = store.try_lock(Lock::Redispatch).await? else {
+        let node = &self.dispatcher.roster.node().id;
+        let Some(lease) = store.try_take(LeaseName::Redispatch, node).await? else {
             return Ok(Remaining::Events);
         };
         let mut remaining = Remaining::Nothing;
         for bus in buses {
-            remaining = remaining.max(self.drain(&bus, &mut lock).await?);
+            remaining = remaining.max(self.drain(&bus, &lease).await?);
         }
-        lock.release().await;
+        lease.release().await;
         Ok(remaining)
     }
 
     /// Redispatches the kept events of a bus until no event is left, or an event fails.
-    async fn drain(
-        &mut self,
-        name: &BusName,
-        lock: &mut HeldLock,
-    ) -> Result<Remaining, StoreError> {
+    async fn drain(&mut self, name: &BusName, lease: &Lease) -> Result<Remaining, StoreError> {
         let bus = match self.dispatcher.bus_of(name).await {
             Ok(bus) => bus,
             Err(RedeliverError::Store(error)) => return Err(error),
@@ -139,9 +136,7 @@ impl Redispatch {
         }
         let (mut published, mut stuck, mut after) = (0, 0, 0);
         loop {
-            if !lock.still_held().await {
-                return Ok(Remaining::Events);
-            }
+            lease.check().await?;
             // The first event goes alone: while the bus is away, this keeps the order.
             let limit = if published == 0 { 1 } else { WINDOW };
             let window = self.dispatcher.store.dispatch_failures(name, after, limit).await?;
@@ -280,7 +275,9 @@ mod tests {
         assert!(ended(LONG, Remaining::Events).await);
         let saved = async |state| {
             let status = TopologyStatus { state, ..TopologyStatus::default() };
-            store.save_topology_status(&status).await.unwrap();
+            let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
+            lease.save_topology_status(&status).await.unwrap();
+            lease.release().await;
         };
         saved(TopologyState::Unknown).await;
         let soon = Duration::from_millis(200);

@@ -8,6 +8,7 @@ use crate::{
     },
     error_chain::error_chain,
     metrics::Metrics,
+    store::{Lease, StoreError},
 };
 use futures_util::{StreamExt, stream};
 use std::{
@@ -105,14 +106,30 @@ fn log_done(step: &Step, outcome: &StepOutcome) {
 
 /// Applies the steps. A failed step fails the steps that need it and no other step. Once the broker
 /// is out of reach, no further step is tried.
-pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]) -> Applied {
+///
+/// Before the first step, and right before each step that takes something away, the lease is
+/// checked by a write. Declaring and binding twice does no harm, so the other steps need no check
+/// of their own.
+///
+/// # Errors
+/// When the lease is lost, or the database cannot be written, before the first step.
+pub(super) async fn apply(
+    broker: &dyn Broker,
+    metrics: &Metrics,
+    lease: &Lease,
+    steps: &[Step],
+) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
+    if steps.is_empty() {
+        return Ok(applied);
+    }
+    lease.check().await?;
     let mut failed = FailedSteps::default();
     let away = AtomicBool::new(false);
     for same_kind in steps.chunk_by(|a, b| kind(&a.action) == kind(&b.action)) {
         let operations: Vec<_> = same_kind
             .iter()
-            .map(|step| try_step(broker, step, failed.hindrance(&step.action), &away))
+            .map(|step| try_step(broker, lease, step, failed.hindrance(&step.action), &away))
             .collect();
         let results: Vec<_> = stream::iter(operations).buffered(AT_ONCE).collect().await;
         for (step, result) in same_kind.iter().zip(results) {
@@ -122,7 +139,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
                     failed.note(&step.action);
                     match failure {
                         StepFailure::Hindered(hindrance) => {
-                            StepOutcome::Skipped { error: hindrance.to_string() }
+                            StepOutcome::Skipped { error: error_chain(&hindrance) }
                         }
                         StepFailure::Broker(error) => {
                             let cause = error_chain(&error);
@@ -137,7 +154,7 @@ pub(super) async fn apply(broker: &dyn Broker, metrics: &Metrics, steps: &[Step]
             applied.steps.push(AppliedStep { step: step.clone(), outcome });
         }
     }
-    applied
+    Ok(applied)
 }
 
 /// Reason why a step is not tried.
@@ -149,6 +166,8 @@ enum Hindrance {
     FailedNeed(String),
     #[error("the broker is out of reach")]
     BrokerAway,
+    #[error(transparent)]
+    NoLease(StoreError),
 }
 
 enum StepFailure {
@@ -188,6 +207,7 @@ impl FailedSteps {
 /// Applies one step, unless there is a reason not to try it. Returns how many events it destroyed.
 async fn try_step(
     broker: &dyn Broker,
+    lease: &Lease,
     step: &Step,
     hindrance: Option<Hindrance>,
     away: &AtomicBool,
@@ -197,6 +217,9 @@ async fn try_step(
     }
     if away.load(Ordering::Relaxed) {
         return Err(StepFailure::Hindered(Hindrance::BrokerAway));
+    }
+    if matches!(step.action, Action::Unbind(_) | Action::DeleteQueue(_)) {
+        lease.check().await.map_err(|error| StepFailure::Hindered(Hindrance::NoLease(error)))?;
     }
     broker.apply(&step.action).await.map_err(|error| {
         away.fetch_or(error.is_transient(), Ordering::Relaxed);
@@ -224,4 +247,82 @@ struct StepKind {
 fn kind(action: &Action) -> StepKind {
     let names_alternate = matches!(action, Action::DeclareExchange(exchange) if exchange.arguments.contains_key("alternate-exchange"));
     StepKind { action: discriminant(action), names_alternate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::Marker,
+        domain::{
+            depth::Depth,
+            plan::StepClass,
+            topology::{Binding, Topology},
+        },
+        store::{LeaseName, Store},
+    };
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+    use std::{sync::Arc, time::Duration};
+
+    /// A broker whose node is paused for longer than its lease lasts while it binds.
+    struct PausingBroker {
+        lease: Arc<Lease>,
+        applied: Mutex<Vec<&'static str>>,
+    }
+
+    #[async_trait]
+    impl Broker for PausingBroker {
+        async fn marker(&self) -> Result<Marker, BrokerError> {
+            Ok(Marker::Absent)
+        }
+
+        async fn observe(&self) -> Result<Topology, BrokerError> {
+            Ok(Topology::default())
+        }
+
+        async fn depth(&self, _: &str) -> Result<Option<Depth>, BrokerError> {
+            Ok(None)
+        }
+
+        async fn ready(&self, _: &str) -> Result<Option<u64>, BrokerError> {
+            Ok(None)
+        }
+
+        async fn oldest(&self, _: &str) -> Result<Option<Duration>, BrokerError> {
+            Ok(None)
+        }
+
+        async fn apply(&self, action: &Action) -> Result<u64, BrokerError> {
+            self.applied.lock().push(action.verb());
+            if matches!(action, Action::Bind(_)) {
+                self.lease.expire().await;
+            }
+            Ok(0)
+        }
+
+        async fn version(&self) -> Result<String, BrokerError> {
+            Ok("none".to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_holder_whose_lease_expired_meanwhile_neither_unbinds_nor_deletes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::sqlite(folder.path()).await.unwrap();
+        let lease = Arc::new(store.take(LeaseName::Passes, "n1").await.unwrap());
+        let broker = PausingBroker { lease: Arc::clone(&lease), applied: Mutex::default() };
+        let bindings = ["new", "old"].map(|queue| Binding::of_queue("x", queue, ""));
+        let [new, old] = bindings;
+        let actions = [Action::Bind(new), Action::Unbind(old), Action::DeleteQueue("old".into())];
+        let steps = actions.map(|action| Step::new(action, StepClass::Safe, "a test"));
+
+        let applied = apply(&broker, &Metrics::default(), &lease, &steps).await.unwrap();
+        assert_eq!(*broker.applied.lock(), ["bind"]);
+        let skipped = applied.steps.iter().filter(|applied| !applied.was_tried()).count();
+        assert_eq!(skipped, 2);
+        let late = apply(&broker, &Metrics::default(), &lease, &steps).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost { .. })));
+        assert_eq!(broker.applied.lock().len(), 1, "nothing more was changed");
+    }
 }

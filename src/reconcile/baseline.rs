@@ -1,6 +1,6 @@
 //! What the broker was last seen to hold.
 
-use super::{context::ReconcileContext, intent::Intent, memory::Memory};
+use super::{context::ReconcileContext, memory::Memory, situation::Situation};
 use crate::{
     domain::{
         desired::desired,
@@ -20,19 +20,22 @@ pub(super) struct Baseline {
     /// What the broker was last seen to hold. Empty before the first pass of a new cluster, and for
     /// a rebuild.
     pub(super) last_seen: LastSeen,
+    /// Whether the broker's marker was ever declared for this cluster.
+    pub(super) marker_made: bool,
 }
 
 impl Baseline {
-    /// Reads the status, and computes the topology of the version that the status names.
+    /// Computes the topology of the version that the status names.
     pub(super) async fn load(
         context: &ReconcileContext,
         memory: &mut Memory,
-        intent: &Intent,
+        situation: &Situation,
         occasion: Occasion,
     ) -> Result<Self, StoreError> {
-        let status = context.store.topology_status().await?;
-        if occasion == Occasion::Rebuild || !context.store.marker_made().await? {
-            return Ok(Self { status, last_seen: LastSeen::default() });
+        let Situation { intent, status, marker_made } = situation;
+        let (status, marker_made) = (status.clone(), *marker_made);
+        if occasion == Occasion::Rebuild || !marker_made {
+            return Ok(Self { status, last_seen: LastSeen::default(), marker_made });
         }
         let roster = roster_at(context, memory, status.reconciled_version, &intent.roster).await?;
         // A bus that another node brought since then is a change to make, not a loss.
@@ -43,7 +46,7 @@ impl Baseline {
         let desired = desired(context.roster.layout(), &buses, &roster, &intent.retired);
         let unfinished = status.drift.iter().filter(|drift| drift.unfinished);
         let unfinished = unfinished.map(DriftReport::key).collect();
-        Ok(Self { last_seen: LastSeen { desired, unfinished }, status })
+        Ok(Self { last_seen: LastSeen { desired, unfinished }, status, marker_made })
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub struct ReconcileContext {
     /// The roster of this node.
     pub roster: Arc<RosterService>,
-    /// Keeps the status, the records of passes, the retired queues, and the lock.
+    /// Keeps the status, the records of passes, the retired queues, and the lease.
     pub store: Store,
     /// The broker that is observed and changed.
     pub broker: Arc<dyn Broker>,

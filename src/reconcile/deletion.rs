@@ -3,9 +3,7 @@
 use super::{
     apply::{Applied, AppliedStep, apply},
     context::ReconcileContext,
-    error::PassError,
     intent::Intent,
-    pass_lock::PassLock,
 };
 use crate::{
     broker::BrokerError,
@@ -18,6 +16,7 @@ use crate::{
         report::StepOutcome,
     },
     error_chain::error_chain,
+    store::{Lease, StoreError},
 };
 
 /// Applies the deletions whose queue has been quiet for long enough. Skips every other deletion
@@ -26,18 +25,20 @@ pub(super) async fn delete_quiet_queues(
     context: &ReconcileContext,
     quiet: &mut QuietQueues,
     intent: &Intent,
-    lock: &mut PassLock,
+    lease: &Lease,
     deletions: &[Step],
 ) -> Applied {
     let mut applied = Applied::default();
     for deletion in deletions {
         let queue = deletion.action.name();
         let Some(fate) = intent.desired.fates.get(&queue) else { continue };
-        match check(context, quiet, lock, deletion, fate).await {
-            Ok(QueuePresence::Absent) => {}
-            Ok(QueuePresence::Present) => {
-                applied.extend(delete(context, quiet, deletion, fate).await);
-            }
+        let deleted = match check(context, quiet, deletion, fate).await {
+            Ok(QueuePresence::Absent) => continue,
+            Ok(QueuePresence::Present) => delete(context, quiet, lease, deletion, fate).await,
+            Err(postponed) => Err(postponed),
+        };
+        match deleted {
+            Ok(deleted) => applied.extend(deleted),
             Err(postponed) => {
                 let outcome = StepOutcome::Skipped { error: error_chain(&postponed) };
                 applied.steps.push(AppliedStep { step: deletion.clone(), outcome });
@@ -62,14 +63,13 @@ enum Postponed {
     #[error(transparent)]
     Unread(BrokerError),
     #[error(transparent)]
-    LockLost(PassError),
+    NoLease(StoreError),
 }
 
 /// Checks that a queue may be deleted now.
 async fn check(
     context: &ReconcileContext,
     quiet: &mut QuietQueues,
-    lock: &mut PassLock,
     deletion: &Step,
     fate: &Fate,
 ) -> Result<QueuePresence, Postponed> {
@@ -87,8 +87,6 @@ async fn check(
         let now = Depth { ready: ready.unwrap_or_default(), ..depth };
         quiet.check(&queue, fate, now, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
     }
-    let deletion = std::slice::from_ref(deletion);
-    lock.check_before(deletion).await.map_err(Postponed::LockLost)?;
     Ok(QueuePresence::Present)
 }
 
@@ -96,20 +94,23 @@ async fn check(
 async fn delete(
     context: &ReconcileContext,
     quiet: &mut QuietQueues,
+    lease: &Lease,
     deletion: &Step,
     fate: &Fate,
-) -> Applied {
+) -> Result<Applied, Postponed> {
     let queue = deletion.action.name();
     let deletion = std::slice::from_ref(deletion);
-    let applied = apply(&*context.broker, &context.metrics, deletion).await;
+    let applied = apply(&*context.broker, &context.metrics, lease, deletion)
+        .await
+        .map_err(Postponed::NoLease)?;
     if applied.is_done() {
         let destroyed = applied.destroyed();
         tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
         quiet.forget(&queue);
-        if let Err(error) = context.store.retire(&fate.id, destroyed).await {
+        if let Err(error) = lease.retire(&fate.id, destroyed).await {
             let error = error_chain(&error);
             tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
         }
     }
-    applied
+    Ok(applied)
 }

@@ -25,12 +25,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for the pass of another node to end.
-const WAIT_FOR_LOCK: Duration = Duration::from_secs(20);
+const WAIT_FOR_LEASE: Duration = Duration::from_secs(20);
 
-/// Pause between attempts of a request to take the lock that another node holds.
+/// Pause between attempts of a request to take the lease that another node holds.
 const REQUEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// First and longest pause after a pass found that another node holds the lock.
+/// First and longest pause after a pass found that another node holds the lease.
 const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// First pause after a failed pass.
@@ -38,6 +38,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause while passes fail. Short, because a broker that is back should be noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Time for which a blocked topology is looked at as often as one that fails for another reason.
+const BLOCKED_OFTEN: Duration = Duration::from_mins(1);
 
 /// Makes the passes of this node, one at a time.
 pub struct ReconcileLoop {
@@ -47,7 +50,7 @@ pub struct ReconcileLoop {
     /// Whether a pass was tried in this process.
     tried: watch::Sender<bool>,
     outage: Outage,
-    /// Last pause after a pass found that another node holds the lock.
+    /// Last pause after a pass found that another node holds the lease.
     busy_pause: Duration,
 }
 
@@ -155,10 +158,10 @@ impl ReconcileLoop {
         Duration::ZERO
     }
 
-    /// Whether a request found the lock taken and may wait for it longer.
+    /// Whether a request found the lease taken and may wait for it longer.
     fn may_try_again<T>(&self, result: &Result<T, PassError>, asked_at: Instant) -> bool {
         let is_busy = matches!(result, Err(PassError::Busy));
-        is_busy && self.context.clock.elapsed(asked_at) < WAIT_FOR_LOCK
+        is_busy && self.context.clock.elapsed(asked_at) < WAIT_FOR_LEASE
     }
 
     /// Makes one pass and counts it.
@@ -192,7 +195,16 @@ impl ReconcileLoop {
                 let is_done = self.another_node_reconciles().await;
                 if is_done { self.interval() } else { self.busy_pause }
             }
-            Err(error) => self.outage.failed(&error_chain(error)),
+            Err(error) => {
+                let pause = self.outage.failed(&error_chain(error));
+                let is_blocked = matches!(error, PassError::Blocked(_));
+                // A blocked topology waits for a person, so looking often gains nothing.
+                if is_blocked && self.outage.length() > BLOCKED_OFTEN {
+                    self.interval()
+                } else {
+                    pause
+                }
+            }
         }
     }
 

@@ -20,7 +20,10 @@ pub enum PassError {
     Broker(#[from] BrokerError),
     /// The database failed.
     #[error("the database could not be read or written")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+    /// The lease on passes expired during the pass.
+    #[error(transparent)]
+    LeaseLost(StoreError),
     /// The request about a queue is refused.
     #[error(transparent)]
     Refused(#[from] QueueRefusal),
@@ -31,4 +34,13 @@ pub enum PassError {
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopping,
+}
+
+impl From<StoreError> for PassError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost { .. } => Self::LeaseLost(error),
+            _ => Self::Store(error),
+        }
+    }
 }

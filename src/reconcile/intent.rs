@@ -1,18 +1,13 @@
 //! What the roster asks of the broker.
 
-use super::context::ReconcileContext;
-use crate::{
-    domain::{
-        bus::Buses,
-        desired::{Desired, desired},
-        roster::{QueueId, Roster},
-    },
-    store::StoreError,
+use crate::domain::{
+    bus::Buses,
+    desired::Desired,
+    roster::{QueueId, Roster},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The roster, and the topology that the roster asks for. Loaded here by a pass, a dry run, a look
-/// and a requested deletion alike.
+/// The roster, and the topology that the roster asks for.
 pub(super) struct Intent {
     /// The roster.
     pub(super) roster: Arc<Roster>,
@@ -22,15 +17,4 @@ pub(super) struct Intent {
     pub(super) retired: BTreeSet<QueueId>,
     /// The topology that roster, buses and retired queues add up to.
     pub(super) desired: Desired,
-}
-
-impl Intent {
-    /// Reads the roster, the buses and the retired queues as the database has them now.
-    pub(super) async fn load(context: &ReconcileContext) -> Result<Self, StoreError> {
-        let roster = context.roster.current().await?;
-        let buses = context.roster.read_buses().await?;
-        let retired = context.store.retired().await?;
-        let desired = desired(context.roster.layout(), &buses, &roster, &retired);
-        Ok(Self { roster, buses, retired, desired })
-    }
 }

@@ -1,6 +1,6 @@
-//! One pass, from the lock to the stored status. Read it from top to bottom.
+//! One pass, from the lease to the stored status. Read it from top to bottom.
 //!
-//! 1. Take the lock, and load what the roster asks for and what the broker was last seen to hold.
+//! 1. Take the lease, and load what the roster asks for and what the broker was last seen to hold.
 //! 2. Check that this is the broker of this cluster.
 //! 3. Accelerate: apply what the roster asks for beyond the last pass, before the slow observation.
 //! 4. Observe the broker, compare, and plan.
@@ -16,8 +16,9 @@ use super::{
     error::PassError,
     intent::Intent,
     memory::{CONFIRM, Memory},
-    pass_lock::PassLock,
+    pass_lease::take_lease,
     recorder::PassRecorder,
+    situation::Situation,
     status::{Findings, save_failure, save_status},
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
         report::StepRecord,
         topology::Topology,
     },
+    store::Lease,
 };
 use std::time::Duration;
 
@@ -54,20 +56,33 @@ pub(super) struct PassOutcome {
     pub(super) next_pass: Option<Duration>,
 }
 
-/// Makes one pass under the lock.
+/// Makes one pass under the lease.
 pub(super) async fn make_pass(
     context: &ReconcileContext,
     memory: &mut Memory,
     occasion: Occasion,
 ) -> Result<PassOutcome, PassError> {
-    let lock = PassLock::take(&context.store).await?;
+    let lease = take_lease(context).await?;
+    let outcome = pass_under(context, memory, occasion, &lease).await;
+    lease.release().await;
+    outcome
+}
+
+/// Makes one pass. Everything that the pass writes to the database fails without the lease.
+async fn pass_under(
+    context: &ReconcileContext,
+    memory: &mut Memory,
+    occasion: Occasion,
+    lease: &Lease,
+) -> Result<PassOutcome, PassError> {
     let recorder = PassRecorder::start(context);
-    let intent = Intent::load(context).await?;
-    let baseline = Baseline::load(context, memory, &intent, occasion).await?;
-    let mut pass = Pass { context, memory, occasion, lock, recorder, intent, baseline };
+    let situation = Situation::load_under(context, lease).await?;
+    let baseline = Baseline::load(context, memory, &situation, occasion).await?;
+    let intent = situation.intent;
+    let mut pass = Pass { context, memory, occasion, lease, recorder, intent, baseline };
     let findings = pass.observe_and_repair().await;
     // Applied steps are recorded also when the pass failed after them.
-    pass.recorder.store(pass.intent.roster.version()).await?;
+    pass.recorder.store(lease, pass.intent.roster.version()).await?;
     pass.end(findings).await
 }
 
@@ -76,7 +91,7 @@ struct Pass<'a> {
     context: &'a ReconcileContext,
     memory: &'a mut Memory,
     occasion: Occasion,
-    lock: PassLock,
+    lease: &'a Lease,
     recorder: PassRecorder<'a>,
     intent: Intent,
     baseline: Baseline,
@@ -129,7 +144,7 @@ impl Pass<'_> {
             }
             Marker::Absent if self.occasion == Occasion::Rebuild => Ok(()),
             // The first pass of a new cluster makes the marker.
-            Marker::Absent if !self.context.store.marker_made().await? => Ok(()),
+            Marker::Absent if !self.baseline.marker_made => Ok(()),
             Marker::Absent => Err(Blockage::MarkerGone(marker).into()),
         }
     }
@@ -157,7 +172,7 @@ impl Pass<'_> {
             if newest.version() == self.intent.roster.version() {
                 return Ok(observed);
             }
-            self.intent = Intent::load(self.context).await?;
+            self.intent = Situation::load_under(self.context, self.lease).await?.intent;
         }
         // The roster changes faster than the broker can be observed. The next pass judges what
         // this pass sees now.
@@ -195,13 +210,13 @@ impl Pass<'_> {
 
     /// Notes the end of each tombstone whose queue is absent: nothing is left to drain or discard.
     async fn retire_absent_queues(&mut self, observed: &Topology) -> Result<(), PassError> {
-        let ReconcileContext { broker, store, bus, .. } = self.context;
+        let ReconcileContext { broker, bus, .. } = self.context;
         for (queue, fate) in &self.intent.desired.fates {
             let is_absent = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
             // If the broker cannot say whether it has the queue, a later pass retires it.
             if is_absent && matches!(broker.depth(queue).await, Ok(None)) {
                 self.memory.quiet_queues().forget(queue);
-                store.retire(&fate.id, 0).await?;
+                self.lease.retire(&fate.id, 0).await?;
                 bus.wake();
             }
         }
@@ -210,15 +225,15 @@ impl Pass<'_> {
 
     /// Applies the steps of a plan that declare, bind and unbind.
     async fn apply_changes(&mut self, plan: &Plan) -> Result<Applied, PassError> {
-        let changes = plan.changes();
-        self.lock.check_before(&changes).await?;
-        Ok(apply(&*self.context.broker, &self.context.metrics, &changes).await)
+        let ReconcileContext { broker, metrics, .. } = self.context;
+        Ok(apply(&**broker, metrics, self.lease, &plan.changes()).await?)
     }
 
     /// Applies the deletions that are due, and skips the others.
     async fn delete_quiet_queues(&mut self, deletions: &[Step]) -> Applied {
-        let (quiet, lock) = (self.memory.quiet_queues(), &mut self.lock);
-        deletion::delete_quiet_queues(self.context, quiet, &self.intent, lock, deletions).await
+        let quiet = self.memory.quiet_queues();
+        deletion::delete_quiet_queues(self.context, quiet, &self.intent, self.lease, deletions)
+            .await
     }
 
     /// Pause until the next look at the queues of removed listeners.
@@ -244,10 +259,10 @@ impl Pass<'_> {
 
     /// Stores the status.
     async fn end(self, findings: Result<Findings, PassError>) -> Result<PassOutcome, PassError> {
-        let Self { context, memory, recorder, intent, baseline, .. } = self;
+        let Self { context, memory, lease, recorder, intent, baseline, .. } = self;
         match findings {
             Ok(findings) => {
-                save_status(context, memory, &intent, &baseline, &findings).await?;
+                save_status(context, memory, lease, &intent, &baseline, &findings).await?;
                 match findings.failure.filter(BrokerError::is_transient) {
                     Some(error) => Err(error.into()),
                     None => Ok(PassOutcome {
@@ -257,7 +272,7 @@ impl Pass<'_> {
                 }
             }
             Err(error) => {
-                save_failure(context, &baseline, &error).await;
+                save_failure(context, lease, &baseline, &error).await;
                 Err(error)
             }
         }

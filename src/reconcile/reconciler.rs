@@ -6,6 +6,7 @@ use super::{
     error::PassError,
     intent::Intent,
     request::{ReconcileRequest, Reply},
+    situation::Situation,
 };
 use crate::{
     broker::BrokerError,
@@ -90,9 +91,9 @@ impl Reconciler {
     /// # Errors
     /// When the database cannot be read. A broker that cannot be read is part of the answer.
     pub async fn look(&self) -> Result<Look, StoreError> {
-        let ReconcileContext { roster, store, broker, clock, .. } = &*self.context;
-        let Intent { roster: asked, desired, .. } = Intent::load(&self.context).await?;
-        let status = store.topology_status().await?;
+        let ReconcileContext { roster, broker, clock, .. } = &*self.context;
+        let Situation { intent, status, .. } = Situation::load(&self.context).await?;
+        let Intent { roster: asked, desired, .. } = intent;
         let observed = broker.observe().await;
         let drift = match &observed {
             Ok(observed) => {
@@ -110,7 +111,7 @@ impl Reconciler {
     /// # Errors
     /// When the broker or the database cannot be read.
     pub async fn plan(&self) -> Result<Plan, PassError> {
-        let intent = Intent::load(&self.context).await?;
+        let Situation { intent, .. } = Situation::load(&self.context).await?;
         let observed = self.context.broker.observe().await?;
         let layout = self.context.roster.layout();
         let comparison = Comparison::new(layout, &intent.desired, &observed);

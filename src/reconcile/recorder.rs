@@ -13,7 +13,8 @@ use crate::{
         name::{BusName, GroupName},
         report::{PassRecord, StepRecord},
     },
-    store::StoreError,
+    error_chain::error_chain,
+    store::{Lease, StoreError},
 };
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
@@ -66,7 +67,7 @@ impl<'a> PassRecorder<'a> {
     }
 
     /// Stores the record, if a step changed the broker or may have changed it.
-    pub(super) async fn store(&self, version: Version) -> Result<(), StoreError> {
+    pub(super) async fn store(&self, lease: &Lease, version: Version) -> Result<(), StoreError> {
         if !self.changed {
             return Ok(());
         }
@@ -84,7 +85,16 @@ impl<'a> PassRecorder<'a> {
             version,
             steps: self.steps.clone(),
         };
-        self.context.store.record_pass(&record).await?;
+        if let Err(error) = lease.record_pass(&record).await {
+            let cause = error_chain(&error);
+            let done = &record.steps;
+            tracing::warn!(
+                cause,
+                ?done,
+                "the topology was changed, and the change could not be recorded; this line is its only record: {cause}"
+            );
+            return Err(error);
+        }
         Ok(())
     }
 

@@ -1,13 +1,16 @@
 //! Deletion of a queue that an administrator named.
 
 use super::{
-    apply::apply, context::ReconcileContext, error::PassError, intent::Intent, pass_lock::PassLock,
-    recorder::PassRecorder, setbacks::Setbacks,
+    apply::apply, context::ReconcileContext, error::PassError, pass_lease::take_lease,
+    recorder::PassRecorder, setbacks::Setbacks, situation::Situation,
 };
-use crate::domain::{
-    command::Pending,
-    deletion::{self, QueueContents},
-    depth::Depth,
+use crate::{
+    domain::{
+        command::Pending,
+        deletion::{self, QueueContents},
+        depth::Depth,
+    },
+    store::Lease,
 };
 
 /// Unbinds and deletes a queue of ours that no listener works on. Returns how many events the
@@ -17,10 +20,21 @@ pub(super) async fn delete_on_request(
     queue: &str,
     contents: QueueContents,
 ) -> Result<u64, PassError> {
-    let ReconcileContext { roster, store, broker, metrics, .. } = context;
-    let mut lock = PassLock::take(store).await?;
+    let lease = take_lease(context).await?;
+    let deleted = delete_under(context, &lease, queue, contents).await;
+    lease.release().await;
+    deleted
+}
+
+async fn delete_under(
+    context: &ReconcileContext,
+    lease: &Lease,
+    queue: &str,
+    contents: QueueContents,
+) -> Result<u64, PassError> {
+    let ReconcileContext { roster, broker, metrics, .. } = context;
     let mut recorder = PassRecorder::start(context);
-    let intent = Intent::load(context).await?;
+    let Situation { intent, .. } = Situation::load_under(context, lease).await?;
     let observed = broker.observe().await?;
     deletion::check_request(roster.layout(), &intent.desired, &observed, queue)?;
     if contents == QueueContents::Spare {
@@ -31,11 +45,10 @@ pub(super) async fn delete_on_request(
         deletion::check_empty(queue, Depth { ready, ..depth })?;
     }
     let plan = deletion::plan_request(&observed, queue);
-    lock.check_before(&plan.steps).await?;
-    let applied = apply(&**broker, metrics, &plan.steps).await;
+    let applied = apply(&**broker, metrics, lease, &plan.steps).await?;
     let version = intent.roster.version();
     recorder.note(&intent, version, &applied, &Setbacks::default()).await;
-    recorder.store(version).await?;
+    recorder.store(lease, version).await?;
     let destroyed = applied.destroyed();
     if let Some(error) = applied.failure {
         return Err(error.into());
@@ -43,7 +56,7 @@ pub(super) async fn delete_on_request(
     // The tombstone of a kept queue stays: adding its group again declares the queue again.
     let fate = intent.desired.fates.get(queue).filter(|fate| fate.pending != Pending::Keep);
     if let Some(fate) = fate {
-        store.retire(&fate.id, destroyed).await?;
+        lease.retire(&fate.id, destroyed).await?;
     }
     tracing::info!(%queue, destroyed, "deleted queue {queue} on request; it held {destroyed} events");
     Ok(destroyed)

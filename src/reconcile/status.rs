@@ -13,7 +13,7 @@ use crate::{
         roster::Roster,
     },
     error_chain::error_chain,
-    store::StoreError,
+    store::{Lease, StoreError},
 };
 use std::{collections::BTreeSet, time::Duration};
 use time::OffsetDateTime;
@@ -32,6 +32,7 @@ pub(super) struct Findings {
 pub(super) async fn save_status(
     context: &ReconcileContext,
     memory: &mut Memory,
+    lease: &Lease,
     intent: &Intent,
     baseline: &Baseline,
     findings: &Findings,
@@ -54,31 +55,33 @@ pub(super) async fn save_status(
         node: context.roster.node().id.clone(),
         buses: Some(intent.buses.keys().cloned().collect()),
     };
-    arm_breaker(context, intent, drift).await?;
-    context.store.save_topology_status(&status).await?;
+    arm_breaker(context, lease, intent, baseline, drift).await?;
+    lease.save_topology_status(&status).await?;
     memory.remember_roster(&intent.roster);
     Ok(())
 }
 
 /// Stores why a pass failed, and keeps what the last successful pass found. A pass that another
-/// node prevented stores nothing.
+/// node prevented stores nothing. A failure that another node stored already is not stored again.
 pub(super) async fn save_failure(
     context: &ReconcileContext,
+    lease: &Lease,
     baseline: &Baseline,
     error: &PassError,
 ) {
     let state = match error {
-        PassError::Busy => return,
+        PassError::Busy | PassError::LeaseLost(_) => return,
         PassError::Blocked(_) => TopologyState::Blocked,
         _ => TopologyState::Unknown,
     };
     let failure = since_first(baseline, context.clock.now(), error_chain(error));
-    let node = context.roster.node().id.clone();
     let before = &baseline.status;
-    let status = TopologyStatus { state, failure: Some(failure), node, ..before.clone() };
-    if status != *before
-        && let Err(error) = context.store.save_topology_status(&status).await
-    {
+    let mut status = TopologyStatus { state, failure: Some(failure), ..before.clone() };
+    if status == *before {
+        return;
+    }
+    status.node.clone_from(&context.roster.node().id);
+    if let Err(error) = lease.save_topology_status(&status).await {
         let error = error_chain(&error);
         tracing::warn!(
             error,
@@ -97,10 +100,12 @@ fn since_first(baseline: &Baseline, now: OffsetDateTime, cause: String) -> PassF
 /// queue of one listener does not delay that.
 async fn arm_breaker(
     context: &ReconcileContext,
+    lease: &Lease,
     intent: &Intent,
+    baseline: &Baseline,
     drift: &[Drift],
 ) -> Result<(), StoreError> {
-    if context.store.marker_made().await? {
+    if baseline.marker_made {
         return Ok(());
     }
     let layout = context.roster.layout();
@@ -108,7 +113,7 @@ async fn arm_breaker(
     let is_lacking =
         |drift: &Drift| drift.kind == DriftKind::Missing && base.contains(drift.object());
     if !drift.iter().any(is_lacking) {
-        context.store.set_marker_made().await?;
+        lease.set_marker_made().await?;
     }
     Ok(())
 }

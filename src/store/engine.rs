@@ -1,9 +1,9 @@
 //! One interface to both databases, with the same statements and values.
 
-use super::{error::StoreError, failure::DriverFailure, row::Row};
+use super::{error::StoreError, failure::DriverFailure, postgres::DatabaseServer, row::Row};
 use crate::metrics::DatabaseConnections;
 use serde_json::Value;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
 use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -100,7 +100,7 @@ macro_rules! query {
 
 /// A database and its connections.
 pub(super) enum Engine {
-    Postgres(PgPool),
+    Postgres(DatabaseServer),
     /// SQLite allows one writer. Readers never wait for it.
     Sqlite {
         writer: SqlitePool,
@@ -129,13 +129,25 @@ async fn bounded<T>(
     }
 }
 
+/// Runs a statement on a session of the pool. Says why when the pool has no session.
+async fn pooled<T>(
+    server: &DatabaseServer,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DriverFailure> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(Err(sqlx::Error::PoolTimedOut)) => Err(server.explain().await),
+        Ok(result) => result.map_err(DriverFailure::from),
+        Err(_) => Err(DriverFailure::timeout(PATIENCE)),
+    }
+}
+
 impl Engine {
     /// Runs one statement that changes nothing.
     pub(super) async fn read(&self, sql: Sql, args: &[Arg]) -> Result<Vec<Row>, DriverFailure> {
         check(args)?;
         match self {
-            Self::Postgres(pool) => {
-                let rows = bounded(query!(sql, args).fetch_all(pool)).await?;
+            Self::Postgres(server) => {
+                let rows = pooled(server, query!(sql, args).fetch_all(&server.pool)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite { readers, .. } => {
@@ -149,8 +161,8 @@ impl Engine {
     pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match self {
-            Self::Postgres(pool) => {
-                Ok(bounded(query!(sql, args).execute(pool)).await?.rows_affected())
+            Self::Postgres(server) => {
+                Ok(pooled(server, query!(sql, args).execute(&server.pool)).await?.rows_affected())
             }
             Self::Sqlite { writer, .. } => {
                 Ok(bounded(query!(sql, args).execute(writer)).await?.rows_affected())
@@ -167,7 +179,10 @@ impl Engine {
     ) -> Result<Vec<Row>, DriverFailure> {
         check(args)?;
         match self {
-            Self::Postgres(_) => self.read(sql, args).await,
+            Self::Postgres(server) => {
+                let rows = pooled(server, query!(sql, args).fetch_all(&server.pool)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
             Self::Sqlite { writer, .. } => {
                 let rows = bounded(query!(sql, args).fetch_all(writer)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
@@ -180,8 +195,9 @@ impl Engine {
     /// timeout.
     pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, DriverFailure> {
         let open = match self {
-            Self::Postgres(pool) => Open::Postgres(
-                bounded(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?,
+            Self::Postgres(server) => Open::Postgres(
+                pooled(server, server.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"))
+                    .await?,
             ),
             Self::Sqlite { writer, .. } => {
                 Open::Sqlite(bounded(writer.begin_with("BEGIN IMMEDIATE")).await?)
@@ -195,7 +211,7 @@ impl Engine {
         use sqlx::{Executor as _, SqlSafeStr as _};
         let text = sql.0.into_sql_str();
         let prepared = match self {
-            Self::Postgres(pool) => bounded(pool.prepare(text)).await.map(drop),
+            Self::Postgres(server) => pooled(server, server.pool.prepare(text)).await.map(drop),
             Self::Sqlite { writer, .. } => bounded(writer.prepare(text)).await.map(drop),
         };
         prepared.map_err(|failure| failure.during(name))
@@ -205,7 +221,7 @@ impl Engine {
     pub(super) fn connections(&self) -> DatabaseConnections {
         let idle = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (open, idle, most) = match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(DatabaseServer { pool, .. }) => {
                 (pool.size(), idle(pool.num_idle()), pool.options().get_max_connections())
             }
             Self::Sqlite { writer, readers } => (
@@ -222,7 +238,7 @@ impl Engine {
     pub(super) async fn close(&self) {
         let closed = async {
             match self {
-                Self::Postgres(pool) => pool.close().await,
+                Self::Postgres(server) => server.pool.close().await,
                 Self::Sqlite { writer, readers } => {
                     readers.close().await;
                     writer.close().await;

@@ -1,5 +1,6 @@
 //! Errors of the databases, in words for the operator who can repair the cause.
 
+use super::lease::LeaseName;
 use crate::domain::{
     event::Version,
     name::{BusName, GroupName},
@@ -19,6 +20,19 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// This process does not hold the lease any more. Nothing was written.
+    #[error(
+        "this node lost its lease on {lease}, because it was not renewed in time; another node may do this work by now"
+    )]
+    LeaseLost {
+        /// The lease.
+        lease: LeaseName,
+    },
+    /// The server that was read does not know what this node wrote before. Nothing was decided.
+    #[error(
+        "the database that was read does not know what this node has just written: a standby that lags, or another server; point the database URL at the primary server alone"
+    )]
+    StaleRead,
     /// The database holds something that hearken did not write.
     #[error("the database holds something that hearken did not write: {what}")]
     Corrupt {
@@ -75,6 +89,16 @@ pub enum StoreError {
         /// Version up to which this node read the other history.
         version: Version,
     },
+    /// The database holds the beginning of the history that this node read.
+    #[error(
+        "the roster's history in the database ends at version {head}, and this node has read it up to version {version}: the database is a standby that lags, or an old copy was restored; this node stays at version {version} and changes nothing until the database has that version again"
+    )]
+    Shorter {
+        /// Newest version in the database.
+        head: Version,
+        /// Version up to which this node read the history.
+        version: Version,
+    },
     /// The roster has an event that a newer version of hearken wrote.
     #[error(
         "version {version} of the roster is an event {event_type} of schema {schema_version}, which this version of hearken does not know; upgrade hearken"
@@ -100,6 +124,25 @@ impl StoreError {
 /// Reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The server takes no changes.
+    #[error(
+        "the database at {address} takes no changes: the server is a standby, or default_transaction_read_only is on; use the URL of the primary server"
+    )]
+    ReadOnly {
+        /// Host and port.
+        address: String,
+    },
+    /// The server has no connection left.
+    #[error(
+        "PostgreSQL at {address} has no connection left; raise its max_connections, or lower --database-connections of the nodes"
+    )]
+    NoConnectionLeft {
+        /// Host and port.
+        address: String,
+        /// Error of the server.
+        #[source]
+        source: Source,
+    },
     /// The URL is not a database URL.
     #[error(
         "the database URL is not valid; it looks like postgres://user:password@host:5432/database"

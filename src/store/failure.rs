@@ -1,8 +1,20 @@
 //! Classification of the drivers' errors. No other module classifies them.
 
-use super::error::StoreError;
+use super::{error::StoreError, postgres::ReadOnlySession};
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
-use std::{fmt, io, time::Duration};
+use std::{error::Error, fmt, io, time::Duration};
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// SQLSTATE of a server that has no connection left (`too_many_connections`).
+pub(super) const NO_CONNECTION_LEFT: &str = "53300";
+
+/// PostgreSQL refused a connection, because it has as many as it allows.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "PostgreSQL has no connection left ({0}); raise its max_connections, or lower --database-connections of the nodes. hearken connects again by itself"
+)]
+struct NoConnectionLeft(String);
 
 /// Kind of a failure that a driver reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +33,7 @@ pub(super) enum FailureKind {
 #[derive(Debug)]
 pub(super) struct DriverFailure {
     pub(super) kind: FailureKind,
-    source: sqlx::Error,
+    source: Source,
 }
 
 impl DriverFailure {
@@ -31,7 +43,7 @@ impl DriverFailure {
     }
 
     pub(super) fn unstorable() -> Self {
-        let source = sqlx::Error::Encode("a text holds the character NUL".into());
+        let source = "a text holds the character NUL".into();
         Self { kind: FailureKind::Unstorable, source }
     }
 
@@ -47,7 +59,7 @@ impl DriverFailure {
 }
 
 fn io_failure(error: io::Error) -> DriverFailure {
-    DriverFailure { kind: FailureKind::Unavailable, source: sqlx::Error::Io(error) }
+    DriverFailure { kind: FailureKind::Unavailable, source: error.into() }
 }
 
 impl fmt::Display for DriverFailure {
@@ -58,7 +70,20 @@ impl fmt::Display for DriverFailure {
 
 impl From<sqlx::Error> for DriverFailure {
     fn from(source: sqlx::Error) -> Self {
-        Self { kind: kind(&source), source }
+        match source {
+            sqlx::Error::Configuration(refusal) if refusal.is::<ReadOnlySession>() => {
+                Self { kind: FailureKind::Unavailable, source: refusal }
+            }
+            sqlx::Error::Database(error) if error.code().as_deref() == Some(NO_CONNECTION_LEFT) => {
+                let source = NoConnectionLeft(error.message().to_owned()).into();
+                Self { kind: FailureKind::Unavailable, source }
+            }
+            sqlx::Error::PoolTimedOut => {
+                let source = "no connection became free in time; --database-connections allows this node more".into();
+                Self { kind: FailureKind::Unavailable, source }
+            }
+            source => Self { kind: kind(&source), source: source.into() },
+        }
     }
 }
 
@@ -66,13 +91,11 @@ impl From<DriverFailure> for StoreError {
     fn from(failure: DriverFailure) -> Self {
         let source = failure.source;
         match failure.kind {
-            FailureKind::Unavailable | FailureKind::Contention => {
-                Self::Unavailable { source: source.into() }
-            }
+            FailureKind::Unavailable | FailureKind::Contention => Self::Unavailable { source },
             FailureKind::Unstorable => Self::Unstorable,
             FailureKind::Corrupt => Self::Corrupt { what: source.to_string() },
             FailureKind::Duplicate | FailureKind::Refused => {
-                Self::Refused { statement: None, source: source.into() }
+                Self::Refused { statement: None, source }
             }
         }
     }

@@ -22,7 +22,8 @@ statements! {
               WHERE CAST($1 AS BIGINT) = 1 OR EXISTS (SELECT 1 FROM roster_event WHERE version = CAST($1 AS BIGINT) - 1) RETURNING recorded_at";
     AFTER = "SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
     /// One statement, so that the check and the events are read from one snapshot.
-    CATCH_UP = "SELECT e.*, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine \
+    CATCH_UP = "SELECT e.*, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine, \
+                (SELECT COALESCE(MAX(h.version), 0) FROM roster_event h) AS head \
                 FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
                 ORDER BY e.version";
     /// A live node whose program does not know a form of events.
@@ -145,8 +146,8 @@ impl Store {
     /// The events after version `mine`, for a caller that read the history up to `mine` with event
     /// `last_event`. Checks in the same snapshot that the database still holds that history.
     ///
-    /// # Errors
-    /// [`StoreError::Diverged`] when the database holds another history, and the errors of
+    /// # Errors [`StoreError::Diverged`] when the database holds another history,
+    /// [`StoreError::Shorter`] when it holds only the beginning of this history, and the errors of
     /// [`Store::events_after`].
     pub async fn catch_up(
         &self,
@@ -158,11 +159,17 @@ impl Store {
         let diverged = || StoreError::Diverged { version: mine };
         let first = rows.first().ok_or_else(diverged)?;
         let same_log = first.uuid("log_id")? == self.inner.log_id;
-        let same_event = mine == 0 || {
-            let there = first.opt_uuid("mine")?;
-            there.is_some() && (last_event.is_none() || there == last_event)
-        };
-        if !same_log || !same_event {
+        if !same_log {
+            return Err(diverged());
+        }
+        let head = first.count("head")?;
+        if head < mine {
+            return Err(StoreError::Shorter { head, version: mine });
+        }
+        let there = first.opt_uuid("mine")?;
+        let same_event =
+            mine == 0 || (there.is_some() && (last_event.is_none() || there == last_event));
+        if !same_event {
             return Err(diverged());
         }
         if first.opt_int("version")?.is_none() {

@@ -4,8 +4,9 @@ use super::{
     Inner, Store, doorbell,
     engine::Engine,
     error::OpenError,
+    lease,
     migrations::{self, IDENTITY, MigrationScope},
-    postgres::{Sessions, failed},
+    postgres::{DEFAULT_CONNECTIONS, DatabaseServer, Sessions, failed},
     sqlite::{self, SqlitePools},
 };
 use parking_lot::Mutex;
@@ -22,6 +23,15 @@ impl Store {
     /// [`OpenError`] says what to check: the URL, the host, the credentials, the database, or the
     /// version of the server or the schema. It never contains the password.
     pub async fn postgres(url: &str) -> Result<Self, OpenError> {
+        Self::postgres_with(url, DEFAULT_CONNECTIONS).await
+    }
+
+    /// Opens a cluster's database as [`Store::postgres`], with at most this number of connections
+    /// in all.
+    ///
+    /// # Errors
+    /// As [`Store::postgres`].
+    pub async fn postgres_with(url: &str, connections: u32) -> Result<Self, OpenError> {
         crate::tls::init();
         let sessions = Sessions::parse(url)?;
         let mut first = sessions.first().await?;
@@ -35,10 +45,9 @@ impl Store {
         let _ = first.close().await;
         let bell = watch::Sender::new(0);
         let listening = doorbell::listen(sessions.clone(), bell.clone());
-        let engine = Engine::Postgres(sessions.pool());
+        let engine = Engine::Postgres(DatabaseServer::new(sessions, connections));
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
-            sessions: Some(sessions),
             ..Inner::new(engine, identity, bell)
         }))
     }
@@ -67,6 +76,7 @@ impl Store {
         let identity =
             Identity { cluster: identity.get("cluster_id"), log: identity.get("log_id") };
         let engine = Engine::Sqlite { writer, readers };
+        lease::release_all(&engine).await?;
         Ok(Self::new(Inner {
             directory: Mutex::new(Some(directory)),
             ..Inner::new(engine, identity, watch::Sender::new(0))
@@ -93,9 +103,7 @@ impl Inner {
             log_id: identity.log,
             bell,
             listening: None,
-            locks: super::lock::Locks::default(),
             directory: Mutex::new(None),
-            sessions: None,
             dead_letter_quota: Mutex::default(),
         }
     }

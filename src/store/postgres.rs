@@ -1,29 +1,99 @@
 //! Opening PostgreSQL.
 
-use super::error::{OpenError, StoreError};
+use super::{
+    error::{OpenError, StoreError},
+    failure::{DriverFailure, NO_CONNECTION_LEFT},
+};
 use sqlx::{
     Connection, PgConnection, PgPool, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{str::FromStr, time::Duration};
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 /// Oldest version of PostgreSQL that hearken is tested with, as a `server_version_num`.
 const OLDEST: i64 = 150_000;
-const CONNECTIONS: u32 = 10;
+
+/// Connections of a node to PostgreSQL, when no setting says otherwise. Eight nodes then have 64,
+/// and PostgreSQL allows 100 by default.
+pub(super) const DEFAULT_CONNECTIONS: u32 = 8;
+
+/// Fewest connections that a node can work with.
+const FEWEST_CONNECTIONS: u32 = 4;
+
+/// Connections that are not in the pool: one listens for the doorbell, and one finds out why the
+/// pool could not open a connection.
+const OUTSIDE_POOL: u32 = 2;
+
+/// Longest wait for a session of the pool. With [`EXPLAIN`] it is shorter than the limit of a
+/// health check, so that health shows the cause.
+const POOL_WAIT: Duration = Duration::from_secs(3);
+
+/// Longest time for the check of a session.
 const ACQUIRE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Settings of every session.
 ///
 /// A statement ends before its caller gives up, and a wait for a lock ends sooner. A transaction
-/// whose program is gone is undone. The keep-alives free locks of a dead host, such as the lock on
-/// passes, within half a minute. The isolation is read committed, because an append relies on
+/// whose program is gone is undone. The keep-alives free the row locks of a dead host within half a
+/// minute. The isolation is read committed, because an append relies on
 /// seeing all events that were committed before its statement, and not only before its transaction.
 const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
      SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s'; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
+/// Whether the session may write. It is `on` on a standby, and where an administrator made the
+/// server, the database or the role read-only.
+const READ_ONLY: &str = "SHOW transaction_read_only";
+
+/// Idle time after which a session is checked before it is used. A session that was used a moment
+/// ago was checked when it was returned.
+const UNCHECKED: Duration = Duration::from_secs(1);
+
+/// Longest time for finding out why no session can be opened.
+const EXPLAIN: Duration = Duration::from_secs(1);
+
+/// Reason why hearken does not use a session that could be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server takes no changes: it is a standby, or default_transaction_read_only is on; point the database URL at the primary server. hearken changes nothing on the broker until it can write, and connects again by itself"
+)]
+pub(super) struct ReadOnlySession;
+
+/// A node's connections to its PostgreSQL server.
+pub(super) struct DatabaseServer {
+    pub(super) pool: PgPool,
+    sessions: Sessions,
+    /// Held while one caller finds out why the pool could not open a session.
+    explaining: Mutex<()>,
+}
+
+impl DatabaseServer {
+    /// Server with at most this number of connections in all. No connection is open yet.
+    pub(super) fn new(sessions: Sessions, connections: u32) -> Self {
+        let pooled = connections.max(FEWEST_CONNECTIONS) - OUTSIDE_POOL;
+        let pool = pool_options(pooled).connect_lazy_with(sessions.options.clone());
+        Self { pool, sessions, explaining: Mutex::new(()) }
+    }
+
+    /// Why the pool gave no session in time. The pool itself does not tell why it could not
+    /// connect.
+    pub(super) async fn explain(&self) -> DriverFailure {
+        let Ok(_alone) = self.explaining.try_lock() else {
+            return sqlx::Error::PoolTimedOut.into();
+        };
+        match timeout(EXPLAIN, self.sessions.open()).await {
+            Ok(Ok(session)) => {
+                let _ = session.close().await;
+                sqlx::Error::PoolTimedOut.into()
+            }
+            Ok(Err(error)) => error.into(),
+            Err(_) => DriverFailure::timeout(EXPLAIN),
+        }
+    }
+}
 
 /// Opens sessions of one database.
 #[derive(Clone)]
@@ -51,13 +121,8 @@ impl Sessions {
     /// Opens a single session.
     pub(super) async fn open(&self) -> Result<PgConnection, sqlx::Error> {
         let mut session = PgConnection::connect_with(&self.options).await?;
-        sqlx::raw_sql(SESSION).execute(&mut session).await?;
+        prepare(&mut session).await?;
         Ok(session)
-    }
-
-    /// A pool of sessions. No session is open yet.
-    pub(super) fn pool(&self) -> PgPool {
-        pool_options(CONNECTIONS).connect_lazy_with(self.options.clone())
     }
 
     /// A pool of one session, for a listener on notifications, which keeps its session.
@@ -92,11 +157,17 @@ impl Sessions {
 
     fn diagnose(&self, error: sqlx::Error) -> OpenError {
         let address = self.address.clone();
+        if let sqlx::Error::Configuration(refusal) = &error
+            && refusal.is::<ReadOnlySession>()
+        {
+            return OpenError::ReadOnly { address };
+        }
         let code = match &error {
             sqlx::Error::Database(error) => error.code().unwrap_or_default().into_owned(),
             _ => String::new(),
         };
         match code.as_str() {
+            NO_CONNECTION_LEFT => OpenError::NoConnectionLeft { address, source: error.into() },
             "28P01" | "28000" => OpenError::Credentials {
                 address,
                 user: self.options.get_username().to_owned(),
@@ -114,20 +185,39 @@ impl Sessions {
 fn pool_options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
-        .after_connect(|session, _| {
-            Box::pin(async move { sqlx::raw_sql(SESSION).execute(session).await.map(drop) })
-        })
-        // The pool checks each returned session, and would wait for the answer as long as TCP does.
-        // Without this limit, a silent network would take every session.
-        .after_release(|session, _| {
+        .acquire_timeout(POOL_WAIT)
+        .after_connect(|session, _| Box::pin(prepare(session)))
+        // A session that was idle for less than this was checked when it was returned.
+        .test_before_acquire(false)
+        .before_acquire(|session, session_age| {
             Box::pin(async move {
-                match timeout(ACQUIRE, session.ping()).await {
-                    Ok(answer) => answer.map(|()| true),
-                    Err(_) => Err(sqlx::Error::PoolTimedOut),
-                }
+                if session_age.idle_for < UNCHECKED { Ok(true) } else { is_usable(session).await }
             })
         })
+        // The caller does not wait for this check. It also drops a session whose server became
+        // read-only, so the next caller gets a session of the primary server.
+        .after_release(|session, _| Box::pin(is_usable(session)))
+}
+
+/// Sets a new session up. Refuses a session that cannot write.
+async fn prepare(session: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(SESSION).execute(&mut *session).await?;
+    match is_writable(session).await? {
+        true => Ok(()),
+        false => Err(sqlx::Error::Configuration(Box::new(ReadOnlySession))),
+    }
+}
+
+async fn is_writable(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::raw_sql(READ_ONLY).fetch_one(session).await?;
+    Ok(row.try_get::<String, _>(0)? == "off")
+}
+
+/// Whether the session answers and may write. The limit is shorter than TCP's: otherwise a silent
+/// network would take every session.
+async fn is_usable(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer = timeout(ACQUIRE, is_writable(session)).await;
+    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 fn check_version(number: i64, found: String) -> Result<(), OpenError> {
@@ -136,7 +226,7 @@ fn check_version(number: i64, found: String) -> Result<(), OpenError> {
 
 /// Classifies a driver's error while a store is opened.
 pub(super) fn failed(error: sqlx::Error) -> OpenError {
-    OpenError::Store(StoreError::from(super::failure::DriverFailure::from(error)))
+    OpenError::Store(StoreError::from(DriverFailure::from(error)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     Store,
     engine::{args, json, statements},
     error::StoreError,
+    lease::Lease,
 };
 use crate::domain::{
     name::GroupName,
@@ -33,30 +34,6 @@ impl Store {
         rows.first().map_or_else(|| Ok(TopologyStatus::default()), |row| row.record("status"))
     }
 
-    /// Saves the result of a pass, and rings the doorbell.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn save_topology_status(&self, status: &TopologyStatus) -> Result<(), StoreError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
-        tx.execute(SAVE_STATUS, args![json(status)]).await?;
-        tx.ring().await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Records the steps of a pass, and returns its number.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn record_pass(&self, pass: &PassRecord) -> Result<u64, StoreError> {
-        let mut tx = self.inner.engine.begin(&self.inner.bell).await?;
-        let rows = tx.fetch(RECORD_PASS, args![json(pass)]).await?;
-        let unnumbered = || StoreError::Corrupt { what: "a pass was given no number".into() };
-        let id = rows.first().ok_or_else(unnumbered)?.count("id")?;
-        tx.commit().await?;
-        Ok(id)
-    }
-
     /// The passes after a number, at most `limit`, oldest first.
     ///
     /// # Errors
@@ -82,17 +59,6 @@ impl Store {
         rows.iter().map(id).collect()
     }
 
-    /// Notes that a removed listener's queue was deleted, and the number of events that were
-    /// destroyed.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn retire(&self, queue: &QueueId, destroyed: u64) -> Result<(), StoreError> {
-        let values = args![queue.group.as_str(), queue.generation, destroyed];
-        self.inner.engine.write(RETIRE, values).await?;
-        Ok(())
-    }
-
     /// Whether the broker's marker was ever declared for this cluster.
     ///
     /// # Errors
@@ -101,13 +67,54 @@ impl Store {
         let rows = self.inner.engine.read(MARKER_MADE, &[]).await?;
         rows.first().map_or(Ok(false), |row| Ok(row.int("marker_made")? == 1))
     }
+}
+
+/// What a pass writes. Each write fails with [`StoreError::LeaseLost`], and changes nothing, when
+/// this process does not hold the lease any more.
+impl Lease {
+    /// Saves the result of a pass, and rings the doorbell.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the database cannot be used.
+    pub async fn save_topology_status(&self, status: &TopologyStatus) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.execute(SAVE_STATUS, args![json(status)]).await?;
+        tx.ring().await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Records the steps of a pass, and returns its number.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the database cannot be used.
+    pub async fn record_pass(&self, pass: &PassRecord) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows = tx.fetch(RECORD_PASS, args![json(pass)]).await?;
+        let unnumbered = || StoreError::Corrupt { what: "a pass was given no number".into() };
+        let id = rows.first().ok_or_else(unnumbered)?.count("id")?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Notes that a removed listener's queue was deleted, and the number of events that were
+    /// destroyed.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the database cannot be used.
+    pub async fn retire(&self, queue: &QueueId, destroyed: u64) -> Result<(), StoreError> {
+        let values = args![queue.group.as_str(), queue.generation, destroyed];
+        let mut tx = self.begin().await?;
+        tx.execute(RETIRE, values).await?;
+        Ok(tx.commit().await?)
+    }
 
     /// Notes that the broker's marker was declared.
     ///
     /// # Errors
-    /// When the database cannot be used.
+    /// When the lease is lost, or the database cannot be used.
     pub async fn set_marker_made(&self) -> Result<(), StoreError> {
-        self.inner.engine.write(SET_MARKER_MADE, &[]).await?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        tx.execute(SET_MARKER_MADE, &[]).await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod health;
 mod idle;
 mod independence;
+mod leases;
 mod main_job;
 mod metrics;
 mod misconfigured;

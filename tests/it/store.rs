@@ -6,6 +6,7 @@ mod dead_letters;
 mod dispatch_failures;
 mod embedded;
 mod faults;
+mod leases;
 mod log;
 mod model;
 mod opening;

@@ -78,9 +78,11 @@ pub(super) struct Loops {
 /// Opens the database of the settings: PostgreSQL in a cluster, SQLite on a node without one.
 pub(super) async fn open_store(settings: &config::Serve) -> anyhow::Result<Store> {
     Ok(match &settings.cluster {
-        Some(Cluster { database_url, .. }) => Store::postgres(database_url.expose())
-            .await
-            .context("the database cannot be used (--database-url)")?,
+        Some(Cluster { database_url, database_connections, .. }) => {
+            Store::postgres_with(database_url.expose(), *database_connections)
+                .await
+                .context("the database cannot be used (--database-url)")?
+        }
         None => Store::sqlite(&settings.data_dir).await?,
     })
 }
@@ -170,6 +172,7 @@ fn heartbeat(
 
 fn sweeper(settings: &config::Serve, context: &ReconcileContext) -> Sweeper {
     Sweeper {
+        node: context.roster.node().id.clone(),
         store: context.store.clone(),
         retention: settings.retention,
         metrics: Arc::clone(&context.metrics),

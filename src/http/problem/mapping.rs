@@ -32,6 +32,12 @@ impl From<StoreError> for Problem {
                 let node = node.clone();
                 Self::new(&kinds::OUTDATED_NODE, error.to_string()).with("node", node)
             }
+            StoreError::Shorter { .. } | StoreError::StaleRead => {
+                Self::new(&kinds::STORE_UNAVAILABLE, error.to_string()).retry_after(5)
+            }
+            StoreError::LeaseLost { .. } => {
+                Self::new(&kinds::BUSY, error.to_string()).retry_after(1)
+            }
             StoreError::Unstorable => Self::new(&kinds::INVALID_BODY, error.to_string()),
             _ => Self::internal(error_chain(&error)),
         }
@@ -117,7 +123,9 @@ impl From<PassError> for Problem {
     fn from(error: PassError) -> Self {
         let detail = error.to_string();
         match error {
-            PassError::Busy => Self::new(&kinds::BUSY, detail).retry_after(1),
+            PassError::Busy | PassError::LeaseLost(_) => {
+                Self::new(&kinds::BUSY, detail).retry_after(1)
+            }
             PassError::Stopping => Self::new(&kinds::BUSY, detail).retry_after(5),
             PassError::Blocked(_) => Self::new(&kinds::BLOCKED, detail),
             PassError::Broker(error) => error.into(),

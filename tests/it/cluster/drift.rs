@@ -8,7 +8,7 @@ use crate::support::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const WORK: &str = "hearken.mailboxEvent.work.a.v1";
+pub(super) const WORK: &str = "hearken.mailboxEvent.work.a.v1";
 
 async fn with_listener(flags: &[&str]) -> (Node, VirtualHost, Services) {
     let (services, host) = Services::fresh().await;

@@ -18,7 +18,7 @@ use hearken::{
         name::BusName,
         report::{TopologyState, TopologyStatus},
     },
-    store::Lock,
+    store::LeaseName,
 };
 use sqlx::Connection as _;
 use std::{
@@ -81,7 +81,9 @@ async fn an_event_that_fails_again_keeps_its_place_before_those_after_it() {
     stage.letters_are(4).await;
     stage.converge().await;
     let converged = TopologyStatus { state: TopologyState::Converged, ..TopologyStatus::default() };
-    stage.store.save_topology_status(&converged).await.unwrap();
+    let lease = stage.store.take(LeaseName::Passes, "n1").await.unwrap();
+    lease.save_topology_status(&converged).await.unwrap();
+    lease.release().await;
     stage.letters_are(0).await;
     let calls = Calls::well();
     let consumer = stage.consume(&*node.bus, &listener, &calls).await;
@@ -99,7 +101,8 @@ async fn nothing_is_published_again_while_another_node_does_it() {
     let node = stage.node("solo");
     stage.converge().await;
     keep(&stage, &bus(), "1", &encode_cloudevent(&event("1"))).await;
-    let held = stage.store.try_lock(Lock::Redispatch).await.unwrap().expect("no node holds it");
+    let held =
+        stage.store.try_take(LeaseName::Redispatch, "n2").await.unwrap().expect("no node holds it");
     let _running = node.redispatch();
     // Well beyond its first try.
     let began = Instant::now();

@@ -14,7 +14,7 @@ use hearken::{
     },
     metrics::Metrics,
     retention::Sweeper,
-    store::dead_letters::DeadLetterFilter,
+    store::{LeaseName, dead_letters::DeadLetterFilter},
 };
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -67,7 +67,8 @@ async fn records(bench: &Bench, count: u32, seconds: u32) {
 fn sweeper(bench: &Bench, retention: Retention) -> Sweeper {
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new(clock.clone()));
-    Sweeper { store: bench.store.clone(), retention, metrics, clock }
+    let node = "n1".to_owned();
+    Sweeper { store: bench.store.clone(), node, retention, metrics, clock }
 }
 
 fn limits(age: Span, count: u64) -> Retention {
@@ -108,7 +109,8 @@ pub(crate) async fn records_beyond_their_age_go_and_the_others_stay(bench: Bench
 
 pub(crate) async fn the_oldest_records_beyond_their_number_go(bench: Bench) {
     records(&bench, 2_300, 60).await;
-    let newest = bench.store.record_pass(&pass(9)).await.unwrap();
+    let lease = bench.store.take(LeaseName::Passes, "n1").await.unwrap();
+    let newest = lease.record_pass(&pass(9)).await.unwrap();
     bench.by_hand("UPDATE task SET ended_at = NULL WHERE seq = 1").await.unwrap();
     let swept = sweep(&bench, limits(DAY, 10)).await;
     // The unfinished task stays. Commands of one moment go together.

@@ -13,7 +13,7 @@ use hearken::{
         roster::QueueId,
     },
     store::{
-        AppendError, Lock, Store, StoreError,
+        AppendError, LeaseName, Store, StoreError,
         nodes::{Heartbeat, NodeInstance},
     },
 };
@@ -153,9 +153,10 @@ pub(crate) fn pass(version: u64) -> PassRecord {
 
 pub(crate) async fn passes_are_numbered_upwards(bench: Bench) {
     let store = &bench.store;
+    let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
     let mut ids = Vec::new();
     for version in 0..5 {
-        ids.push(store.record_pass(&pass(version)).await.unwrap());
+        ids.push(lease.record_pass(&pass(version)).await.unwrap());
     }
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let page = store.passes(ids[1], 2).await.unwrap();
@@ -177,8 +178,9 @@ pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {
         node: "n1".into(),
         ..TopologyStatus::default()
     };
-    store.save_topology_status(&TopologyStatus::default()).await.unwrap();
-    store.save_topology_status(&status).await.unwrap();
+    let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
+    lease.save_topology_status(&TopologyStatus::default()).await.unwrap();
+    lease.save_topology_status(&status).await.unwrap();
     assert_eq!(store.topology_status().await.unwrap(), status);
     tokio::time::timeout(Duration::from_secs(10), bell.changed()).await.expect("it rings").unwrap();
 }
@@ -186,48 +188,15 @@ pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {
 pub(crate) async fn a_retired_queue_and_the_marker_are_remembered(bench: Bench) {
     let store = &bench.store;
     assert!(store.retired().await.unwrap().is_empty());
-    store.retire(&QueueId::new(group("a"), 1), 12).await.unwrap();
-    store.retire(&QueueId::new(group("a"), 1), 0).await.unwrap();
-    store.retire(&QueueId::new(group("a"), 2), 0).await.unwrap();
+    let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
+    lease.retire(&QueueId::new(group("a"), 1), 12).await.unwrap();
+    lease.retire(&QueueId::new(group("a"), 1), 0).await.unwrap();
+    lease.retire(&QueueId::new(group("a"), 2), 0).await.unwrap();
     let expected = [1, 2].map(|generation| QueueId::new(group("a"), generation)).into();
     assert_eq!(store.retired().await.unwrap(), expected);
     assert!(!store.marker_made().await.unwrap());
-    store.set_marker_made().await.unwrap();
+    lease.set_marker_made().await.unwrap();
     assert!(store.marker_made().await.unwrap());
-}
-
-pub(crate) async fn one_pass_at_a_time(bench: Bench) {
-    let store = &bench.store;
-    let mut lock = store.try_lock(Lock::Passes).await.unwrap().expect("no node holds it");
-    assert!(lock.still_held().await);
-    assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());
-    // Another lock is another matter.
-    let other = store.try_lock(Lock::Redispatch).await.unwrap().expect("no node holds it");
-    assert!(store.try_lock(Lock::Redispatch).await.unwrap().is_none());
-    other.release().await;
-    assert!(store.try_lock(Lock::Passes).await.unwrap().is_none());
-    lock.release().await;
-    let again = store.try_lock(Lock::Passes).await.unwrap().expect("it was given back");
-    drop(again);
-    let last =
-        wait::until("a dropped lock is free", async || store.try_lock(Lock::Passes).await.unwrap())
-            .await;
-    if bench.is_postgres() {
-        // Its session dies.
-        let last = tokio::sync::Mutex::new(last);
-        bench
-            .by_hand("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
-            .await
-            .unwrap();
-        wait::until("the holder notices", async || {
-            (!last.lock().await.still_held().await).then_some(())
-        })
-        .await;
-        // The server says good-bye to a session a little before it frees its locks.
-        let next =
-            wait::until("another has it", async || store.try_lock(Lock::Passes).await.unwrap());
-        next.await.release().await;
-    }
 }
 
 pub(crate) async fn a_closed_store_says_that_it_is_out_of_reach(bench: Bench) {
