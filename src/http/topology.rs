@@ -43,7 +43,8 @@ pub struct StatusView {
     /// Version of the roster.
     #[schema(value_type = u64)]
     roster_version: Version,
-    /// Version of the roster that the broker was last seen to follow.
+    /// Version of the roster that the last pass compared the broker with. Objects that differ from
+    /// this version are in `drift`.
     #[schema(value_type = u64)]
     reconciled_version: Version,
     /// When a pass last read the broker.

@@ -37,8 +37,8 @@ use tokio::{
 /// management API lag by up to five seconds.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(6);
 
-/// Longest wait for the first count of a queue. RabbitMQ counts a new queue within five seconds, and
-/// a busy broker is late.
+/// Longest wait for the first count of a queue. RabbitMQ counts a new queue within five seconds,
+/// and a busy broker is late.
 const FIRST_COUNT: Duration = Duration::from_secs(20);
 
 /// Pause between two looks at a queue that the broker has not counted yet.

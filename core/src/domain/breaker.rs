@@ -73,8 +73,8 @@ pub enum Blockage {
 /// Counts the losses and the surplus that no change of the roster explains, and refuses a mass of
 /// either.
 ///
-/// An object that hangs on another missing object is not a loss of its own: a deleted exchange takes
-/// its bindings with it.
+/// An object that hangs on another missing object is not a loss of its own: a deleted exchange
+/// takes its bindings with it.
 ///
 /// # Errors
 /// [`Blockage::MassLoss`] or [`Blockage::MassSurplus`] when more than ten objects, and more than a

@@ -76,8 +76,8 @@ pub(crate) async fn remove(
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-/// Waits until nothing is left to do about the queue of the listener that a version removed. Returns
-/// the value of the header that tells whether that is so.
+/// Waits until nothing is left to do about the queue of the listener that a version removed.
+/// Returns the value of the header that tells whether that is so.
 async fn wait_until_gone(app: &App, version: Version, wait: Duration) -> &'static str {
     let roster = app.roster.known();
     let removed = roster.tombstones().iter().find(|(_, tombstone)| tombstone.version == version);

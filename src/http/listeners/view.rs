@@ -150,8 +150,8 @@ pub fn work_queue(layout: &Layout, configured: &Configured) -> Option<String> {
     once.then(|| layout.work(&listener.bus, &listener.group, configured.generation))
 }
 
-/// Whether the broker was seen to have the queue and the bindings of a listener. A listener that runs
-/// on every node has neither.
+/// Whether the broker was seen to have the queue and the bindings of a listener. A listener that
+/// runs on every node has neither.
 #[must_use]
 pub fn convergence(
     layout: &Layout,

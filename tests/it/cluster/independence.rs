@@ -10,7 +10,7 @@ use serde_json::json;
 const FILE: &str = r#"
 [[bus]]
 name = "james"
-exchange = "nobody-declares-this"
+exchange = "never-declared"
 codec = "james"
 attached = true
 "#;
@@ -20,7 +20,7 @@ async fn records(node: &Node) -> usize {
     passes["passes"].as_array().expect("a list").len()
 }
 
-/// Number of passes that this node made, whatever came of them.
+/// Number of passes that this node made, with any outcome.
 async fn passes_made(node: &Node) -> u64 {
     let metrics = node.call(Method::GET, "/metrics", None).await.body;
     let metrics = metrics.as_str().expect("text").to_owned();
@@ -46,7 +46,7 @@ async fn a_listener_whose_exchange_is_missing_holds_up_no_other_listener() {
     assert_eq!(stuck["topology"], "pending", "{stuck}");
     let health = node.get("/healthcheck/checks/Listener%20topology").await;
     let cause = health["cause"].as_str().unwrap_or_default();
-    assert!(health["status"] == "degraded" && cause.contains("nobody-declares-this"), "{health}");
+    assert!(health["status"] == "degraded" && cause.contains("never-declared"), "{health}");
 
     // Passes go on, and the failure that is known makes no further record.
     let (recorded, made) = (records(&node).await, passes_made(&node).await);
