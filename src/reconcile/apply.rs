@@ -92,8 +92,8 @@ impl Applied {
     }
 }
 
-/// Logs a step that was done, so that the log tells what was done to the broker also when the record
-/// of the pass cannot be stored.
+/// Logs a step that was done, so that the log tells what was done to the broker also when the
+/// record of the pass cannot be stored.
 fn log_done(step: &Step, outcome: &StepOutcome) {
     if let StepOutcome::Done { destroyed } = outcome
         && !matches!(step.action, Action::Report(_))

@@ -49,7 +49,7 @@ statements! {
     /// Keeps an entry, unless the entry exists or its group has reached the quota `$17`, `$18`.
     INSERT = "INSERT INTO dead_letter (id, bus, group_name, origin, event_id, event_type, user_name, content_type, body, keys, cause, attempts, \
         first_failed_at, last_failed_at, node, previous) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
-        WHERE NOT EXISTS (SELECT 1 FROM dead_letter_usage WHERE bus = $2 AND group_name = $3 HAVING SUM(entries) >= CAST($17 AS BIGINT) OR SUM(bytes) >= CAST($18 AS BIGINT)) \
+        WHERE NOT EXISTS (SELECT 1 FROM dead_letter_usage WHERE bus = $2 AND group_name = $3 GROUP BY bus, group_name HAVING SUM(entries) >= CAST($17 AS BIGINT) OR SUM(bytes) >= CAST($18 AS BIGINT)) \
         ON CONFLICT (id) DO NOTHING";
     EXISTS = "SELECT 1 FROM dead_letter WHERE id = $1";
     PAGE = filtered!(

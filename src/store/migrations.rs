@@ -171,8 +171,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Migrates PostgreSQL. Nodes that start together wait for each other. Returns the names of the
 /// applied migrations.
 ///
-/// A migration waits two seconds for a lock on a table, then lets the others go on, and tries again:
-/// every statement of other programs on the table waits behind the migration meanwhile.
+/// A migration waits two seconds for a lock on a table, then lets the others go on, and tries
+/// again: every statement of other programs on the table waits behind the migration meanwhile.
 pub(super) async fn postgres(
     session: &mut PgConnection,
     scope: MigrationScope,

@@ -11,7 +11,7 @@ use crate::store::{
 statements! {
     /// Place of the last entry of a step.
     STEP = "SELECT MAX(seq) AS last FROM (SELECT seq FROM dead_letter WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3) AS step";
-    /// The places bound the step, whatever the filter lets through.
+    /// The places bound the step, for any filter.
     PURGE = filtered!("DELETE FROM dead_letter", " AND seq > $7 AND seq <= $8");
 }
 

@@ -55,8 +55,8 @@ pub(crate) async fn the_first_definition_of_a_bus_holds(bench: Bench) {
     assert_eq!(bench.store.buses().await.unwrap().len(), 2, "the first node's record was kept");
 }
 
-/// Sends a heartbeat of a process that started now. Returns its first and its last heartbeat, or the
-/// host of another process that uses the id.
+/// Sends a heartbeat of a process that started now. Returns its first and its last heartbeat, or
+/// the host of another process that uses the id.
 pub(crate) async fn beat(
     store: &Store,
     status: &NodeStatus,
