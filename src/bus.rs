@@ -47,7 +47,7 @@ pub use listener::Listener;
 pub use outgoing::{DispatchError, Outgoing, Redelivery};
 
 use crate::domain::{
-    bus::BusDefinition,
+    bus::{BusDefinition, Buses},
     name::{BusName, RegistrationKey},
 };
 use async_trait::async_trait;
@@ -60,6 +60,10 @@ use tokio::sync::broadcast as channel;
 /// published.
 #[async_trait]
 pub trait EventBus: Send + Sync + 'static {
+    /// Tells the bus which buses the cluster has. Over RabbitMQ, this node then receives the
+    /// notifications and broadcasts of these buses and of no others.
+    fn listen_to(&self, buses: &Buses);
+
     /// Publishes an event. The synchronous listeners of this node run first. Then the event goes to
     /// every work queue of the bus, and then its keys are notified.
     ///

@@ -1,5 +1,6 @@
 //! The command line. One file per subcommand: [`serve`] runs a node, the others talk to a node.
 
+mod buses;
 mod classes;
 mod client;
 mod completions;
@@ -52,6 +53,8 @@ enum CliCommand {
     Migrate(migrate::MigrateCommand),
     /// List, add and remove the listeners of the cluster
     Listeners(listeners::ListenersCommand),
+    /// List and add the buses of the cluster
+    Buses(buses::BusesCommand),
     /// List the classes that the node can run
     Classes(classes::ClassesCommand),
     /// Compare the broker with the roster, and repair the broker
@@ -115,6 +118,7 @@ async fn execute(command: CliCommand, extras: serve::Extras, clock: Clock) -> Co
         }
         CliCommand::Migrate(command) => command.run().await,
         CliCommand::Listeners(command) => command.run().await,
+        CliCommand::Buses(command) => command.run().await,
         CliCommand::Classes(command) => command.run().await,
         CliCommand::Topology(command) => command.run().await,
         CliCommand::Nodes(command) => command.run().await,

@@ -20,7 +20,7 @@ pub use host::host_name;
 pub use secret::SecretUrl;
 
 use crate::domain::{
-    bus::BusDefinition,
+    bus::{BusDefinition, DEFAULT_BUSES},
     layout::{Layout, QueueType},
     listener::ListenerSpec,
     name::GroupName,
@@ -37,9 +37,6 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 /// Bus of a listener that names no bus: James's bus of mailbox events.
 pub const DEFAULT_BUS: &str = "mailboxEvent";
-
-/// Buses that every cluster has.
-pub const DEFAULT_BUSES: [&str; 2] = [DEFAULT_BUS, "jmapEvent"];
 
 /// Services of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

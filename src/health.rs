@@ -224,7 +224,10 @@ impl Health {
             let cause = listener.cause.as_deref().unwrap_or_default();
             format!("{} ({}): {cause}", listener.group, listener.class)
         });
-        let causes: Vec<_> = causes.chain(self.required_otherwise(&roster)).collect();
+        let causes: Vec<_> = causes
+            .chain(self.required_otherwise(&roster))
+            .chain(self.buses_otherwise(&roster))
+            .collect();
         if causes.is_empty() {
             return Ok(());
         }
@@ -246,6 +249,20 @@ impl Health {
             })
         });
         differing.collect()
+    }
+
+    /// Buses that the roster defines differently from this node's configuration. The roster's
+    /// definition holds.
+    fn buses_otherwise(&self, roster: &Roster) -> Vec<String> {
+        let configured = self.roster.configured_buses();
+        let differing = configured.filter(|bus| roster.buses().get(&bus.name) != Some(*bus));
+        let causes = differing.map(|bus| {
+            format!(
+                "bus {}: [[bus]] of this node has another definition than the cluster; the cluster's definition holds (hearken buses list); correct [[bus]]",
+                bus.name
+            )
+        });
+        causes.collect()
     }
 
     async fn check_tail(&self) -> Result<(), Impairment> {

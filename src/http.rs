@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod buses;
 pub mod classes;
 pub mod dead_letters;
 pub mod document;
@@ -104,6 +105,7 @@ fn guarded_routes() -> Routes {
         ))
         .routes(routes!(history::history))
         .routes(routes!(listeners::diff))
+        .routes(routes!(buses::list, buses::add))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))
         .routes(routes!(topology::migrate_queue, topology::delete_queue))

@@ -6,12 +6,14 @@
 //! It becomes ready by itself when the cause is gone. (James ADR 35 asks for this and does not say
 //! how.)
 
+mod buses;
 mod heartbeat;
 mod making;
 mod required;
 mod supervisor;
 mod worker;
 
+pub use buses::add_buses;
 pub use heartbeat::beat;
 pub use required::add_required;
 pub use supervisor::Supervisor;

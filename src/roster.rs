@@ -24,7 +24,6 @@ use crate::{
     metrics::Metrics,
     store::{Store, StoreError},
 };
-use parking_lot::RwLock;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{Mutex, watch};
 
@@ -39,8 +38,8 @@ pub struct RosterConfig {
     pub catalog: Catalog,
     /// Listeners that the node's configuration requires.
     pub required: BTreeMap<GroupName, ListenerSpec>,
-    /// The cluster's buses at the start of the node.
-    pub buses: Buses,
+    /// Buses that the node's configuration defines.
+    pub buses: Vec<BusDefinition>,
     /// How groups and buses become queue names.
     pub layout: Layout,
     /// The clock of this node.
@@ -54,8 +53,6 @@ pub type Halt = Option<Arc<StoreError>>;
 pub struct RosterService {
     store: Store,
     config: RosterConfig,
-    /// The cluster's buses, as last read. Another node may add a bus.
-    buses: RwLock<Arc<Buses>>,
     metrics: Arc<Metrics>,
     state: watch::Sender<Arc<Roster>>,
     halt: watch::Sender<Halt>,
@@ -69,13 +66,13 @@ impl RosterService {
     /// A service that has not folded any event yet.
     #[must_use]
     pub fn new(store: Store, config: RosterConfig, metrics: Arc<Metrics>) -> Self {
-        let buses = RwLock::new(Arc::new(config.buses.clone()));
+        let start = Arc::<Roster>::default();
+        start.buses().keys().for_each(|bus| metrics.bus(bus));
         Self {
             store,
             config,
-            buses,
             metrics,
-            state: watch::Sender::new(Arc::default()),
+            state: watch::Sender::new(start),
             halt: watch::Sender::new(None),
             folding: Mutex::new(()),
             appending: Mutex::new(()),
@@ -126,6 +123,9 @@ impl RosterService {
 
     fn publish(&self, roster: &Arc<Roster>) {
         self.metrics.roster(roster.version());
+        if !Arc::ptr_eq(roster.buses(), self.known().buses()) {
+            roster.buses().keys().for_each(|bus| self.metrics.bus(bus));
+        }
         self.state.send_replace(Arc::clone(roster));
     }
 
@@ -179,23 +179,13 @@ impl RosterService {
     /// The cluster's buses, as this node last read them.
     #[must_use]
     pub fn buses(&self) -> Arc<Buses> {
-        Arc::clone(&self.buses.read())
+        Arc::clone(self.known().buses())
     }
 
-    /// Reads the cluster's buses.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn read_buses(&self) -> Result<Arc<Buses>, StoreError> {
-        Ok(self.note_buses(self.store.buses().await?))
-    }
-
-    /// Takes in the cluster's buses, as a caller has just read them.
-    pub fn note_buses(&self, read: Vec<BusDefinition>) -> Arc<Buses> {
-        let read = read.into_iter().map(|bus| (bus.name.clone(), bus));
-        let buses = Arc::new(read.collect());
-        *self.buses.write() = Arc::clone(&buses);
-        buses
+    /// The buses that this node's configuration defines, without the buses that a cluster has from
+    /// its start.
+    pub fn configured_buses(&self) -> impl Iterator<Item = &BusDefinition> {
+        self.config.buses.iter().filter(|bus| !bus.is_default())
     }
 
     /// The classes that this node knows.

@@ -7,7 +7,6 @@
 //!
 //! Times are by the database's clock. They inform people and order nothing.
 
-mod buses;
 mod codec;
 pub mod dead_letters;
 mod dispatch_failures;
@@ -152,7 +151,6 @@ impl Store {
             STATEMENTS,
             log::STATEMENTS,
             history::STATEMENTS,
-            buses::STATEMENTS,
             nodes::STATEMENTS,
             tasks::STATEMENTS,
             dead_letters::statements().as_slice(),

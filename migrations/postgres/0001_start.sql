@@ -27,7 +27,7 @@ CREATE TABLE roster_event (
     event_type     text   NOT NULL,
     schema_version bigint NOT NULL,
     payload        jsonb  NOT NULL,
-    -- Group that the event is about, for the filters of the history.
+    -- Group that the event is about, for the filters of the history. NULL for an event about a bus.
     group_name     text,
     actor          text   NOT NULL,
     node_id        text   NOT NULL,
@@ -55,14 +55,6 @@ CREATE TABLE roster_command (
     recorded_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
 CREATE INDEX roster_command_age ON roster_command (recorded_at);
-
-CREATE TABLE bus (
-    name         text   PRIMARY KEY,
-    definition   jsonb  NOT NULL,
-    recorded_by  text   NOT NULL,
-    recorded_on  text   NOT NULL,
-    recorded_at  bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-);
 
 CREATE TABLE node (
     id             text   PRIMARY KEY,

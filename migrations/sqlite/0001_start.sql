@@ -30,7 +30,7 @@ CREATE TABLE roster_event (
     event_type TEXT NOT NULL,
     schema_version INTEGER NOT NULL,
     payload TEXT NOT NULL,
-    -- Group that the event is about, for the filters of the history.
+    -- Group that the event is about, for the filters of the history. NULL for an event about a bus.
     group_name TEXT,
     actor TEXT NOT NULL,
     node_id TEXT NOT NULL,
@@ -60,14 +60,6 @@ CREATE TABLE roster_command (
     recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
 CREATE INDEX roster_command_age ON roster_command (recorded_at);
-
-CREATE TABLE bus (
-    name TEXT PRIMARY KEY,
-    definition TEXT NOT NULL,
-    recorded_by TEXT NOT NULL,
-    recorded_on TEXT NOT NULL,
-    recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
-) STRICT;
 
 CREATE TABLE node (
     id TEXT PRIMARY KEY,

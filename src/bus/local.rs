@@ -30,7 +30,7 @@ use crate::{
     background::spawn,
     clock::Clock,
     domain::{
-        bus::{BusDefinition, Codec},
+        bus::{BusDefinition, Buses, Codec},
         layout::Layout,
         listener::Mode,
         name::{BusName, RegistrationKey},
@@ -139,6 +139,9 @@ impl LocalBus {
 
 #[async_trait]
 impl EventBus for LocalBus {
+    /// The in-process bus needs no subscription: every notification reaches this process.
+    fn listen_to(&self, _buses: &Buses) {}
+
     async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError> {
         let (event, bus) = (&outgoing.event, &bus.name);
         if event.noop {

@@ -188,6 +188,10 @@ fn collector(consuming: &Consuming, discards: Arc<dyn DiscardRule>, every: Durat
 
 #[async_trait]
 impl EventBus for RabbitMqBus {
+    fn listen_to(&self, buses: &Buses) {
+        self.set_buses(buses);
+    }
+
     async fn publish(&self, bus: &BusDefinition, outgoing: &Outgoing) -> Result<(), DispatchError> {
         if outgoing.event.noop {
             return Ok(());

@@ -101,14 +101,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The definition of a bus. A bus that this node does not know was added by another node, so
-    /// the definitions are read again from the store.
+    /// The definition of a bus. Another node may have added a bus that this node does not know, so
+    /// the roster is read then.
     pub(super) async fn bus_of(&self, bus: &BusName) -> Result<BusDefinition, RedeliverError> {
         if let Some(known) = self.roster.buses().get(bus) {
             return Ok(known.clone());
         }
-        let buses = self.roster.read_buses().await?;
-        Ok(buses.get(bus).cloned().ok_or_else(|| NoSuchBus(bus.clone()))?)
+        let roster = self.roster.current().await?;
+        Ok(roster.buses().get(bus).cloned().ok_or_else(|| NoSuchBus(bus.clone()))?)
     }
 
     /// The current work queue of a group.

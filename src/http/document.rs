@@ -54,6 +54,7 @@ pub fn start() -> OpenApi {
             LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
         ));
     let tags = [
+        ("buses", "The buses of the cluster."),
         ("listeners", "The roster: the listeners of the cluster."),
         (
             "topology",

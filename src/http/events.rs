@@ -12,7 +12,7 @@ use crate::{
         event::Event,
     },
     domain::{
-        bus::Buses,
+        bus::{BusDefinition, Buses},
         name::{BusName, RegistrationKey},
     },
 };
@@ -73,7 +73,7 @@ pub enum AcceptedEvents {
     )),
     responses((status = 202, description = "The broker or the database has the event.", body = AcceptedEvents)),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "invalid-event", "not-found",
-        "body-too-large", "unsupported-media-type", "timeout", "not-accepted"]))),
+        "body-too-large", "unsupported-media-type", "timeout", "not-accepted", "store-unavailable"]))),
 )]
 pub(crate) async fn dispatch(
     State(app): State<Arc<App>>,
@@ -82,10 +82,7 @@ pub(crate) async fn dispatch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let buses = app.roster.buses();
-    if !buses.contains_key(&bus) {
-        return Err(no_such_bus(&bus, &buses));
-    }
+    find_bus(&app, &bus).await?;
     let keys = keys(&query)?;
     let sent = SentEvents::read(&headers, &body)?;
     let accepted = sent.accepted();
@@ -94,8 +91,18 @@ pub(crate) async fn dispatch(
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
+/// The bus of a name. The roster is read again for a bus that this node does not know, because
+/// another node may just have added the bus.
+pub(super) async fn find_bus(app: &App, name: &BusName) -> Result<BusDefinition, Problem> {
+    if let Some(known) = app.roster.buses().get(name) {
+        return Ok(known.clone());
+    }
+    let roster = app.roster.current().await?;
+    roster.buses().get(name).cloned().ok_or_else(|| no_such_bus(name, roster.buses()))
+}
+
 /// Problem of a name that no bus has.
-pub(super) fn no_such_bus(name: &BusName, buses: &Buses) -> Problem {
+fn no_such_bus(name: &BusName, buses: &Buses) -> Problem {
     let known: Vec<&str> = buses.keys().map(BusName::as_str).collect();
     let detail = format!("there is no bus {name}; the cluster has {}", known.join(", "));
     Problem::new(&kinds::NOT_FOUND, detail).with("known", known)

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     domain::{
+        bus::BusDefinition,
         command::Pending,
         event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
         listener::ListenerSpec,
@@ -44,6 +45,8 @@ pub enum EventType {
     ListenerResumed,
     /// A listener was removed from the roster.
     ListenerRemoved,
+    /// A bus was added.
+    BusAdded,
 }
 
 /// Recorded event of the roster.
@@ -55,9 +58,14 @@ pub struct HistoryEvent {
     version: Version,
     /// Type of the event.
     r#type: EventType,
-    /// Group of the listener.
-    #[schema(value_type = String)]
-    group: GroupName,
+    /// Group of the listener; absent for an event about a bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    group: Option<GroupName>,
+    /// Definition of an added bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::BusDefinitionSchema>, nullable = false)]
+    bus: Option<BusDefinition>,
     /// Settings of an added or changed listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
@@ -90,7 +98,8 @@ pub struct HistoryEvent {
 
 impl From<RecordedEvent> for HistoryEvent {
     fn from(recorded: RecordedEvent) -> Self {
-        let group = recorded.event.group().clone();
+        let group = recorded.event.group().cloned();
+        let mut bus = None;
         let (r#type, listener, generation, pending) = match recorded.event {
             RosterEvent::ListenerAdded { listener, generation } => {
                 (EventType::ListenerAdded, Some(listener), Some(generation), None)
@@ -103,11 +112,16 @@ impl From<RecordedEvent> for HistoryEvent {
             RosterEvent::ListenerRemoved { pending, .. } => {
                 (EventType::ListenerRemoved, None, None, Some(pending))
             }
+            RosterEvent::BusAdded { bus: added } => {
+                bus = Some(added);
+                (EventType::BusAdded, None, None, None)
+            }
         };
         Self {
             version: recorded.version,
             r#type,
             group,
+            bus,
             listener,
             generation,
             pending,

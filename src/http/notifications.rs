@@ -3,7 +3,7 @@
 
 use super::{
     App,
-    events::no_such_bus,
+    events::find_bus,
     parameters::{Query, Segment, invalid_parameter},
     problem::Problem,
     streams::StreamPlace,
@@ -82,7 +82,7 @@ pub struct Notification<'a> {
     ),
     responses((status = 200, description = "Stream of events whose data are `Notification`.",
         body = Notification, content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(["invalid-name", "not-found", "too-many-streams"]))),
+    extensions(("x-problems" = json!(["invalid-name", "not-found", "too-many-streams", "store-unavailable"]))),
 )]
 pub(crate) async fn follow(
     State(app): State<Arc<App>>,
@@ -91,14 +91,11 @@ pub(crate) async fn follow(
 ) -> Result<Response, Problem> {
     let keys = keys(&query)?;
     let place = app.streams.take()?;
-    let buses = app.roster.buses();
-    let Some(bus) = buses.get(&name) else {
-        return Err(no_such_bus(&name, &buses));
-    };
+    let bus = find_bus(&app, &name).await?;
     let (sender, waiting) = mpsc::channel(WAITING);
     let client = Arc::new(Client { sender, bytes: AtomicUsize::new(0), missed: Notify::new() });
     let listener = Arc::clone(&client);
-    let registration = app.bus.register(bus, keys, listener);
+    let registration = app.bus.register(&bus, keys, listener);
     let established = timeout(ESTABLISHING, registration.established()).await.is_ok();
     let follower = KeyFollower { app, client, waiting, registration, established, _place: place };
     let stream = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));

@@ -18,9 +18,9 @@ pub use passes::{
     TopologyChangedSchema,
 };
 pub use roster::{
-    ClassSourceSchema, DeliverySchema, ListenerSpecSchema, ListenerStateSchema,
-    ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema, NodeStateSchema, PendingSchema,
-    RetrySchema,
+    BusDefinitionSchema, ClassSourceSchema, CodecSchema, DeliverySchema, ListenerSpecSchema,
+    ListenerStateSchema, ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema,
+    NodeStateSchema, PendingSchema, RetrySchema,
 };
 pub use topology::{
     ArgumentSchema, BindingSchema, DestinationSchema, DriftKindSchema, DriftObjectSchema,

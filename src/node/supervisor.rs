@@ -74,12 +74,7 @@ impl Supervisor {
         let mut read_retired = self.clock.monotonic();
         loop {
             let current = Arc::clone(&roster.borrow_and_update());
-            let buses = self.roster.buses();
-            let known = |listener: &ListenerSpec| buses.contains_key(&listener.bus);
-            if !current.listeners().values().all(|configured| known(&configured.listener)) {
-                // Another node added the bus. Until it is read, the listener's state says so.
-                let _ = self.roster.read_buses().await;
-            }
+            self.bus.listen_to(current.buses());
             if is_draining(&current, &retired) && self.clock.elapsed(read_retired) >= RETIRED {
                 // When this cannot be read, the old list is good enough: the consumer of a deleted
                 // queue only waits.

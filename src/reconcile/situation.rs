@@ -20,7 +20,6 @@ pub(super) struct Situation {
 impl Situation {
     /// Reads the situation as the database has it now.
     pub(super) async fn load(context: &ReconcileContext) -> Result<Self, StoreError> {
-        // The roster is read first: the buses of its listeners were recorded before them.
         let roster = context.roster.current().await?;
         let snapshot = context.store.topology_snapshot().await?;
         Ok(Self::new(context, roster, snapshot))
@@ -38,8 +37,8 @@ impl Situation {
     }
 
     fn new(context: &ReconcileContext, roster: Arc<Roster>, snapshot: TopologySnapshot) -> Self {
-        let TopologySnapshot { status, marker_made, buses, retired, .. } = snapshot;
-        let buses = context.roster.note_buses(buses);
+        let TopologySnapshot { status, marker_made, retired, .. } = snapshot;
+        let buses = Arc::clone(roster.buses());
         let desired = desired(context.roster.layout(), &buses, &roster, &retired);
         let intent = Intent { roster, buses, retired, desired };
         Self { intent, status, marker_made }

@@ -98,13 +98,13 @@ impl RosterService {
         asked: Audited,
     ) -> Result<CommandOutcome, ExecuteError> {
         let result = self.run(&command, &asked).await;
-        let (group, actor) = (command.group(), &asked.actor);
+        let (subject, actor) = (command.subject(), &asked.actor);
         let outcome = match &result {
             Ok(outcome) if outcome.replayed => "replayed",
             Ok(outcome) => {
                 for event in &outcome.events {
                     let (version, what) = (event.version, event.event.type_name());
-                    tracing::info!(version, %group, %actor, "{what} {group}, by {actor}: version {version}");
+                    tracing::info!(version, subject, %actor, "{what} {subject}, by {actor}: version {version}");
                 }
                 "accepted"
             }
@@ -144,7 +144,7 @@ impl RosterService {
             .build();
         for pause in pauses {
             let roster = self.current().await?;
-            self.admit(command)?;
+            self.admit(&roster, command)?;
             if let Some(expected) = asked.if_match.filter(|version| *version != roster.version()) {
                 return Err(ExecuteError::StaleVersion { expected, found: roster.version() });
             }
@@ -167,11 +167,11 @@ impl RosterService {
         Err(ExecuteError::Contention)
     }
 
-    fn admit(&self, command: &Command) -> Result<(), NotAdmitted> {
-        let (config, buses) = (&self.config, self.buses());
+    fn admit(&self, roster: &Roster, command: &Command) -> Result<(), NotAdmitted> {
+        let config = &self.config;
         let facts = admission::AdmissionFacts {
             required: &config.required,
-            buses: &buses,
+            buses: roster.buses(),
             layout: &config.layout,
         };
         admission::check(&facts, command, |listener| config.catalog.verdict(listener))

@@ -9,6 +9,7 @@
 //! It is written once every live node of the cluster knows it.
 
 use crate::domain::{
+    bus::BusDefinition,
     command::Pending,
     event::{Generation, RosterEvent},
     listener::ListenerSpec,
@@ -60,6 +61,11 @@ struct RemovedV1 {
     pending: Pending,
 }
 
+#[derive(Serialize, Deserialize)]
+struct BusAddedV1 {
+    bus: BusDefinition,
+}
+
 /// Writes an event in its newest schema.
 pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
@@ -73,6 +79,7 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
         RosterEvent::ListenerRemoved { group, pending } => {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
+        RosterEvent::BusAdded { bus } => json(&BusAddedV1 { bus: bus.clone() }),
     };
     let (event_type, schema_version) = (event.type_name(), schema_version(event));
     Stored { event_type, schema_version, payload }
@@ -85,7 +92,8 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => 1,
         RosterEvent::ListenerChanged { .. }
         | RosterEvent::ListenerPaused { .. }
-        | RosterEvent::ListenerResumed { .. } => 2,
+        | RosterEvent::ListenerResumed { .. }
+        | RosterEvent::BusAdded { .. } => 2,
     }
 }
 
@@ -95,7 +103,8 @@ fn schema_version(event: &RosterEvent) -> i64 {
         RosterEvent::ListenerChanged { .. }
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
-        | RosterEvent::ListenerRemoved { .. } => 1,
+        | RosterEvent::ListenerRemoved { .. }
+        | RosterEvent::BusAdded { .. } => 1,
     }
 }
 
@@ -126,6 +135,7 @@ pub(super) fn decode(
         }
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
+        ("BusAdded", 1) => read(payload).map(|BusAddedV1 { bus }| RosterEvent::BusAdded { bus }),
         _ => Err(PayloadError::Unknown),
     }
 }
@@ -149,6 +159,7 @@ mod tests {
     const CHANGED_V1: &str = include_str!("golden/ListenerChanged.v1.json");
     const PAUSED_V1: &str = include_str!("golden/ListenerPaused.v1.json");
     const RESUMED_V1: &str = include_str!("golden/ListenerResumed.v1.json");
+    const BUS_ADDED_V1: &str = include_str!("golden/BusAdded.v1.json");
     const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
 
     fn listener() -> ListenerSpec {
@@ -183,6 +194,11 @@ mod tests {
         RosterEvent::ListenerRemoved { group: group(), pending: Pending::Drain }
     }
 
+    fn bus_added() -> RosterEvent {
+        let bus = json!({"name": "james", "codec": "james", "attached": true, "exchange": "e"});
+        RosterEvent::BusAdded { bus: serde_json::from_value(bus).unwrap() }
+    }
+
     fn changed() -> RosterEvent {
         RosterEvent::ListenerChanged { listener: listener() }
     }
@@ -204,6 +220,7 @@ mod tests {
             ("ListenerPaused", 1, PAUSED_V1, paused()),
             ("ListenerResumed", 1, RESUMED_V1, resumed()),
             ("ListenerRemoved", 1, REMOVED_V1, removed()),
+            ("BusAdded", 1, BUS_ADDED_V1, bus_added()),
         ] {
             let payload = serde_json::from_str(golden).unwrap();
             assert_eq!(decode(name, version, payload), Ok(event));
@@ -218,6 +235,7 @@ mod tests {
             (PAUSED_V1, 1, paused()),
             (RESUMED_V1, 1, resumed()),
             (REMOVED_V1, 1, removed()),
+            (BUS_ADDED_V1, 1, bus_added()),
         ] {
             assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
             let stored = encode(&event);

@@ -8,7 +8,10 @@ use super::{
     failure::{DriverFailure, FailureKind},
     row::Row,
 };
-use crate::domain::event::{Audit, NodeRef, RecordedEvent, RosterEvent, Version};
+use crate::domain::{
+    event::{Audit, NodeRef, RecordedEvent, RosterEvent, Version},
+    name::GroupName,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -243,7 +246,7 @@ async fn insert(
                 stored.event_type,
                 stored.schema_version,
                 stored.payload,
-                event.group().as_str(),
+                event.group().map(GroupName::as_str),
                 audit.actor.as_str(),
                 audit.node.id.as_str(),
                 audit.node.host.as_str(),

@@ -7,9 +7,7 @@ use super::{
     lease::{Lease, LeaseName},
     row::Row,
 };
-use crate::domain::{
-    bus::BusDefinition, event::Version, name::GroupName, report::TopologyStatus, roster::QueueId,
-};
+use crate::domain::{event::Version, name::GroupName, report::TopologyStatus, roster::QueueId};
 use std::collections::BTreeSet;
 
 statements! {
@@ -17,7 +15,6 @@ statements! {
     SNAPSHOT = "SELECT 'status' AS part, status AS record, '' AS label, CAST(0 AS BIGINT) AS number FROM topology_status \
         UNION ALL SELECT 'lease', NULL, holder, token FROM lease WHERE name = $1 \
         UNION ALL SELECT 'marker', NULL, '', marker_made FROM identity \
-        UNION ALL SELECT 'bus', definition, name, 0 FROM bus \
         UNION ALL SELECT 'retired', NULL, group_name, generation FROM retired_queue";
 }
 
@@ -28,8 +25,6 @@ pub struct TopologySnapshot {
     pub status: TopologyStatus,
     /// Whether the broker's marker was ever declared for this cluster.
     pub marker_made: bool,
-    /// The buses of the cluster.
-    pub buses: Vec<BusDefinition>,
     /// Queues of removed listeners that were deleted.
     pub retired: BTreeSet<QueueId>,
     /// Token of the lease on passes; 0 before the first take.
@@ -73,7 +68,6 @@ impl TopologySnapshot {
             "status" => self.status = row.record("record")?,
             "lease" => self.token = row.int("number")?,
             "marker" => self.marker_made = row.int("number")? == 1,
-            "bus" => self.buses.push(row.record("record")?),
             _ => {
                 let group = GroupName::parse(row.text("label")?)
                     .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;

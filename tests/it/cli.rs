@@ -2,6 +2,7 @@
 //!
 //! The server answers from a script, so that answers can be tried that a healthy node never gives.
 
+mod buses;
 mod changing;
 mod dead_letters;
 mod doctor;

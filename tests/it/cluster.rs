@@ -1,6 +1,7 @@
 //! Whole nodes, as processes, on PostgreSQL and RabbitMQ.
 
 mod attached;
+mod buses;
 mod changing;
 mod degraded;
 mod drift;

@@ -5,9 +5,9 @@
 //! configuration requires, and the names that its broker can hold (James ADR 35, "WebAdmin").
 
 use super::{
-    bus::Buses,
+    bus::{BusDefinition, BusError, Buses},
     command::Command,
-    layout::{Layout, NameTooLong},
+    layout::{Flavor, Layout, NameTooLong},
     listener::{ListenerSpec, SettingError},
     name::{BusName, ClassName, GroupName},
 };
@@ -85,6 +85,9 @@ pub enum NotAdmitted {
     /// A setting is outside its range.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// The definition of a bus is not valid.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// The name of the work queue would be too long for the broker.
     #[error(transparent)]
     NameTooLong(#[from] NameTooLong),
@@ -141,7 +144,21 @@ pub fn check(
         | Command::PauseListener { .. }
         | Command::ResumeListener { .. }
         | Command::MigrateListener { .. } => Ok(()),
+        Command::AddBus(bus) => Ok(check_bus(node.layout, bus)?),
     }
+}
+
+/// Checks a bus by its own rules and by the rules of the node's broker.
+fn check_bus(layout: &Layout, bus: &BusDefinition) -> Result<(), BusError> {
+    bus.check()?;
+    let Some(exchange) = bus.foreign_exchange() else { return Ok(()) };
+    if layout.flavor == Flavor::Local {
+        return Err(BusError::NeedsRabbitMq(bus.name.clone()));
+    }
+    if layout.has_prefix(exchange) {
+        return Err(BusError::OwnExchange(bus.name.clone(), exchange.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -199,6 +216,22 @@ mod tests {
         let verdict = ClassVerdict::Invalid(vec![mistake]);
         let refused = check_with(&Command::ChangeListener(listener("a")), verdict);
         assert!(matches!(refused, Err(NotAdmitted::InvalidConfiguration { .. })));
+    }
+
+    #[test]
+    fn a_bus_is_attached_only_over_rabbitmq_and_to_a_foreign_exchange() {
+        let attached = |exchange: &str| BusDefinition {
+            attached: true,
+            exchange: Some(exchange.into()),
+            ..BusDefinition::plain(BusName::parse("billing").unwrap())
+        };
+        let cluster = Layout { flavor: Flavor::RabbitMq, ..Layout::default() };
+        let embedded = Layout { flavor: Flavor::Local, ..Layout::default() };
+        assert_eq!(check_bus(&cluster, &attached("theirs")), Ok(()));
+        let refused = check_bus(&embedded, &attached("theirs"));
+        assert!(matches!(refused, Err(BusError::NeedsRabbitMq(_))));
+        let own = format!("{}.billing", cluster.prefix);
+        assert!(matches!(check_bus(&cluster, &attached(&own)), Err(BusError::OwnExchange(..))));
     }
 
     #[test]

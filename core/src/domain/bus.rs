@@ -18,8 +18,7 @@ pub enum Codec {
     James,
 }
 
-/// A bus, as configuration files define it. The first node that names a bus defines it for the
-/// cluster.
+/// A bus, as a command or a configuration file defines it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BusDefinition {
@@ -41,6 +40,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Buses that a cluster has from its start, without an event in the log: those of James.
+pub const DEFAULT_BUSES: [&str; 2] = ["mailboxEvent", "jmapEvent"];
+
 /// The cluster's buses, by name.
 pub type Buses = BTreeMap<BusName, BusDefinition>;
 
@@ -59,6 +61,14 @@ pub enum BusError {
     /// The REST address of the bus would be the address of the dead letters.
     #[error("bus {0} cannot have this name: /events/{0} is the address of the dead letters")]
     Reserved(BusName),
+    /// The bus is attached, and this node runs without RabbitMQ.
+    #[error("bus {0} is attached to an exchange, which needs RabbitMQ; this node runs embedded")]
+    NeedsRabbitMq(BusName),
+    /// The exchange of an attached bus has the prefix of our own objects.
+    #[error(
+        "bus {0} is attached to {1}, which has the prefix of hearken's own objects; attach it to an exchange of another program"
+    )]
+    OwnExchange(BusName, String),
 }
 
 impl BusDefinition {
@@ -66,6 +76,12 @@ impl BusDefinition {
     #[must_use]
     pub fn plain(name: BusName) -> Self {
         Self { name, codec: Codec::default(), attached: false, exchange: None }
+    }
+
+    /// Whether this is a bus that a cluster has from its start, as a cluster has it then.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        DEFAULT_BUSES.contains(&self.name.as_str()) && *self == Self::plain(self.name.clone())
     }
 
     /// Checks the rules that the types of the fields do not hold.

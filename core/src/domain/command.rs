@@ -1,6 +1,6 @@
 //! Commands to the roster.
 
-use super::{listener::ListenerSpec, name::GroupName};
+use super::{bus::BusDefinition, listener::ListenerSpec, name::GroupName};
 use serde::{Deserialize, Serialize};
 
 /// Treatment of the events that wait for a removed listener.
@@ -48,18 +48,21 @@ pub enum Command {
         /// The listener's group.
         group: GroupName,
     },
+    /// Adds a bus, which every node takes up without a restart.
+    AddBus(BusDefinition),
 }
 
 impl Command {
-    /// The group that the command is about.
+    /// Name of the group or the bus that the command is about.
     #[must_use]
-    pub fn group(&self) -> &GroupName {
+    pub fn subject(&self) -> &str {
         match self {
-            Self::AddListener(listener) | Self::ChangeListener(listener) => &listener.group,
+            Self::AddBus(bus) => bus.name.as_str(),
+            Self::AddListener(listener) | Self::ChangeListener(listener) => listener.group.as_str(),
             Self::PauseListener { group }
             | Self::ResumeListener { group }
             | Self::RemoveListener { group, .. }
-            | Self::MigrateListener { group } => group,
+            | Self::MigrateListener { group } => group.as_str(),
         }
     }
 }

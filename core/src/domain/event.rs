@@ -1,6 +1,6 @@
 //! Events of the roster, and the audit that each of them carries.
 
-use super::{command::Pending, listener::ListenerSpec, name::GroupName};
+use super::{bus::BusDefinition, command::Pending, listener::ListenerSpec, name::GroupName};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -42,19 +42,25 @@ pub enum RosterEvent {
         /// Treatment of its waiting events.
         pending: Pending,
     },
+    /// A bus was added, or a default bus got its definition.
+    BusAdded {
+        /// The whole bus.
+        bus: BusDefinition,
+    },
 }
 
 impl RosterEvent {
-    /// The group that the event is about.
+    /// The group that the event is about. `None` for an event about a bus.
     #[must_use]
-    pub fn group(&self) -> &GroupName {
+    pub fn group(&self) -> Option<&GroupName> {
         match self {
             Self::ListenerAdded { listener, .. } | Self::ListenerChanged { listener } => {
-                &listener.group
+                Some(&listener.group)
             }
             Self::ListenerPaused { group }
             | Self::ListenerResumed { group }
-            | Self::ListenerRemoved { group, .. } => group,
+            | Self::ListenerRemoved { group, .. } => Some(group),
+            Self::BusAdded { .. } => None,
         }
     }
 
@@ -67,6 +73,7 @@ impl RosterEvent {
             Self::ListenerPaused { .. } => "ListenerPaused",
             Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
+            Self::BusAdded { .. } => "BusAdded",
         }
     }
 }

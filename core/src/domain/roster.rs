@@ -1,24 +1,28 @@
-//! The roster: the listeners of a cluster, folded from the history of events.
+//! The roster: the listeners and the buses of a cluster, folded from the history of events.
 //!
 //! [`decide`] says which events a command leads to, and [`Roster::evolve`] folds an event into the
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
 //! holds in memory.
 
+mod bus_list;
 mod configured;
 mod diff;
 mod refusal;
 
+pub use bus_list::BusAddition;
+use bus_list::BusList;
 pub use configured::{Amendment, Configured};
 pub use diff::{ListenerDiff, RosterDiff};
 pub use refusal::{FixedSetting, Refusal};
 
 use super::{
+    bus::Buses,
     command::{Command, Pending},
     event::{Generation, RecordedEvent, RosterEvent, Version},
     listener::ListenerSpec,
-    name::GroupName,
+    name::{BusName, GroupName},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 /// The roster's memory of a removed listener.
@@ -49,7 +53,7 @@ impl QueueId {
     }
 }
 
-/// The configured listeners and the tombstones, at one version.
+/// The buses, the configured listeners and the tombstones, at one version.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Roster {
     version: Version,
@@ -57,6 +61,7 @@ pub struct Roster {
     listeners: BTreeMap<GroupName, Configured>,
     tombstones: BTreeMap<QueueId, Tombstone>,
     generations: BTreeMap<GroupName, Generation>,
+    buses: BusList,
 }
 
 /// Decides which events a command leads to. Changes nothing.
@@ -110,6 +115,10 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
             }
             Ok(events)
         }
+        Command::AddBus(bus) => {
+            roster.check_new_bus(bus)?;
+            Ok(vec![RosterEvent::BusAdded { bus: bus.clone() }])
+        }
     }
 }
 
@@ -136,6 +145,19 @@ impl Roster {
     #[must_use]
     pub fn tombstones(&self) -> &BTreeMap<QueueId, Tombstone> {
         &self.tombstones
+    }
+
+    /// The cluster's buses: the default buses and the buses that were added.
+    #[must_use]
+    pub fn buses(&self) -> &Arc<Buses> {
+        self.buses.definitions()
+    }
+
+    /// The addition of a bus. `None` for a default bus that no event defines, and for a bus that
+    /// the cluster does not have.
+    #[must_use]
+    pub fn bus_addition(&self, bus: &BusName) -> Option<&BusAddition> {
+        self.buses.addition(bus)
     }
 
     /// Whether returning events of this group are dropped: the group is not configured, and its
@@ -173,10 +195,13 @@ impl Roster {
             RosterEvent::ListenerChanged { .. }
             | RosterEvent::ListenerPaused { .. }
             | RosterEvent::ListenerResumed { .. } => {
-                if let Some(configured) = self.listeners.get_mut(recorded.event.group()) {
+                let configured =
+                    recorded.event.group().and_then(|group| self.listeners.get_mut(group));
+                if let Some(configured) = configured {
                     configured.amend(recorded);
                 }
             }
+            RosterEvent::BusAdded { bus } => self.buses.add(bus, recorded),
             RosterEvent::ListenerRemoved { group, pending } => {
                 if let Some(removed) = self.listeners.remove(group) {
                     let tombstone = Tombstone {

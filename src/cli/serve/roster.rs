@@ -1,11 +1,10 @@
-//! The roster of a starting node: its buses, its classes and the listeners that it demands.
+//! The roster of a starting node: its classes, and the buses and listeners that it demands.
 
 use super::Extras;
 use crate::{
     clock::Clock,
     config,
     domain::{
-        bus::Buses,
         event::NodeRef,
         layout::{Flavor, Layout},
         listener::ListenerSpec,
@@ -16,14 +15,14 @@ use crate::{
         webhook::policy::{WebhookPolicy, parse_allow},
     },
     metrics::Metrics,
-    node::add_required,
+    node::{add_buses, add_required},
     roster::{RosterConfig, RosterService},
     store::Store,
 };
 use anyhow::Context;
 use std::sync::Arc;
 
-/// Reads the roster from the log, and adds the required listeners of this node.
+/// Reads the roster from the log, and adds the buses and the required listeners of this node.
 pub(super) async fn load_roster(
     settings: &config::Serve,
     extras: &Extras,
@@ -32,10 +31,6 @@ pub(super) async fn load_roster(
     clock: &Clock,
 ) -> anyhow::Result<Arc<RosterService>> {
     let node = NodeRef { id: settings.node_id.clone(), host: config::host_name() };
-    let buses = record_buses(store, settings, &node).await?;
-    for bus in buses.keys() {
-        metrics.bus(bus);
-    }
     let required: Vec<ListenerSpec> =
         settings.required.iter().chain(&extras.required).cloned().collect();
     let layout = Layout {
@@ -51,31 +46,15 @@ pub(super) async fn load_roster(
         required: (required.iter().cloned())
             .map(|listener| (listener.group.clone(), listener))
             .collect(),
-        buses,
+        buses: settings.buses.clone(),
         layout,
         clock: clock.clone(),
     };
     let roster = Arc::new(RosterService::new(store.clone(), here, Arc::clone(metrics)));
     roster.current().await.context("the roster cannot be read")?;
+    add_buses(&roster).await.context("the buses cannot be added")?;
     add_required(&roster, &required).await.context("the required listeners cannot be added")?;
     Ok(roster)
-}
-
-/// Records the buses of this node's settings and returns the buses of the cluster. The first node
-/// that names a bus defines it for all nodes.
-async fn record_buses(
-    store: &Store,
-    settings: &config::Serve,
-    node: &NodeRef,
-) -> anyhow::Result<Buses> {
-    for definition in &settings.buses {
-        let recorded = store.record_bus(definition, node).await?;
-        if recorded != *definition {
-            let bus = &definition.name;
-            tracing::warn!(%bus, "this node's configuration defines bus {bus} differently from the cluster; the cluster's definition holds");
-        }
-    }
-    Ok(store.buses().await?.into_iter().map(|bus| (bus.name.clone(), bus)).collect())
 }
 
 /// Classes that a node of these settings can run.

@@ -102,6 +102,9 @@ kinds! {
     GROUP_IN_USE "group-in-use" 409 "The group has a listener"
         "A group has one listener. Change or remove the present listener, or choose another group."
         [group "The group.", class "Class of the present listener."];
+    BUS_IN_USE "bus-in-use" 409 "The cluster has a bus of this name"
+        "A bus is defined once. `GET /buses` shows the buses of the cluster."
+        [bus "The bus."];
     CANNOT_CHANGE "cannot-change" 409 "This setting cannot change in place"
         "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`."
         [group "The group.", setting "Name of the setting: `bus` or `delivery`."];
@@ -141,6 +144,9 @@ kinds! {
     INVALID_SETTING "invalid-setting" 422 "A setting is out of its range"
         "A setting of the listener is outside its range."
         [field "Name of the setting.", allowed "Range of the setting."];
+    INVALID_BUS "invalid-bus" 422 "The definition of the bus cannot be used"
+        "An attached bus names the exchange of another program, and any other bus names none."
+        [];
     INTERNAL "internal" 500 "Internal error"
         "The request failed inside hearken. The log has the cause under the id of the request."
         [];

@@ -51,6 +51,7 @@ impl From<Refusal> for Problem {
             Refusal::GroupInUse { group, class } => {
                 Self::new(&kinds::GROUP_IN_USE, detail).with("group", group).with("class", class)
             }
+            Refusal::BusInUse { bus } => Self::new(&kinds::BUS_IN_USE, detail).with("bus", bus),
             Refusal::CannotChange { group, setting } => Self::new(&kinds::CANNOT_CHANGE, detail)
                 .with("group", group)
                 .with("setting", setting.name()),
@@ -81,6 +82,7 @@ impl From<NotAdmitted> for Problem {
             NotAdmitted::Setting(setting) => Self::new(&kinds::INVALID_SETTING, detail)
                 .with("field", setting.field)
                 .with("allowed", setting.allowed),
+            NotAdmitted::Bus(_) => Self::new(&kinds::INVALID_BUS, detail),
             NotAdmitted::NameTooLong(name) => {
                 Self::new(&kinds::INVALID_NAME, detail).with("value", name.group)
             }

@@ -24,6 +24,35 @@ pub enum ModeSchema {
     Async,
 }
 
+/// Form in which the events of a bus are written.
+#[derive(ToSchema)]
+#[schema(as = Codec, rename_all = "lowercase")]
+pub enum CodecSchema {
+    /// `CloudEvents` in structured JSON.
+    Json,
+    /// `CloudEvents` in `MessagePack`.
+    MsgPack,
+    /// James's JSON, as James itself writes it.
+    James,
+}
+
+/// Definition of a bus.
+#[derive(ToSchema)]
+#[schema(as = BusDefinition)]
+pub struct BusDefinitionSchema {
+    /// Name of the bus.
+    pub name: String,
+    /// Form in which its events are written; `json` if absent.
+    #[schema(value_type = Option<CodecSchema>, nullable = false)]
+    pub codec: Option<String>,
+    /// Whether its exchange belongs to another program; `false` if absent.
+    #[schema(nullable = false)]
+    pub attached: Option<bool>,
+    /// Name of the exchange of an attached bus.
+    #[schema(nullable = false)]
+    pub exchange: Option<String>,
+}
+
 /// What happens to the events that wait for a removed listener.
 #[derive(ToSchema)]
 #[schema(as = Pending, rename_all = "kebab-case")]

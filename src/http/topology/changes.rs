@@ -202,7 +202,7 @@ impl ChangeFollower {
         &mut self,
         recorded: &RecordedEvent,
     ) -> Result<Option<TopologyChanged>, StoreError> {
-        let group = recorded.event.group().clone();
+        let Some(group) = recorded.event.group().cloned() else { return Ok(None) };
         let (bus, added, removed) = match &recorded.event {
             RosterEvent::ListenerAdded { listener, .. } => {
                 if let Some(buses) = &mut self.buses {
@@ -212,9 +212,10 @@ impl ChangeFollower {
             }
             RosterEvent::ListenerChanged { .. }
             | RosterEvent::ListenerPaused { .. }
-            | RosterEvent::ListenerResumed { .. } => return Ok(None),
+            | RosterEvent::ListenerResumed { .. }
+            | RosterEvent::BusAdded { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {
-                (self.bus_before(recorded).await?, vec![], vec![group])
+                (self.bus_before(recorded, &group).await?, vec![], vec![group])
             }
         };
         Ok(Some(TopologyChanged { bus, version: recorded.version, added, removed }))
@@ -222,7 +223,11 @@ impl ChangeFollower {
 
     /// Bus of a removed listener. The history is folded once for each stream, and each later event
     /// adds what it changes, so the cost of a stream is linear in the history.
-    async fn bus_before(&mut self, recorded: &RecordedEvent) -> Result<BusName, StoreError> {
+    async fn bus_before(
+        &mut self,
+        recorded: &RecordedEvent,
+        group: &GroupName,
+    ) -> Result<BusName, StoreError> {
         if self.buses.is_none() {
             let before = self.app.roster.at(recorded.version - 1).await?.unwrap_or_default();
             let listeners = before.listeners().iter();
@@ -231,7 +236,7 @@ impl ChangeFollower {
             self.buses = Some(buses.collect());
         }
         let buses = self.buses.as_ref();
-        let bus = buses.and_then(|buses| buses.get(recorded.event.group()).cloned());
+        let bus = buses.and_then(|buses| buses.get(group).cloned());
         // `decide` records no removal without an earlier addition.
         Ok(bus.unwrap_or_else(|| BusName::parse("unknown").expect("it is a name")))
     }

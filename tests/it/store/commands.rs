@@ -94,7 +94,8 @@ pub(crate) async fn an_abandoned_append_leaves_all_or_nothing_and_the_store_usab
             }
         }
     }
-    let groups: Vec<_> = history(store).await.iter().map(|e| e.event.group().clone()).collect();
+    let groups: Vec<_> =
+        history(store).await.iter().map(|e| e.event.group().unwrap().clone()).collect();
     let all = (0..60).flat_map(|r| [group(&format!("r{r}")), group(&format!("s{r}"))]);
     assert_eq!(groups, all.collect::<Vec<_>>(), "{sure} of 60 were answered");
 }

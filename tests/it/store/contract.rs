@@ -36,7 +36,6 @@ contract! {
     log::a_text_with_nul_is_refused_by_name_on_both_databases,
     log::the_doorbell_rings_for_an_append_and_not_for_a_refused_one,
     commands::an_abandoned_append_leaves_all_or_nothing_and_the_store_usable,
-    shared::the_first_definition_of_a_bus_holds,
     shared::a_node_is_seen_as_it_reports_itself,
     shared::a_node_not_heard_of_is_gone,
     shared::a_second_process_with_the_same_id_is_told_of_its_twin,

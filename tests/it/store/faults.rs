@@ -67,7 +67,7 @@ async fn with_sessions_killed_throughout_every_acknowledged_command_is_there_onc
         wait::until("the store answers", async || bench.store.events_after(0, 1000).await.ok())
             .await;
     assert_eq!(seen, log);
-    let mut groups: Vec<_> = log.iter().map(|e| e.event.group().clone()).collect();
+    let mut groups: Vec<_> = log.iter().map(|e| e.event.group().unwrap().clone()).collect();
     let mut all: Vec<_> =
         (0..4).flat_map(|w| (0..15).map(move |n| group(&format!("w{w}-{n}")))).collect();
     groups.sort();

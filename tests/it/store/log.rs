@@ -122,7 +122,7 @@ pub(crate) async fn writers_that_retry_leave_dense_versions_and_a_follower_sees_
     for writer in 0..writers {
         let mine = (0..each).map(|number| group(&format!("w{writer}-{number}")));
         let prefix = format!("w{writer}-");
-        let theirs = seen.iter().map(|e| e.event.group().clone());
+        let theirs = seen.iter().map(|e| e.event.group().unwrap().clone());
         assert!(theirs.filter(|g| g.as_str().starts_with(&prefix)).eq(mine));
     }
 }

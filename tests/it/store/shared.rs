@@ -5,7 +5,7 @@ use crate::support::wait;
 use hearken::{
     domain::{
         event::NodeRef,
-        name::{BusName, ClassName},
+        name::ClassName,
         report::{
             ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord, TopologyState,
             TopologyStatus,
@@ -42,17 +42,6 @@ pub(crate) fn node(id: &str) -> NodeStatus {
             since: OffsetDateTime::UNIX_EPOCH,
         }],
     }
-}
-
-pub(crate) async fn the_first_definition_of_a_bus_holds(bench: Bench) {
-    let bus = |name| hearken::domain::bus::BusDefinition::plain(BusName::parse(name).unwrap());
-    for (name, node) in [("b", "n1"), ("a", "n1"), ("b", "n2")] {
-        let recorded = bench.store.record_bus(&bus(name), &by(node)).await.unwrap();
-        assert_eq!(recorded, bus(name));
-    }
-    assert_eq!(bench.store.buses().await.unwrap(), [bus("a"), bus("b")]);
-    bench.by_hand("DELETE FROM bus WHERE recorded_by <> 'n1'").await.unwrap();
-    assert_eq!(bench.store.buses().await.unwrap().len(), 2, "the first node's record was kept");
 }
 
 /// Sends a heartbeat of a process that started now. Returns its first and its last heartbeat, or

@@ -19,7 +19,7 @@ pub(crate) use consumers::{running, waiting};
 pub(crate) use node::StageNode;
 pub(crate) use wire::header;
 
-use super::{bus::plain, services::VirtualHost};
+use super::services::VirtualHost;
 use hearken::{
     broker::Broker,
     bus::{EventBus, local::LocalBus},
@@ -39,7 +39,6 @@ use hearken::{
     roster::{Audited, ExecuteError, RosterConfig, RosterService},
     store::Store,
 };
-use specs::{bus, other_bus};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -180,7 +179,7 @@ async fn roster(node: &str, store: &Store, layout: &Layout) -> Arc<RosterService
         node: NodeRef { id: node.to_owned(), host: "here".to_owned() },
         catalog: built_in(WebhookPolicy::default(), Clock::system()),
         required: BTreeMap::new(),
-        buses: [bus(), other_bus()].map(|name| (name.clone(), plain(&name))).into(),
+        buses: Vec::new(),
         layout: layout.clone(),
         clock: Clock::system(),
     };

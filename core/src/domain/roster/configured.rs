@@ -68,7 +68,9 @@ impl Configured {
             }
             RosterEvent::ListenerPaused { .. } => self.paused = true,
             RosterEvent::ListenerResumed { .. } => self.paused = false,
-            RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => return,
+            RosterEvent::ListenerAdded { .. }
+            | RosterEvent::ListenerRemoved { .. }
+            | RosterEvent::BusAdded { .. } => return,
         }
         let by = recorded.audit.actor.clone();
         self.amended = Some(Amendment { at: recorded.recorded_at, by });

@@ -24,6 +24,12 @@ pub enum Refusal {
         /// The group of the command.
         group: GroupName,
     },
+    /// The cluster has a bus of this name.
+    #[error("the cluster has a bus {bus} already; GET /buses shows it; choose another name")]
+    BusInUse {
+        /// The bus of the command.
+        bus: BusName,
+    },
     /// A change names another bus or another delivery than the listener has.
     #[error(
         "{setting} cannot be changed in place, because the queue of group {group} belongs to it; to move the listener, add a listener of another group with the new settings, then remove group {group} with pending=drain"

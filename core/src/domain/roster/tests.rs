@@ -284,7 +284,8 @@ proptest! {
                 }
                 RosterEvent::ListenerChanged { .. }
                 | RosterEvent::ListenerPaused { .. }
-                | RosterEvent::ListenerResumed { .. } => {}
+                | RosterEvent::ListenerResumed { .. }
+                | RosterEvent::BusAdded { .. } => {}
             }
         }
     }
