@@ -5,7 +5,7 @@ use crate::domain::{
     bus::Codec,
     drift::{self, DriftKind, Remedy},
     event::RosterEvent,
-    listener::tests::listener,
+    listener::{ListenerSpec, tests::listener},
     name::GroupName,
     plan::{self, Action, Plan, Violation},
     roster::tests::{added, changed, given, removed},
