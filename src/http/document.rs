@@ -100,8 +100,8 @@ pub enum Access {
 pub fn complete(document: &mut OpenApi, access: Access) {
     let guarded = access == Access::Guarded;
     for item in document.paths.paths.values_mut() {
-        let PathItem { get, post, delete, .. } = item;
-        for (operation, writes) in [(get, false), (post, true), (delete, true)] {
+        let PathItem { get, put, post, delete, .. } = item;
+        for (operation, writes) in [(get, false), (put, true), (post, true), (delete, true)] {
             let Some(operation) = operation else { continue };
             operation.security = Some(if guarded {
                 vec![SecurityRequirement::new(SECURITY, Vec::<String>::new())]
