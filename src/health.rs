@@ -235,8 +235,8 @@ impl Health {
         Err(Impairment::degraded(cut(causes.into_iter().take(NAMED), total, "; ")))
     }
 
-    /// Required listeners that the roster has with other settings than this node's configuration. The
-    /// roster's settings hold, and this node changes nothing by itself.
+    /// Required listeners that the roster has with other settings than this node's configuration.
+    /// The roster's settings hold, and this node changes nothing by itself.
     fn required_otherwise(&self, roster: &Roster) -> Vec<String> {
         let required = self.roster.required().iter();
         let differing = required.filter_map(|(group, wanted)| {

@@ -2,9 +2,9 @@
 //!
 //! The supervisor makes the running listeners equal to the roster, for the classes that the catalog
 //! knows. The heartbeat tells the cluster the state of the node. A node that cannot run a listener
-//! is *degraded*: it takes requests, runs all other listeners, and names the listener and the cause.
-//! It becomes ready by itself when the cause is gone. (James ADR 35 asks for this and does not say
-//! how.)
+//! is *degraded*: it takes requests, runs all other listeners, and names the listener and the
+//! cause. It becomes ready by itself when the cause is gone. (James ADR 35 asks for this and does
+//! not say how.)
 
 mod buses;
 mod heartbeat;

@@ -76,8 +76,8 @@ pub struct HealthReport {
 
 /// Check the components
 ///
-/// The components are checked at most every five seconds, for all callers together. Without a token,
-/// the answer has no causes.
+/// The components are checked at most every five seconds, for all callers together. Without a
+/// token, the answer has no causes.
 #[utoipa::path(
     get, path = "/healthcheck", tag = "operations", operation_id = "checkHealth",
     params(
@@ -129,8 +129,8 @@ pub(crate) async fn checks(State(app): State<Arc<App>>) -> Json<Vec<ComponentVie
 
 /// Check one component
 ///
-/// The components are checked at most every five seconds, for all callers together. Without a token,
-/// the answer has no cause.
+/// The components are checked at most every five seconds, for all callers together. Without a
+/// token, the answer has no cause.
 #[utoipa::path(
     get, path = "/healthcheck/checks/{name}", tag = "operations", operation_id = "checkComponent",
     params(

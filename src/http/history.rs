@@ -137,8 +137,8 @@ impl From<RecordedEvent> for HistoryEvent {
 
 /// Read the history
 ///
-/// Lists the changes of the roster since its beginning, oldest first. A filter leaves out events; the
-/// versions of the others do not change.
+/// Lists the changes of the roster since its beginning, oldest first. A filter leaves out events;
+/// the versions of the others do not change.
 #[utoipa::path(
     get, path = "/listeners/history", tag = "listeners", operation_id = "getHistory",
     params(

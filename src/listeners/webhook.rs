@@ -114,8 +114,8 @@ impl Class for Webhook {
     }
 }
 
-/// A URL for causes. The query is left out, because it often has a token. A URL that was a reference
-/// is left out as a whole.
+/// A URL for causes. The query is left out, because it often has a token. A URL that was a
+/// reference is left out as a whole.
 fn shown(url: &Url, configuration: &ResolvedConfiguration) -> String {
     if configuration.is_secret("/url") {
         return "the receiver".to_owned();

@@ -8,7 +8,6 @@ mod drift;
 mod dry_run;
 mod faults;
 mod health;
-mod idle;
 mod independence;
 mod leases;
 mod main_job;

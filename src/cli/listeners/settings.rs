@@ -38,7 +38,8 @@ pub(super) struct ListenerSettings {
 }
 
 impl ListenerSettings {
-    /// Writes the given settings into a body. A setting that was not given stays as the body has it.
+    /// Writes the given settings into a body. A setting that was not given stays as the body has
+    /// it.
     pub(super) fn write_to(&self, body: &mut Map<String, Value>) -> Result<(), CliError> {
         let retry = given([
             ("attempts", self.retry_attempts.map(Value::from)),

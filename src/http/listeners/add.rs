@@ -39,7 +39,8 @@ use utoipa::ToSchema;
 pub struct NewListener {
     /// Class that nodes instantiate the listener from (`GET /classes`).
     pub class: String,
-    /// Group: the identity of the listener; the name of the class if absent. Cannot be `history` or `diff`.
+    /// Group: the identity of the listener; the name of the class if absent. Cannot be `history` or
+    /// `diff`.
     pub group: Option<String>,
     /// Bus whose events the listener receives; `mailboxEvent` if absent.
     pub bus: Option<String>,

@@ -30,10 +30,10 @@ use std::sync::Arc;
 
 /// Change a listener
 ///
-/// Replaces the settings of a listener. Its queue and its bindings stay, so that no event is missed.
-/// A setting that the body leaves out takes its default; the bus and the delivery stay, and a body
-/// that names others is refused. A change to the settings that the listener has already is a success
-/// and records nothing. A paused listener stays paused.
+/// Replaces the settings of a listener. Its queue and its bindings stay, so that no event is
+/// missed. A setting that the body leaves out takes its default; the bus and the delivery stay, and
+/// a body that names others is refused. A change to the settings that the listener has already is a
+/// success and records nothing. A paused listener stays paused.
 #[utoipa::path(
     put, path = "/listeners/{group}", tag = "listeners", operation_id = "changeListener",
     params(

@@ -85,8 +85,8 @@ impl From<&ListenerDiff<'_>> for ListenerDiffView {
 
 /// Compare two versions of the roster
 ///
-/// Lists the listeners that were added, removed and changed between two versions. With `from` higher
-/// than `to`, the comparison goes back in time.
+/// Lists the listeners that were added, removed and changed between two versions. With `from`
+/// higher than `to`, the comparison goes back in time.
 #[utoipa::path(
     get, path = "/listeners/diff", tag = "listeners", operation_id = "diffRoster",
     params(

@@ -32,9 +32,9 @@ pub struct Pause {
 /// Pause or resume a listener
 ///
 /// While a listener is paused, no node consumes for it, and its queue stays bound and holds the
-/// events. Running executions finish. An `every-node` listener has no queue, so it misses the events
-/// of the pause. Pausing a paused listener, or resuming one that is not paused, is a success and
-/// records nothing.
+/// events. Running executions finish. An `every-node` listener has no queue, so it misses the
+/// events of the pause. Pausing a paused listener, or resuming one that is not paused, is a success
+/// and records nothing.
 #[utoipa::path(
     post, path = "/listeners/{group}", tag = "listeners", operation_id = "pauseListener",
     params(

@@ -15,8 +15,8 @@ pub enum TopologyStateSchema {
     Pending,
     /// The broker was seen to differ from what the roster asks for.
     Drifted,
-    /// So much is missing on the broker that hearken repairs nothing until an administrator
-    /// confirms it.
+    /// hearken changes nothing on the broker until an administrator decides: so much is gone or
+    /// unknown, or the marker is gone, or the broker belongs to another cluster or a newer layout.
     Blocked,
     /// The broker could not be read.
     Unknown,

@@ -28,8 +28,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Judges an answer. A status from 200 to 299 is a success; any other is a failure with the status
 /// and the beginning of the answer.
 ///
-/// A receiver may repeat what it was sent, so secret values are taken out of the answer before it is
-/// cut.
+/// A receiver may repeat what it was sent, so secret values are taken out of the answer before it
+/// is cut.
 pub(super) async fn judge(
     url: &str,
     response: Response,

@@ -145,20 +145,17 @@ async fn two_nodes_publish_what_was_kept_once() {
     assert!(times.len() == EVENTS && times.values().all(|times| *times == 1), "{times:?}");
 }
 
-/// Lets future sessions of a database write or not, and ends the current sessions.
-async fn writable(database: &str, writable: bool) {
+/// Lets the database refuse to remove dead letters, or allows it again.
+async fn removable(database: &str, removable: bool) {
     let mut session = sqlx::PgConnection::connect(database).await.unwrap();
-    let name = database.rsplit('/').next().unwrap();
-    let setting = if writable { "off" } else { "on" };
-    // Read-only sessions may still say of themselves that they are not.
-    for sql in [
-        "SET default_transaction_read_only = off".to_owned(),
-        format!("ALTER DATABASE {name} SET default_transaction_read_only = {setting}"),
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            .to_owned(),
-    ] {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
+    let refusing = [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '57014'; END $$",
+        "CREATE TRIGGER refused BEFORE DELETE ON dead_letter EXECUTE FUNCTION refuse()",
+    ];
+    let allowing = ["DROP TRIGGER refused ON dead_letter", "DROP FUNCTION refuse()"];
+    for sql in if removable { allowing } else { refusing } {
+        sqlx::query(sql).execute(&mut session).await.unwrap();
     }
 }
 
@@ -168,7 +165,7 @@ async fn an_event_whose_entry_is_removed_only_later_is_published_once() {
     let stage = Stage::cluster().await.with([&listener]).await;
     let node = stage.member("n1").await;
     keep(&stage, &bus(), "1", &encode_cloudevent(&event("1"))).await;
-    writable(stage.database(), false).await;
+    removable(stage.database(), false).await;
     let calls = Calls::well();
     let consumer = stage.consume(&*node.bus, &listener, &calls).await;
     let _running = node.redispatch();
@@ -181,7 +178,7 @@ async fn an_event_whose_entry_is_removed_only_later_is_published_once() {
     })
     .await;
     stage.letters_are(1).await;
-    writable(stage.database(), true).await;
+    removable(stage.database(), true).await;
     stage.letters_are(0).await;
     consumer.stop.stop(PATIENCE).await;
     assert_eq!(calls.seen().len(), 1);

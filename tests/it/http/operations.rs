@@ -52,7 +52,7 @@ async fn a_node_that_cannot_run_a_listener_is_degraded_and_says_which_and_why() 
     let ready = first.ask("GET", "/readyz").send().await;
     assert_eq!((ready.status, &ready.body["state"]), (200, &json!("degraded")));
     assert_eq!(first.ask("GET", "/readyz?strict").send().await.status, 503);
-    let metric = "hearken_listeners{state=\"unknown-class\"} 1";
+    let metric = "hearken_listeners{state=\"failed\"} 1";
     assert!(first.get("/metrics").await.text.contains(metric));
     let listener = &ready.body["listeners"][0];
     assert_eq!((&listener["group"], &listener["state"]), (&json!("a"), &json!("failed")));

@@ -20,7 +20,8 @@ pub enum TopologyState {
     Pending,
     /// The last observation of the broker differs from the roster.
     Drifted,
-    /// So many objects are gone that nothing is repaired before an administrator asks for it.
+    /// Nothing is changed on the broker before an administrator decides: see
+    /// [`Blockage`](crate::domain::breaker::Blockage).
     Blocked,
     /// The broker could not be read.
     #[default]

@@ -68,8 +68,8 @@ impl Executions {
         self.deliveries.is_empty()
     }
 
-    /// Waits for a slot. `None` when executions are given up first. A consumer that stops still runs
-    /// the events that were delivered to it.
+    /// Waits for a slot. `None` when executions are given up first. A consumer that stops still
+    /// runs the events that were delivered to it.
     pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.until_aborted(self.slots.acquire()).await?.ok()

@@ -88,8 +88,8 @@ impl Session {
     }
 
     /// Takes the events that arrived before the broker cancelled the consumer: at most as many as
-    /// there are execution slots. Closing the channel would return them, and each return counts as an
-    /// unanswered delivery.
+    /// there are execution slots. Closing the channel would return them, and each return counts as
+    /// an unanswered delivery.
     async fn take_delivered(&self, events: &mut Consumer) {
         while let Ok(Some(Ok(event))) = timeout(SILENCE, events.next()).await {
             self.executions.spawn(Arc::clone(&self.deliveries).run(event));
