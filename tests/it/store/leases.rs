@@ -89,7 +89,7 @@ pub(crate) async fn a_lease_of_a_clock_that_was_set_back_is_free(bench: Bench) {
     bench.by_hand("UPDATE lease SET expires_at = expires_at + 3600000000").await.unwrap();
     let next = take(&bench.store, "n2").await;
     assert!(next.token() > held.token());
-    lost(held.check().await);
+    lost(&held.check().await);
 }
 
 pub(crate) async fn a_token_given_twice_by_a_failover_serves_its_last_holder(bench: Bench) {
@@ -98,7 +98,7 @@ pub(crate) async fn a_token_given_twice_by_a_failover_serves_its_last_holder(ben
     bench.by_hand("UPDATE lease SET token = token - 1, expires_at = 1").await.unwrap();
     let after = take(&bench.store, "n2").await;
     assert_eq!(before.token(), after.token());
-    lost(before.check().await);
+    lost(&before.check().await);
     after.check().await.unwrap();
 }
 
