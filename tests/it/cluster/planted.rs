@@ -1,5 +1,5 @@
-//! Secret values are planted in a running node, everything is made to fail, and each value is looked
-//! for in all that the node emits: answers, headers, its log at debug level, and its tables.
+//! Secret values are planted in a running node, and everything is made to fail. Then each value is
+//! looked for in all that the node emits: answers, headers, its log at debug level, and its tables.
 
 use crate::support::{
     connections,
