@@ -78,6 +78,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 pub mod log;
 mod make;
 mod resolved;
@@ -102,6 +103,7 @@ use secrets::{SecretErrors, SecretSources};
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::Semaphore;
 use webhook::policy::WebhookPolicy;
 
 /// Origin of a class.
@@ -181,10 +183,19 @@ pub fn built_in(policy: WebhookPolicy, clock: Clock) -> Catalog {
     )
 }
 
+/// A class in a catalog.
+#[derive(Clone)]
+struct CatalogEntry {
+    source: Source,
+    class: Arc<dyn Class>,
+    /// Places for the checks of configurations that run at the same time.
+    checks: Arc<Semaphore>,
+}
+
 /// The classes that a node knows.
 #[derive(Clone, Default)]
 pub struct Catalog {
-    classes: BTreeMap<ClassName, (Source, Arc<dyn Class>)>,
+    classes: BTreeMap<ClassName, CatalogEntry>,
     secrets: SecretSources,
 }
 
@@ -192,7 +203,8 @@ impl Catalog {
     /// Adds a class. A class of the same name is replaced.
     #[must_use]
     pub fn with(mut self, name: ClassName, source: Source, class: Arc<dyn Class>) -> Self {
-        self.classes.insert(name, (source, class));
+        let checks = Arc::new(Semaphore::new(check::AT_ONCE));
+        self.classes.insert(name, CatalogEntry { source, class, checks });
         self
     }
 
@@ -213,18 +225,18 @@ impl Catalog {
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {
         self.classes
-            .extend(other.classes.iter().map(|(name, class)| (name.clone(), class.clone())));
+            .extend(other.classes.iter().map(|(name, entry)| (name.clone(), entry.clone())));
         self
     }
 
     /// The classes by name.
     pub fn iter(&self) -> impl Iterator<Item = (&ClassName, Source, &Arc<dyn Class>)> {
-        self.classes.iter().map(|(name, (source, class))| (name, *source, class))
+        self.classes.iter().map(|(name, entry)| (name, entry.source, &entry.class))
     }
 
     /// The class of this name, if the node knows it.
     #[must_use]
     pub fn get(&self, name: &ClassName) -> Option<&Arc<dyn Class>> {
-        self.classes.get(name).map(|(_, class)| class)
+        self.classes.get(name).map(|entry| &entry.class)
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Catalog, Listener, ListenerSetup, MakeError,
     resolved::Redactions,
-    shield::{PanicMessage, shielded, shielded_future},
+    shield::{PanicMessage, shielded, shielded_drop, shielded_future},
 };
 use crate::{
     bus::{Execution, Failure, event::Event},
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 impl Catalog {
     /// Verdict on a listener that a command would add. A panic of the class is a mistake of the
@@ -100,6 +100,22 @@ impl Listener for RedactedListener {
                 Err(Failure::new(format!("the listener panicked: {}", redact(&message))))
             }
         }
+    }
+}
+
+impl Drop for RedactedListener {
+    fn drop(&mut self) {
+        shielded_drop(mem::replace(&mut self.inner, Arc::new(NoListener)));
+    }
+}
+
+/// Stands for a listener that was dropped.
+struct NoListener;
+
+#[async_trait]
+impl Listener for NoListener {
+    async fn on_event(&self, _event: &Event, _execution: &Execution) -> Result<(), Failure> {
+        Err(Failure::new("the listener was dropped"))
     }
 }
 

@@ -6,10 +6,9 @@
 use std::{
     any::Any,
     cell::Cell,
-    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-    pin::pin,
-    task::Poll,
+    pin::Pin,
+    task::{Context, Poll},
 };
 
 thread_local! {
@@ -42,15 +41,42 @@ pub(super) fn shielded<R>(code: impl FnOnce() -> R) -> Result<R, PanicMessage> {
     outcome.map_err(|panic| PanicMessage(message_of(&*panic).to_owned()))
 }
 
+/// Future of a class. A panic of the future, also of one that is dropped before it has ended, does
+/// not leave the shield.
+pub(super) struct ShieldedFuture<F>(Option<F>);
+
 /// Runs a future of a class.
-pub(super) async fn shielded_future<R>(code: impl Future<Output = R>) -> Result<R, PanicMessage> {
-    let mut code = pin!(code);
-    poll_fn(|context| match shielded(|| code.as_mut().poll(context)) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+pub(super) fn shielded_future<F: Future + Unpin>(code: F) -> ShieldedFuture<F> {
+    ShieldedFuture(Some(code))
+}
+
+impl<F: Future + Unpin> Future for ShieldedFuture<F> {
+    type Output = Result<F::Output, PanicMessage>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A future that has panicked is dropped, and not polled again.
+        let Some(code) = &mut self.0 else { return Poll::Pending };
+        match shielded(|| Pin::new(code).poll(context)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+impl<F> Drop for ShieldedFuture<F> {
+    fn drop(&mut self) {
+        shielded_drop(self.0.take());
+    }
+}
+
+/// Drops a value of a class. A panic of the value's destructor is logged without its message.
+pub(super) fn shielded_drop<T>(value: T) {
+    if shielded(|| drop(value)).is_err() {
+        tracing::error!(
+            "a value of a listener class panicked while it was dropped; this is a defect of the class, and hearken goes on"
+        );
+    }
 }
 
 /// Message of a panic, if it is a text.

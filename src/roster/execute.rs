@@ -3,7 +3,7 @@
 use super::{RosterService, fold};
 use crate::{
     domain::{
-        admission::{self, NotAdmitted},
+        admission::{self, ClassVerdict, NotAdmitted},
         command::Command,
         event::{Audit, RecordedEvent, Version},
         roster::{Refusal, Roster, decide},
@@ -130,6 +130,8 @@ impl RosterService {
             command_id,
             request_id: asked.request_id.clone(),
         };
+        // Before this command's turn, so that a slow class delays no other command.
+        let verdict = self.class_verdict(command).await;
         let _appending = self.appending.lock().await;
         if let Some(named) = &asked.idempotency
             && let Some(recorded) = self.store.command(named.id).await?
@@ -144,7 +146,7 @@ impl RosterService {
             .build();
         for pause in pauses {
             let roster = self.current().await?;
-            self.admit(&roster, command)?;
+            self.admit(&roster, command, &verdict)?;
             if let Some(expected) = asked.if_match.filter(|version| *version != roster.version()) {
                 return Err(ExecuteError::StaleVersion { expected, found: roster.version() });
             }
@@ -167,14 +169,34 @@ impl RosterService {
         Err(ExecuteError::Contention)
     }
 
-    fn admit(&self, roster: &Roster, command: &Command) -> Result<(), NotAdmitted> {
+    /// Verdict of the class on the listener that a command adds or changes. A command that does
+    /// neither is accepted.
+    async fn class_verdict(&self, command: &Command) -> ClassVerdict {
+        match command {
+            Command::AddListener(listener) | Command::ChangeListener(listener) => {
+                self.config.catalog.verdict_in_time(listener).await
+            }
+            Command::PauseListener { .. }
+            | Command::ResumeListener { .. }
+            | Command::RemoveListener { .. }
+            | Command::MigrateListener { .. }
+            | Command::AddBus(_) => ClassVerdict::Accepted,
+        }
+    }
+
+    fn admit(
+        &self,
+        roster: &Roster,
+        command: &Command,
+        verdict: &ClassVerdict,
+    ) -> Result<(), NotAdmitted> {
         let config = &self.config;
         let facts = admission::AdmissionFacts {
             required: &config.required,
             buses: roster.buses(),
             layout: &config.layout,
         };
-        admission::check(&facts, command, |listener| config.catalog.verdict(listener))
+        admission::check(&facts, command, |_| verdict.clone())
     }
 
     /// The roster right after a command.

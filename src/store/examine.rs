@@ -22,7 +22,18 @@ pub struct Examined {
     pub cluster: Option<Uuid>,
     /// Time by the server's clock.
     pub clock: OffsetDateTime,
+    /// Number of connections that the server has for users without special rights.
+    pub connections: i64,
+    /// Ids of the nodes that live, once the schema exists.
+    pub live_nodes: Vec<String>,
 }
+
+const LOOK: &str = "SELECT current_setting('server_version') AS server, \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros, \
+    current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint \
+    - COALESCE(current_setting('reserved_connections', true)::bigint, 0) AS connections";
+const LIVE: &str = "SELECT id FROM node CROSS JOIN clock \
+    WHERE state <> 'gone' AND last_seen >= now - 20000000 ORDER BY id";
 
 impl Store {
     /// Examines a cluster's database. Changes nothing.
@@ -33,18 +44,17 @@ impl Store {
         crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;
         let schema = migrations::examine(&mut session).await?;
-        let look = "SELECT current_setting('server_version') AS server, \
-                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
-        let row = sqlx::query(look).fetch_one(&mut session).await.map_err(failed)?;
-        let cluster = match schema {
-            Schema::Current => {
-                let identity = sqlx::query(IDENTITY).fetch_one(&mut session).await;
-                Some(identity.map_err(failed)?.get("cluster_id"))
-            }
-            Schema::Empty | Schema::Pending(_) => None,
-        };
+        let row = sqlx::query(LOOK).fetch_one(&mut session).await.map_err(failed)?;
+        let (mut cluster, mut live_nodes) = (None, Vec::new());
+        if schema == Schema::Current {
+            let identity = sqlx::query(IDENTITY).fetch_one(&mut session).await;
+            cluster = Some(identity.map_err(failed)?.get("cluster_id"));
+            let live = sqlx::query(LIVE).fetch_all(&mut session).await.map_err(failed)?;
+            live_nodes = live.iter().map(|row| row.get("id")).collect();
+        }
         let _ = session.close().await;
         let clock = clock::from_micros(row.get("micros"));
-        Ok(Examined { server: row.get("server"), schema, cluster, clock })
+        let (server, connections) = (row.get("server"), row.get("connections"));
+        Ok(Examined { server, schema, cluster, clock, connections, live_nodes })
     }
 }

@@ -33,6 +33,8 @@ pub(super) async fn examine(
             findings.note("database", Ok(format!("PostgreSQL {}", examined.server)))?;
             findings.note("schema", schema(examined))?;
             findings.note("clock", difference(examined, clock))?;
+            let most = cluster.database_connections;
+            findings.note("connections", connections(examined, &settings.node_id, most))?;
             examined.cluster
         }
         Err(error) => {
@@ -70,6 +72,22 @@ fn difference(examined: &Examined, clock: &Clock) -> Result<String, String> {
         "this machine's clock is {} s {ahead} the database's; keep both on time with a service such as NTP",
         seconds.abs()
     ))
+}
+
+/// Checks that the server has connections for this node and the nodes that live, if each may open
+/// as many as this node.
+fn connections(examined: &Examined, node: &str, most: u32) -> Result<String, String> {
+    let others = examined.live_nodes.iter().filter(|id| *id != node).count();
+    let nodes = i64::try_from(others).unwrap_or(i64::MAX).saturating_add(1);
+    let (needed, found) = (nodes.saturating_mul(most.into()), examined.connections);
+    let plural = if nodes == 1 { "node needs" } else { "nodes need" };
+    let needs = format!(
+        "{nodes} {plural} {needed} (--database-connections {most} each), and PostgreSQL has {found} for all its users"
+    );
+    if needed <= found {
+        return Ok(needs);
+    }
+    Err(format!("{needs}; raise its max_connections, or lower --database-connections of the nodes"))
 }
 
 /// Connects, and declares a queue that ends with the connection. The reconciler needs the same
@@ -184,6 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_counted_for_this_node_and_the_nodes_that_live() {
+        let with = |live: &[&str]| Examined {
+            server: "15.4".into(),
+            schema: Schema::Current,
+            cluster: None,
+            clock: Clock::system().now(),
+            connections: 17,
+            live_nodes: live.iter().map(ToString::to_string).collect(),
+        };
+        assert!(connections(&with(&[]), "a", 8).unwrap().starts_with("1 node needs 8 "));
+        assert!(connections(&with(&["a", "b"]), "a", 8).unwrap().starts_with("2 nodes need 16 "));
+        let refused = connections(&with(&["b", "c"]), "a", 8).unwrap_err();
+        assert!(refused.starts_with("3 nodes need 24 "), "{refused}");
+        assert!(refused.contains("raise its max_connections"), "{refused}");
+    }
+
+    #[test]
     fn clocks_that_differ_are_reported_with_their_difference() {
         let clock = Clock::system();
         let at = |seconds| Examined {
@@ -191,6 +226,8 @@ mod tests {
             schema: Schema::Empty,
             cluster: None,
             clock: clock.now() + time::Duration::seconds(seconds),
+            connections: 97,
+            live_nodes: Vec::new(),
         };
         assert!(difference(&at(0), &clock).is_ok());
         assert!(difference(&at(100), &clock).unwrap_err().contains("s behind the database's"));

@@ -96,7 +96,7 @@ pub struct NewRetry {
             ("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "group-in-use", "unknown-class",
         "unknown-bus", "invalid-configuration", "invalid-setting", "stale-version", "command-reused",
-        "body-too-large", "unsupported-media-type", "timeout", "contention", "store-unavailable"]))),
+        "outdated-node", "body-too-large", "unsupported-media-type", "timeout", "contention", "store-unavailable"]))),
 )]
 pub(crate) async fn add(
     State(app): State<Arc<App>>,

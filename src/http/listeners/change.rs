@@ -46,7 +46,8 @@ use std::sync::Arc;
         headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "not-configured", "cannot-change",
         "unknown-class", "invalid-configuration", "invalid-setting", "stale-version", "command-reused",
-        "unknown-bus", "body-too-large", "unsupported-media-type", "timeout", "contention", "store-unavailable"]))),
+        "unknown-bus", "outdated-node", "body-too-large", "unsupported-media-type", "timeout", "contention",
+        "store-unavailable"]))),
 )]
 pub(crate) async fn change(
     State(app): State<Arc<App>>,

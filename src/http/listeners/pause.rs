@@ -47,7 +47,7 @@ pub struct Pause {
         headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "not-configured", "required-here",
         "stale-version", "command-reused", "body-too-large", "unsupported-media-type", "timeout",
-        "contention", "store-unavailable"]))),
+        "contention", "outdated-node", "store-unavailable"]))),
 )]
 pub(crate) async fn pause_or_resume(
     State(app): State<Arc<App>>,

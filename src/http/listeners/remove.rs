@@ -44,7 +44,8 @@ const TOPOLOGY: HeaderName = HeaderName::from_static("hearken-topology");
         headers(("ETag" = String, description = "Version of the roster, in quotes."),
             ("Hearken-Topology" = String, description = "With `wait`: `converged` when the queue of the listener is unbound, and deleted if its events are not kept; `pending` when that did not happen in time. hearken goes on by itself.")))),
     extensions(("x-problems" = json!(["invalid-name", "not-configured", "required-here",
-        "stale-version", "command-reused", "body-too-large", "timeout", "contention", "store-unavailable"]))),
+        "stale-version", "command-reused", "body-too-large", "timeout", "contention",
+        "outdated-node", "store-unavailable"]))),
 )]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,

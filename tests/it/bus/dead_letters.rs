@@ -8,7 +8,7 @@ use crate::support::stage::{
 };
 use hearken::{
     bus::Failure,
-    domain::{command::Pending, listener::ListenerSpec},
+    domain::{command::Pending, listener::ListenerSpec, retention::DeadLetterQuota},
     store::dead_letters::DeadLetterFilter,
 };
 use std::collections::BTreeSet;
@@ -49,6 +49,31 @@ both! {
         let filter = DeadLetterFilter { group: Some(a.group), ..DeadLetterFilter::default() };
         let found = stage.store.dead_letters_from(&filter, 0, 10).await.unwrap();
         assert_eq!(found.len(), 1);
+    }
+
+    async fn at_the_quota_a_failed_event_runs_again_until_there_is_room(stage: Stage) {
+        let (node, a, b) = (stage.node("n1"), strict("a"), strict("b"));
+        stage.add([&a, &b]).await;
+        stage.store.limit_dead_letters(DeadLetterQuota { entries: 1, bytes: 1 << 20 });
+        let (first, second) = (Calls::failing(), Calls::failing());
+        let on_a = stage.consume(&*node.bus, &a, &first).await;
+        node.dispatch(&event("e1")).await;
+        stage.letters_are(1).await;
+        node.dispatch(&event("e2")).await;
+        // The second execution of `e2` shows that its entry was refused.
+        first.began(3).await;
+        stage.letters_are(1).await;
+        // The quota of a group does not concern another group.
+        let on_b = stage.consume(&*node.bus, &b, &second).await;
+        let letters = stage.letters_are(2).await;
+        assert_eq!(letters.iter().filter(|letter| letter.group == b.group).count(), 1);
+        stage.store.limit_dead_letters(DeadLetterQuota::default());
+        let letters = stage.letters_are(4).await;
+        stage.drained(&a, on_a).await;
+        stage.drained(&b, on_b).await;
+        let of_a = letters.iter().filter(|letter| letter.group == a.group);
+        let ids: BTreeSet<_> = of_a.filter_map(|letter| letter.event_id.as_deref()).collect();
+        assert_eq!(ids, BTreeSet::from(["e1", "e2"]));
     }
 
     async fn redelivering_one_entry_removes_it_and_no_other(stage: Stage) {

@@ -5,7 +5,7 @@ use super::{
     schedule::{Link, Size},
 };
 use crate::support::{
-    node::{Node, Services, Setup},
+    node::{Node, Services, Setup, TOKEN},
     proxy::{Proxy, port_of},
     wait,
 };
@@ -96,6 +96,8 @@ impl World {
             directory,
             flags: vec!["--reconcile-interval".into(), "2s".into()],
             file: String::new(),
+            environment: Vec::new(),
+            admin_token: TOKEN.to_owned(),
         };
         let node = setup.start().await;
         self.urls.lock().expect("no panic").push(node.url.clone());

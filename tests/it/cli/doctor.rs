@@ -89,6 +89,7 @@ async fn a_new_cluster_passes_all_checks_and_the_checks_change_nothing() {
         );
         assert!(found(&ended, "management").1.contains(" 0 objects"), "{ended:?}");
         assert!(found(&ended, "marker").1.contains("no marker yet"), "{ended:?}");
+        assert!(found(&ended, "connections").1.contains("1 node needs 8 "), "{ended:?}");
         assert!(!format!("{ended:?}").contains("guest:guest"));
     }
     let migrate = || {
@@ -101,6 +102,9 @@ async fn a_new_cluster_passes_all_checks_and_the_checks_change_nothing() {
     assert_eq!(migrate(), "nothing to do: the schema is up to date\n");
     let ended = doctor(directory.path(), &services);
     assert!(found(&ended, "schema").1.contains("up to date, of cluster "), "{ended:?}");
+    let many =
+        doctor(directory.path(), &[&services[..], &["--database-connections", "1000"]].concat());
+    fails(&many, "connections", "raise its max_connections");
 
     let arguments = json!({"x-hearken-cluster": "00000000-0000-0000-0000-000000000007"});
     let marker =

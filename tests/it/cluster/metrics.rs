@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Value of a series on a node.
-async fn value(node: &Node, series: &str) -> Option<f64> {
+pub(super) async fn value(node: &Node, series: &str) -> Option<f64> {
     let text = node.get("/metrics").await;
     let text = text.as_str().expect("metrics are text");
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;

@@ -15,7 +15,7 @@ use crate::support::{
 };
 use hearken::{
     bus::{EventBus, Failure},
-    domain::{bus::Buses, name::GroupName},
+    domain::{bus::Buses, name::GroupName, retention::DeadLetterQuota},
     store::Store,
 };
 use lapin::{
@@ -102,6 +102,23 @@ async fn what_is_parked_becomes_a_dead_letter_that_names_its_group_and_the_reaso
     assert_eq!(letter.first_failed_at.unix_timestamp(), 1_700_000_000);
     let (_, body) = stage.store.dead_letter(letter.id).await.unwrap().unwrap();
     assert_eq!(body, b"not an event");
+    stage.emptied(&stage.layout.parked(&bus())).await;
+}
+
+#[tokio::test]
+async fn at_the_quota_what_is_parked_stays_in_its_queue_until_there_is_room() {
+    let stage = Stage::rabbitmq().await.with([&listener("a")]).await;
+    stage.store.limit_dead_letters(DeadLetterQuota { entries: 2, bytes: 1 << 20 });
+    park(&stage, 5).await;
+    let _node = stage.collector("n1");
+    stage.letters_are(2).await;
+    wait::until("the other three wait in their queue", async || {
+        (stage.count(&stage.layout.parked(&bus())).await.0 == 3).then_some(())
+    })
+    .await;
+    stage.letters_are(2).await;
+    stage.store.limit_dead_letters(DeadLetterQuota::default());
+    stage.letters_are(5).await;
     stage.emptied(&stage.layout.parked(&bus())).await;
 }
 

@@ -22,6 +22,10 @@ pub(crate) struct Setup {
     pub(crate) flags: Vec<String>,
     /// The configuration file's content.
     pub(crate) file: String,
+    /// Environment variables, by name.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The administrator's token.
+    pub(crate) admin_token: String,
 }
 
 /// The addresses that the nodes of one cluster share.
@@ -73,7 +77,9 @@ impl Setup {
         let directory = tempfile::tempdir().expect("a directory").keep();
         let flags = vec!["--reconcile-interval".into(), "2s".into()];
         let program = PathBuf::from(env!("CARGO_BIN_EXE_hearken"));
-        Self { id: id.into(), program, cluster: None, directory, flags, file: String::new() }
+        let (file, environment, admin_token) = (String::new(), Vec::new(), TOKEN.to_owned());
+        let (id, cluster) = (id.into(), None);
+        Self { id, program, cluster, directory, flags, file, environment, admin_token }
     }
 
     /// The directory of secrets, which the node reads when it makes a listener.
@@ -81,6 +87,20 @@ impl Setup {
         let directory = self.directory.join("secrets");
         std::fs::create_dir_all(&directory).expect("the directory can be written");
         directory
+    }
+
+    /// The set-up with an example program, which is built beside the program under test.
+    pub(crate) fn running(mut self, example: &str) -> Self {
+        self.program = self.program.with_file_name("examples").join(example);
+        let program = self.program.display();
+        assert!(self.program.exists(), "{program} is not built: cargo build --examples");
+        self
+    }
+
+    /// The set-up with an environment variable.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The set-up with more flags.
@@ -98,7 +118,7 @@ impl Setup {
     /// The command line, listening on a port.
     pub(crate) fn command(&self, port: u16) -> Command {
         let token = self.directory.join("token");
-        std::fs::write(&token, TOKEN).expect("the directory can be written");
+        std::fs::write(&token, &self.admin_token).expect("the directory can be written");
         let file = self.directory.join("test.toml");
         std::fs::write(&file, &self.file).expect("the directory can be written");
         // So that it ends with us also when we are killed.
@@ -113,6 +133,7 @@ impl Setup {
             command.args(["--management-url", &services.management]);
         }
         command.args(&self.flags);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -148,7 +169,7 @@ impl Node {
         let what = || format!("{path} answers {status}; the log:\n{}", setup.log());
         let ask = || {
             assert!(self.process.exited().is_none(), "the node ended; {}", what());
-            let answering = self.client.get(&url).bearer_auth(TOKEN).send();
+            let answering = self.client.get(&url).bearer_auth(&setup.admin_token).send();
             async {
                 let answer = answering.await;
                 answer.is_ok_and(|answer| answer.status().as_u16() == status).then_some(())
@@ -189,7 +210,7 @@ impl Node {
         body: Option<Value>,
     ) -> reqwest::Result<Answer> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
-        request = request.bearer_auth(TOKEN);
+        request = request.bearer_auth(&self.setup.admin_token);
         if let Some(body) = body {
             request = request.json(&body);
         }
