@@ -18,7 +18,8 @@ pub use passes::{
     TopologyChangedSchema,
 };
 pub use roster::{
-    ClassSourceSchema, DeliverySchema, ListenerSpecSchema, ListenerStateSchema,
+    ClassSourceSchema, ConditionReasonSchema, ConditionSchema, ConditionStatusSchema,
+    ConditionTypeSchema, DeliverySchema, ListenerSpecSchema, ListenerStateSchema,
     ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema, NodeStateSchema, PendingSchema,
     RetrySchema,
 };
