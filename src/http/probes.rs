@@ -86,7 +86,9 @@ pub(crate) async fn readyz(
     let as_asked = [ListenerState::Running, ListenerState::Paused];
     listeners.retain(|listener| !as_asked.contains(&listener.state));
     if app.tokens.audience(&headers) == Audience::Public {
-        listeners.iter_mut().for_each(|listener| listener.cause = None);
+        for listener in &mut listeners {
+            listener.cause = None;
+        }
     }
     Ok((status, Json(Readiness { state, listeners })))
 }

@@ -104,6 +104,6 @@ impl Configured {
             RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => return,
         }
         self.amended = Some(amendment);
-        self.reason = recorded.audit.reason.clone();
+        self.reason.clone_from(&recorded.audit.reason);
     }
 }
