@@ -43,6 +43,16 @@ pub enum BrokerError {
     /// new queue for the first time within some seconds.
     #[error("the broker has not counted the events of queue {0} yet")]
     Uncounted(String),
+    /// One broker is read, and another broker would be changed.
+    #[error(
+        "the management API at {management} does not show a queue that this node declared at {amqp}: the two addresses lead to different brokers, and hearken changes nothing; check --management-url and --amqp-url"
+    )]
+    Divided {
+        /// Address of the broker that would be changed, without credentials.
+        amqp: String,
+        /// Address of the broker that is read, without credentials.
+        management: String,
+    },
     /// The broker's answer cannot be read, such as HTML from a proxy.
     #[error("the broker's answer cannot be read: {0}")]
     Protocol(String),
@@ -90,6 +100,14 @@ impl Marker {
 /// A broker. Other programs may use it too.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
+    /// Checks that the broker that is read is the broker that is changed.
+    ///
+    /// # Errors
+    /// [`BrokerError::Divided`], or when the broker cannot be reached.
+    async fn check_undivided(&self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     /// Reads the marker exchange.
     ///
     /// # Errors

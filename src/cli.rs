@@ -33,7 +33,8 @@ Examples:
   hearken topology drift                         show what differs on the broker
   hearken health                                 show the state of every component
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable,
+5 done, but the broker did not have the change within the time of --wait.";
 
 /// Keeps one audited list of a cluster's event listeners, makes RabbitMQ match it, and runs them
 #[derive(Debug, Parser)]

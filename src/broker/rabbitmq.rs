@@ -4,6 +4,7 @@ mod admin;
 mod history;
 mod management;
 mod observed;
+mod witness;
 
 use super::{Broker, BrokerError, Marker};
 use crate::{
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use management::Management;
 use observed::{BindingRow, ExchangeRow, Overview, PolicyRow, QueueRow};
 use std::{sync::Arc, time::Duration};
+use witness::Witness;
 
 /// Addresses of the broker, and the names of this cluster's objects on it.
 #[derive(Debug, Clone)]
@@ -35,6 +37,7 @@ pub struct RabbitMqBroker {
     management: Management,
     admin: Admin,
     layout: Layout,
+    witness: Witness,
 }
 
 impl RabbitMqBroker {
@@ -45,15 +48,15 @@ impl RabbitMqBroker {
     pub fn new(config: RabbitMqConfig) -> Result<Self, AmqpUrlError> {
         let management = Management::new(&config.amqp_url, config.management_url.as_deref())?;
         let admin = Admin::new(Amqp::new(config.amqp_url, &config.node, Purpose::Admin));
-        Ok(Self { management, admin, layout: config.layout })
+        let witness = Witness::new(&config.layout, &config.node);
+        Ok(Self { management, admin, layout: config.layout, witness })
     }
 
     /// Counts requests and reconnections in these metrics.
     #[must_use]
     pub fn counted(self, metrics: Arc<Metrics>) -> Self {
-        let Self { management, admin, layout } = self;
-        let management = management.counted(Arc::clone(&metrics));
-        Self { management, admin: admin.counted(metrics), layout }
+        let management = self.management.counted(Arc::clone(&metrics));
+        Self { management, admin: self.admin.counted(metrics), ..self }
     }
 
     async fn exchanges(&self) -> Result<Vec<ExchangeRow>, BrokerError> {
@@ -75,6 +78,10 @@ impl RabbitMqBroker {
 
 #[async_trait]
 impl Broker for RabbitMqBroker {
+    async fn check_undivided(&self) -> Result<(), BrokerError> {
+        self.witness.check(&self.management, &self.admin).await
+    }
+
     async fn marker(&self) -> Result<Marker, BrokerError> {
         // Reads the whole list, which is short. A request for the single exchange would give the
         // same answer for a missing exchange and for a missing virtual host.

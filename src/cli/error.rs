@@ -15,8 +15,11 @@ pub(super) const REFUSED: u8 = 3;
 /// Exit code of a command that could not reach the server.
 pub(super) const UNREACHABLE: u8 = 4;
 
-/// End of a command: [`DONE`], [`FAILED`] when the trouble that it found is printed already, or the
-/// error that ended it early.
+/// Exit code of a command whose change is in the roster, and which waited for the broker in vain.
+pub(super) const PENDING: u8 = 5;
+
+/// End of a command: [`DONE`], [`PENDING`], [`FAILED`] when the trouble that it found is printed
+/// already, or the error that ended it early.
 pub(super) type CommandEnd = Result<u8, CliError>;
 
 /// Error that ends a command early.

@@ -9,8 +9,9 @@ mod settings;
 
 use super::{
     client::{Remote, Server},
-    error::{CommandEnd, DONE},
+    error::{CommandEnd, DONE, PENDING},
     output::{columns, details, print},
+    terminal::remark,
 };
 use crate::domain::{
     event::Version,
@@ -20,6 +21,7 @@ use crate::domain::{
 use clap::{Args, Subcommand};
 use pause::PauseAction;
 use reqwest::Method;
+use serde_json::Value;
 pub(super) use settings::loose_json;
 
 const EXAMPLES: &str = "\
@@ -127,25 +129,64 @@ impl ListListeners {
         let call = call.maybe("class", self.class.as_ref()).maybe("bus", self.bus.as_ref());
         let answer = call.maybe("atVersion", self.at_version.as_ref()).send().await?;
         server.show(&answer, |json| {
+            let mut listeners = json["listeners"].clone();
+            for listener in listeners.as_array_mut().into_iter().flatten() {
+                listener["state"] = state(listener).into();
+            }
             let shown = [
                 ("GROUP", "/group"),
                 ("CLASS", "/class"),
                 ("BUS", "/bus"),
                 ("DELIVERY", "/delivery"),
-                ("TOPOLOGY", "/topology"),
+                ("STATE", "/state"),
                 ("ADDED BY", "/addedBy"),
                 ("ADDED AT", "/addedAt"),
             ];
-            let table = columns(&json["listeners"], &shown, "no listeners");
+            let table = columns(&listeners, &shown, "no listeners");
             format!("{table}\n\nversion {}", json["version"])
         })?;
         Ok(DONE)
     }
 }
 
+/// Conditions of a listener in a few words, such as `Applying` or `Ready, Draining`. `Ready` that
+/// does not hold is left out when another condition tells why.
+fn state(listener: &Value) -> String {
+    let conditions = listener["conditions"].as_array().into_iter().flatten();
+    let held = conditions.clone().filter(|condition| condition["status"] == "true");
+    let held: Vec<_> = held.filter_map(|condition| condition["type"].as_str()).collect();
+    let ready = conditions.clone().find(|condition| condition["type"] == "Ready");
+    match ready.map(|ready| (ready["status"].as_str(), ready["reason"].as_str())) {
+        Some((Some("unknown"), _)) => [&["unknown"], held.as_slice()].concat().join(", "),
+        Some((Some("false"), Some(reason @ ("no-node" | "impaired" | "starting")))) => {
+            [&[reason], held.as_slice()].concat().join(", ")
+        }
+        _ => held.join(", "),
+    }
+}
+
+/// Tells that the broker does not have a change yet. Returns the exit code: a command that waited
+/// for the broker tells scripts, too, that the wait was in vain.
+fn still_pending(wait: Option<Span>) -> u8 {
+    remark(
+        "the broker does not have the change yet, and hearken goes on by itself; hearken listeners show tells when it has, or what hinders it",
+    );
+    if wait.is_some() { PENDING } else { DONE }
+}
+
 async fn show(server: &Server, group: &GroupName) -> CommandEnd {
     let answer = server.get(&["listeners", group.as_str()]).send().await?;
-    let first = ["group", "class", "bus", "delivery", "mode", "paused", "topology", "backlog"];
+    let first = [
+        "group",
+        "class",
+        "bus",
+        "delivery",
+        "mode",
+        "paused",
+        "topology",
+        "conditions",
+        "backlog",
+    ];
     server.show(&answer, |json| details(json, &first))?;
     Ok(DONE)
 }
@@ -160,24 +201,25 @@ impl RemoveListener {
             call = call.header(settings::IDEMPOTENCY_KEY, key)?;
         }
         let answer = call.send().await?;
+        let is_pending =
+            answer.headers.get("hearken-topology").is_some_and(|topology| topology == "pending");
+        let code = if is_pending { PENDING } else { DONE };
         if server.prints_json() {
             // The answer has an empty body.
             print(&answer.text)?;
-            return Ok(DONE);
+            return Ok(code);
         }
         let events = match self.pending.as_deref() {
             Some("drain") => "its pending events are consumed, then its queue is deleted",
             Some("discard") => "its queue is deleted with the pending events",
             _ => "its pending events are kept until the group is added again",
         };
-        let is_pending =
-            answer.headers.get("hearken-topology").is_some_and(|topology| topology == "pending");
         let topology = if is_pending {
             "; the broker has not followed yet, and hearken goes on by itself"
         } else {
             ""
         };
         print(&format!("removed {}; {events}{topology}", self.group))?;
-        Ok(DONE)
+        Ok(code)
     }
 }

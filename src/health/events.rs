@@ -65,7 +65,7 @@ impl Health {
         let consuming = reported.filter(|listener| listener.state.consumes());
         let consumed: HashSet<&GroupName> = consuming.map(|listener| &listener.group).collect();
         let (roster, layout) = (self.roster.known(), self.roster.layout());
-        let awake = roster.listeners().iter().filter(|(_, configured)| !configured.paused);
+        let awake = roster.listeners().iter().filter(|(_, configured)| !configured.is_paused());
         let idle = awake.filter(|(group, _)| !consumed.contains(group));
         let idle = idle.enumerate().map(|(position, (group, configured))| {
             let listener = &configured.listener;

@@ -18,7 +18,8 @@ pub use passes::{
     TopologyChangedSchema,
 };
 pub use roster::{
-    BusDefinitionSchema, ClassSourceSchema, CodecSchema, DeliverySchema, ListenerSpecSchema,
+    BusDefinitionSchema, ClassSourceSchema, CodecSchema, ConditionReasonSchema, ConditionSchema,
+    ConditionStatusSchema, ConditionTypeSchema, DeliverySchema, ListenerSpecSchema,
     ListenerStateSchema, ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema,
     NodeStateSchema, PendingSchema, RetrySchema,
 };

@@ -253,7 +253,17 @@ mod tests {
     fn drift(kind: DriftKind, remedy: Remedy, since: OffsetDateTime) -> DriftReport {
         let (expected, found) = (None, None);
         let (object, name) = (ObjectKind::Queue, "q".to_owned());
-        DriftReport { kind, object, name, expected, found, since, remedy, unfinished: false }
+        DriftReport {
+            kind,
+            object,
+            name,
+            expected,
+            found,
+            since,
+            remedy,
+            unfinished: false,
+            refusal: None,
+        }
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn assignments(roster: &Roster, retired: &BTreeSet<QueueId>) -> BTreeMap<QueueId
     let configured = roster.listeners().iter().map(|(group, configured)| {
         let listener = configured.listener.clone();
         let id = QueueId::new(group.clone(), configured.generation);
-        (id, Assignment { listener, draining: false, paused: configured.paused })
+        (id, Assignment { listener, draining: false, paused: configured.is_paused() })
     });
     let draining = roster.tombstones().iter().filter(|(id, tombstone)| {
         tombstone.pending == Pending::Drain

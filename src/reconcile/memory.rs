@@ -98,7 +98,8 @@ impl Memory {
             let first = self.first_seen.get(&drift.key());
             let since = first.map_or(now, |first| first.wall);
             let unfinished = drift.is_repairable() && last_seen.asks_for(drift);
-            DriftReport { unfinished, ..DriftReport::new(drift, since) }
+            let refusal = self.setbacks.refusal(&drift.key()).map(str::to_owned);
+            DriftReport { unfinished, refusal, ..DriftReport::new(drift, since) }
         };
         drift.iter().map(report).collect()
     }

@@ -1,7 +1,8 @@
 //! One pass, from the lease to the stored status. Read it from top to bottom.
 //!
 //! 1. Take the lease, and load what the roster asks for and what the broker was last seen to hold.
-//! 2. Check that this is the broker of this cluster.
+//! 2. Check that the broker that is read is the broker that is changed, and that the broker belongs
+//!    to this cluster.
 //! 3. Accelerate: apply what the roster asks for beyond the last pass, before the slow observation.
 //! 4. Observe the broker, compare, and plan.
 //! 5. Apply the plan: first the repairs, then the deletions that are due.
@@ -106,6 +107,7 @@ struct PlannedRepair {
 impl Pass<'_> {
     /// Everything that a pass does on the broker.
     async fn observe_and_repair(&mut self) -> Result<Findings, PassError> {
+        self.context.broker.check_undivided().await?;
         self.check_marker().await?;
         let observed = self.accelerate_and_observe().await?;
         let PlannedRepair { mut drift, repair } = self.compare_and_plan(&observed)?;

@@ -242,8 +242,8 @@ impl Reconciler {
     }
 }
 
-/// Reports of a drift. Drift that the last pass reported has the time from that report; other drift
-/// is new.
+/// Reports of a drift. Drift that the last pass reported keeps the time, the cause and the refusal
+/// of that report; other drift is new.
 fn reports(drift: &[Drift], status: &TopologyStatus, now: OffsetDateTime) -> Vec<DriftReport> {
     let report = |drift: &Drift| {
         let DriftKey { kind, object, name } = drift.key();
@@ -251,7 +251,11 @@ fn reports(drift: &[Drift], status: &TopologyStatus, now: OffsetDateTime) -> Vec
             .drift
             .iter()
             .find(|known| known.kind == kind && known.object == object && known.name == name);
-        DriftReport::new(drift, known.map_or(now, |known| known.since))
+        let Some(DriftReport { since, unfinished, refusal, .. }) = known else {
+            return DriftReport::new(drift, now);
+        };
+        let (unfinished, refusal) = (*unfinished, refusal.clone());
+        DriftReport { unfinished, refusal, ..DriftReport::new(drift, *since) }
     };
     drift.iter().map(report).collect()
 }

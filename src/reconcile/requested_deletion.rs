@@ -35,6 +35,7 @@ async fn delete_under(
     let ReconcileContext { roster, broker, metrics, .. } = context;
     let mut recorder = PassRecorder::start(context);
     let Situation { intent, .. } = Situation::load_under(context, lease).await?;
+    broker.check_undivided().await?;
     let observed = broker.observe().await?;
     deletion::check_request(roster.layout(), &intent.desired, &observed, queue)?;
     if contents == QueueContents::Spare {

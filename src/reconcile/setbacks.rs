@@ -88,6 +88,12 @@ impl Setbacks {
         drift.filter(waits).cloned().collect()
     }
 
+    /// Words with which the broker refused an object.
+    pub(super) fn refusal(&self, drift: &DriftKey) -> Option<&str> {
+        let setback = self.0.get(&(drift.object, drift.name.clone()))?;
+        Some(&setback.error)
+    }
+
     /// Error of the first object that the broker refuses.
     pub(super) fn cause(&self) -> Option<&str> {
         self.0.values().next().map(|setback| setback.error.as_str())

@@ -91,11 +91,11 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
         }
         Command::PauseListener { group } => {
             let pause = RosterEvent::ListenerPaused { group: group.clone() };
-            Ok(Vec::from_iter((!roster.configured(group)?.paused).then_some(pause)))
+            Ok(Vec::from_iter((!roster.configured(group)?.is_paused()).then_some(pause)))
         }
         Command::ResumeListener { group } => {
             let resumption = RosterEvent::ListenerResumed { group: group.clone() };
-            Ok(Vec::from_iter(roster.configured(group)?.paused.then_some(resumption)))
+            Ok(Vec::from_iter(roster.configured(group)?.is_paused().then_some(resumption)))
         }
         Command::RemoveListener { group, pending } => {
             roster.configured(group)?;
@@ -110,7 +110,7 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
                     generation: roster.last_generation(group) + 1,
                 },
             ];
-            if present.paused {
+            if present.is_paused() {
                 events.push(RosterEvent::ListenerPaused { group: group.clone() });
             }
             Ok(events)
@@ -223,7 +223,7 @@ impl Roster {
     /// Whether a listener of the group is configured and paused.
     #[must_use]
     pub fn is_paused(&self, group: &GroupName) -> bool {
-        self.listeners.get(group).is_some_and(|configured| configured.paused)
+        self.listeners.get(group).is_some_and(Configured::is_paused)
     }
 
     /// Generation of the queue for a listener that is added. The newest queue that was kept for a

@@ -90,6 +90,11 @@ impl Admin {
         }
     }
 
+    /// The connection.
+    pub(super) fn amqp(&self) -> &Amqp {
+        &self.amqp
+    }
+
     async fn run(
         &self,
         what: &str,

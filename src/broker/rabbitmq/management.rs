@@ -10,7 +10,7 @@ use crate::{
     metrics::Metrics,
 };
 use reqwest::{Client, StatusCode, header::LOCATION, redirect};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{sync::Arc, time::Duration};
 use url::Url;
 
@@ -73,6 +73,19 @@ impl Management {
                 self.virtual_host, self.base
             ))
         })
+    }
+
+    /// Address of the API, without credentials.
+    pub(super) fn address(&self) -> &str {
+        self.base.as_str()
+    }
+
+    /// Whether the virtual host has a queue.
+    pub(super) async fn has_queue(&self, name: &str) -> Result<bool, BrokerError> {
+        let what = format!("look for queue {name}");
+        let path = ["queues", &self.virtual_host, name];
+        let found: Option<IgnoredAny> = self.get(&what, &path, "disable_stats=true").await?;
+        Ok(found.is_some())
     }
 
     /// Counts of one queue; `None` when the queue or the virtual host does not exist.

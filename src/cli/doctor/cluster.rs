@@ -136,6 +136,11 @@ async fn management(
     let seen =
         seen.map(|seen| format!("reads the topology; {} objects under our prefix", seen.len()));
     findings.note("management", seen)?;
+    let same = broker.check_undivided().await.map_err(|error| error_chain(&error));
+    findings.note(
+        "one broker",
+        same.map(|()| "management API and AMQP reach the same broker".into()),
+    )?;
     let marker = broker.marker().await.map_err(|error| error_chain(&error));
     findings.note("marker", marker.and_then(|marker| same_cluster(marker, id)))
 }

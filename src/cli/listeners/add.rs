@@ -1,12 +1,12 @@
 //! `hearken listeners add`.
 
 use super::settings::{IDEMPOTENCY_KEY, ListenerSettings, given};
+use super::still_pending;
 use crate::{
     cli::{
         client::Server,
         error::{CliError, CommandEnd, DONE},
         output::cell,
-        terminal::remark,
     },
     domain::{
         name::{BusName, ClassName, GroupName},
@@ -71,12 +71,7 @@ impl AddListener {
             let topology = cell(&json["topology"]);
             format!("added {group} (class {class}, bus {bus}); topology {topology}")
         })?;
-        if pending {
-            remark(
-                "the broker does not have the change yet; hearken topology show tells when it has",
-            );
-        }
-        Ok(DONE)
+        Ok(if pending { still_pending(self.wait) } else { DONE })
     }
 
     /// Body with the given settings only: the server knows the defaults.

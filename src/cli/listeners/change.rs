@@ -1,12 +1,12 @@
 //! `hearken listeners change`.
 
 use super::settings::{IDEMPOTENCY_KEY, ListenerSettings};
+use super::still_pending;
 use crate::{
     cli::{
         client::{Answer, Server},
         error::{CliError, CommandEnd, DONE},
         output::cell,
-        terminal::remark,
     },
     domain::{
         name::{ClassName, GroupName},
@@ -61,12 +61,7 @@ impl ChangeListener {
             pending = json["topology"] != "converged";
             format!("changed {}; topology {}", self.group, cell(&json["topology"]))
         })?;
-        if pending {
-            remark(
-                "the broker does not have the change yet; hearken topology show tells when it has",
-            );
-        }
-        Ok(DONE)
+        Ok(if pending { still_pending(self.wait) } else { DONE })
     }
 
     /// Reads the settings, and writes them with the given ones if the roster is still the same.

@@ -1,6 +1,6 @@
 //! Addition of a listener.
 
-use super::view::{Convergence, ListenerView, configured_by, convergence};
+use super::view::{ListenerView, configured_by};
 use crate::{
     config::DEFAULT_BUS,
     domain::{
@@ -113,16 +113,13 @@ pub(crate) async fn add(
         .ok_or_else(|| Problem::internal("the command to add a listener recorded no addition"))?;
     if let Some(wait) = wait {
         let layout = app.roster.layout();
-        let is_there =
-            |status: &TopologyStatus| convergence(layout, &added, status) == Convergence::Converged;
+        let is_there = |status: &TopologyStatus| status.has_listener(layout, &added);
         app.reconciler.wait_until(wait, is_there).await;
     }
-    // The roster has the listener, so the answer is a success even if the topology is unknown.
-    let status = app.store.topology_status().await.unwrap_or_default();
     let location = format!("/listeners/{}", added.listener.group);
     let location = HeaderValue::from_str(&location).expect("names are plain ASCII");
     let headers = [(header::LOCATION, location), (header::ETAG, etag(added.version))];
-    let view = ListenerView::new(&app, &added, &status);
+    let view = ListenerView::after_command(&app, &app.roster.known(), &added).await;
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 

@@ -10,6 +10,7 @@ use crate::{
         command::Command,
         listener::{Delivery, ListenerSpec},
         name::{BusName, ClassName, GroupName},
+        report::TopologyStatus,
     },
     http::{
         App,
@@ -61,13 +62,14 @@ pub(crate) async fn change(
     let roster = app.roster.current().await?;
     let listener = asked.of_listener(&roster.configured(&group)?.listener);
     let outcome = app.roster.execute(Command::ChangeListener(listener), audited).await?;
-    if let Some(wait) = wait {
-        app.reconciler.wait_for(outcome.version, wait).await;
-    }
     let roster = app.roster.after(&outcome).await?;
-    // The roster has the settings, so the answer is a success even if the topology is unknown.
-    let status = app.store.topology_status().await.unwrap_or_default();
-    let view = ListenerView::new(&app, roster.configured(&group)?, &status);
+    let changed = roster.configured(&group)?;
+    if let Some(wait) = wait {
+        let layout = app.roster.layout();
+        let is_there = |status: &TopologyStatus| status.has_listener(layout, changed);
+        app.reconciler.wait_until(wait, is_there).await;
+    }
+    let view = ListenerView::after_command(&app, &roster, changed).await;
     Ok(([(header::ETAG, etag(outcome.version))], Json(view)).into_response())
 }
 

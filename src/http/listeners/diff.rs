@@ -67,8 +67,9 @@ pub struct ListenerAtVersion {
 
 impl From<&Configured> for ListenerAtVersion {
     fn from(configured: &Configured) -> Self {
-        let Configured { listener, paused, generation, .. } = configured;
-        Self { listener: listener.clone(), paused: *paused, generation: *generation }
+        let Configured { listener, generation, .. } = configured;
+        let paused = configured.is_paused();
+        Self { listener: listener.clone(), paused, generation: *generation }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::{
     diff,
-    view::{Backlog, ListenerView, work_queue},
+    view::{Backlog, ListenerView},
 };
 use crate::{
     domain::{
+        condition::ListenerEvidence,
         depth::Depth,
         event::Version,
         name::{BusName, ClassName, GroupName},
@@ -101,13 +102,20 @@ pub(crate) async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Re
     let now = app.roster.current().await?;
     let roster = diff::at(&app, &now, at.unwrap_or(now.version())).await?;
     let status = app.store.topology_status().await?;
+    let is_present = roster.version() == now.version();
+    // The reports of the nodes tell nothing about an earlier version.
+    let nodes = if is_present { app.store.nodes().await? } else { Vec::new() };
+    let evidence = ListenerEvidence::new(app.roster.layout(), &roster, &status, &nodes);
     let listeners = roster.listeners().values().filter(|configured| {
         let listener = &configured.listener;
         class.as_ref().is_none_or(|class| *class == listener.class)
             && bus.as_ref().is_none_or(|bus| *bus == listener.bus)
     });
-    let listeners =
-        listeners.map(|configured| ListenerView::new(&app, configured, &status)).collect();
+    let listeners = listeners.map(|configured| {
+        let view = ListenerView::new(&app, configured, &evidence);
+        if is_present { view } else { ListenerView { conditions: Vec::new(), ..view } }
+    });
+    let listeners = listeners.collect();
     let version = roster.version();
     Ok(([(header::ETAG, etag(version))], Json(RosterView { version, listeners })).into_response())
 }
@@ -130,6 +138,8 @@ pub(crate) async fn show(
     let configured = roster.configured(&group)?;
     let status = app.store.topology_status().await?;
     let nodes = app.store.nodes().await?;
+    let evidence = ListenerEvidence::new(app.roster.layout(), &roster, &status, &nodes);
+    let listener = ListenerView::new(&app, configured, &evidence);
     let up = nodes.into_iter().filter(|node| node.state != NodeState::Gone);
     let nodes = up.filter_map(|node| {
         let here = node.listeners.into_iter().find(|here| here.group == group)?;
@@ -140,13 +150,12 @@ pub(crate) async fn show(
             since: here.since,
         })
     });
-    let backlog = match work_queue(app.roster.layout(), configured) {
+    let backlog = match configured.work_queue(app.roster.layout()) {
         None => None,
         Some(queue) => timeout(DEPTH_LIMIT, backlog(&app, &queue)).await.ok().flatten(),
     };
     let filter = DeadLetterFilter { group: Some(group.clone()), ..DeadLetterFilter::default() };
     let dead_letters = app.store.count_dead_letters(&filter).await?;
-    let listener = ListenerView::new(&app, configured, &status);
     let detail = ListenerDetail { listener, nodes: nodes.collect(), backlog, dead_letters };
     Ok(([(header::ETAG, etag(roster.version()))], Json(detail)).into_response())
 }

@@ -2,13 +2,12 @@
 
 use crate::{
     domain::{
+        condition::{Condition, ListenerEvidence},
         event::{Generation, NodeRef, RecordedEvent, RosterEvent},
-        layout::Layout,
         listener::{Configuration, Delivery, Mode},
         name::{BusName, ClassName, GroupName},
-        report::TopologyStatus,
         retry::Retry,
-        roster::Configured,
+        roster::{Configured, Roster},
         span::Span,
     },
     http::{App, schema},
@@ -76,8 +75,12 @@ pub struct ListenerView {
     /// Reason that the author of the last change gave, or else the author of the addition.
     #[schema(required = true)]
     pub reason: Option<String>,
-    /// Whether the broker was seen to have the queue and bindings of the listener.
+    /// Whether the broker was seen to have the queues and bindings of the listener.
     pub topology: Convergence,
+    /// What is true of the listener now: `Ready`, and every other condition that holds. Empty for a
+    /// listener of an earlier version of the roster.
+    #[schema(value_type = Vec<schema::ConditionSchema>)]
+    pub conditions: Vec<Condition>,
 }
 
 /// Whether the broker has a change of the roster.
@@ -107,13 +110,24 @@ pub struct Backlog {
 }
 
 impl ListenerView {
+    /// View of a listener that a command added or changed. The command is done, so the view tells
+    /// what is known even when the database cannot be read.
+    pub async fn after_command(app: &App, roster: &Roster, configured: &Configured) -> Self {
+        let status = app.store.topology_status().await.unwrap_or_default();
+        let nodes = app.store.nodes().await.unwrap_or_default();
+        let evidence = ListenerEvidence::new(app.roster.layout(), roster, &status, &nodes);
+        Self::new(app, configured, &evidence)
+    }
+
     /// View of a listener. Its convergence is that of the last pass.
     #[must_use]
-    pub fn new(app: &App, configured: &Configured, status: &TopologyStatus) -> Self {
+    pub fn new(app: &App, configured: &Configured, evidence: &ListenerEvidence<'_>) -> Self {
         let listener = configured.listener.clone();
+        let is_there = evidence.has_topology(configured);
         Self {
             required: app.roster.is_required(&listener.group),
-            topology: convergence(app.roster.layout(), configured, status),
+            topology: if is_there { Convergence::Converged } else { Convergence::Pending },
+            conditions: evidence.conditions(configured),
             group: listener.group,
             class: listener.class,
             bus: listener.bus,
@@ -124,7 +138,7 @@ impl ListenerView {
             retry: listener.retry,
             configuration: listener.configuration,
             generation: configured.generation,
-            paused: configured.paused,
+            paused: configured.is_paused(),
             added_at: configured.added_at,
             added_by: configured.added_by.clone(),
             added_on: configured.added_on.clone(),
@@ -140,85 +154,4 @@ impl ListenerView {
 pub fn configured_by(recorded: &RecordedEvent) -> Option<Configured> {
     let RosterEvent::ListenerAdded { listener, generation } = &recorded.event else { return None };
     Some(Configured::by(listener.clone(), *generation, recorded))
-}
-
-/// Work queue of a listener. A listener that runs on every node has none.
-#[must_use]
-pub fn work_queue(layout: &Layout, configured: &Configured) -> Option<String> {
-    let listener = &configured.listener;
-    let once = listener.delivery == Delivery::Once;
-    once.then(|| layout.work(&listener.bus, &listener.group, configured.generation))
-}
-
-/// Whether the broker was seen to have the queue and the bindings of a listener. A listener that
-/// runs on every node has neither.
-#[must_use]
-pub fn convergence(
-    layout: &Layout,
-    configured: &Configured,
-    status: &TopologyStatus,
-) -> Convergence {
-    let is_there = match work_queue(layout, configured) {
-        Some(queue) => status.has_queue(&queue, configured.version),
-        None => status.reconciled_version >= configured.version,
-    };
-    if is_there { Convergence::Converged } else { Convergence::Pending }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        domain::{
-            drift::{Drift, DriftKind, Object, Remedy},
-            report::DriftReport,
-            topology::Binding,
-        },
-        fixtures::listener,
-    };
-
-    fn configured() -> Configured {
-        Configured {
-            listener: listener("a"),
-            generation: 1,
-            version: 3,
-            added_in: 3,
-            paused: false,
-            added_at: OffsetDateTime::UNIX_EPOCH,
-            added_by: "admin".into(),
-            added_on: NodeRef { id: "n".into(), host: "h".into() },
-            amended: None,
-            reason: None,
-        }
-    }
-
-    fn judged(version: u64, drift: Option<(DriftKind, Binding, Remedy)>) -> Convergence {
-        let layout = Layout { prefix: "hearken".into(), ..Layout::default() };
-        let drift = drift.map(|(kind, binding, remedy)| {
-            let expected = Some(Object::Binding(binding));
-            DriftReport::new(
-                &Drift { kind, expected, found: None, remedy },
-                OffsetDateTime::UNIX_EPOCH,
-            )
-        });
-        let drift = drift.into_iter().collect();
-        let status = TopologyStatus { reconciled_version: version, drift, ..Default::default() };
-        convergence(&layout, &configured(), &status)
-    }
-
-    #[test]
-    fn a_listener_is_pending_until_the_broker_follows_its_version() {
-        assert_eq!(judged(2, None), Convergence::Pending);
-        assert_eq!(judged(3, None), Convergence::Converged);
-    }
-
-    #[test]
-    fn a_listener_whose_queue_lost_a_binding_is_pending_and_others_are_not() {
-        let missing = |queue| {
-            let binding = Binding::of_queue("hearken.mailboxEvent", queue, "");
-            Some((DriftKind::Missing, binding, Remedy::Bind))
-        };
-        assert_eq!(judged(3, missing("hearken.mailboxEvent.work.a.v1")), Convergence::Pending);
-        assert_eq!(judged(3, missing("hearken.mailboxEvent.work.a.v2")), Convergence::Converged);
-    }
 }

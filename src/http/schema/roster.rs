@@ -193,6 +193,88 @@ pub struct NodeSchema {
     pub listeners: Vec<ListenerStatusSchema>,
 }
 
+/// Type of a condition of a listener.
+#[derive(ToSchema)]
+#[schema(as = ConditionType)]
+pub enum ConditionTypeSchema {
+    /// The broker has all objects of the listener, and a node consumes for it.
+    Ready,
+    /// The broker does not have all objects of the listener yet, and hearken makes them.
+    Applying,
+    /// The broker does not have all objects of the listener, and hearken cannot make them.
+    Blocked,
+    /// No node consumes for the listener, because an operator paused it.
+    Paused,
+    /// An earlier queue of the group waits for its deletion.
+    Draining,
+    /// The broker has a queue of the group that the log does not know.
+    Orphan,
+}
+
+/// Whether a condition holds.
+#[derive(ToSchema)]
+#[schema(as = ConditionStatus, rename_all = "lowercase")]
+pub enum ConditionStatusSchema {
+    /// The condition holds.
+    True,
+    /// The condition does not hold. Only `Ready` is shown then.
+    False,
+    /// The condition cannot be known, because the broker cannot be read.
+    Unknown,
+}
+
+/// Reason of a condition.
+#[derive(ToSchema)]
+#[schema(as = ConditionReason, rename_all = "kebab-case")]
+pub enum ConditionReasonSchema {
+    /// A node consumes for the listener.
+    Consuming,
+    /// An operator paused the listener.
+    Paused,
+    /// The objects of the listener are being made.
+    Applying,
+    /// The objects of the listener cannot be made.
+    Blocked,
+    /// No node that is up has the listener.
+    NoNode,
+    /// No node can run the listener.
+    Impaired,
+    /// The nodes start the listener.
+    Starting,
+    /// No pass has compared the broker with the present settings yet.
+    NotCompared,
+    /// Objects of the listener differ, and hearken repairs them by itself.
+    Differs,
+    /// The broker refused an object of the listener; the message has its words.
+    Refused,
+    /// An operator must decide about an object of the listener.
+    NeedsDecision,
+    /// The last pass failed, or repair is stopped for the whole broker.
+    PassFailed,
+    /// The queue is unbound and is deleted when its events may go.
+    DeletionDue,
+    /// The log neither configures the queue nor has removed it.
+    UnknownToLog,
+}
+
+/// What is true of a listener now.
+#[derive(ToSchema)]
+#[schema(as = Condition)]
+pub struct ConditionSchema {
+    /// Type of the condition.
+    pub r#type: ConditionTypeSchema,
+    /// Whether the condition holds.
+    pub status: ConditionStatusSchema,
+    /// Reason, for programs.
+    pub reason: ConditionReasonSchema,
+    /// Explanation, for people: names of objects, and the words of the broker.
+    pub message: String,
+    /// Time since which the condition has this status.
+    pub since: OffsetDateTime,
+    /// Version of the roster that the condition is about.
+    pub version: u64,
+}
+
 /// Origin of a class.
 #[derive(ToSchema)]
 #[schema(as = ClassSource, rename_all = "kebab-case")]

@@ -102,6 +102,10 @@ pub struct DriftSchema {
     /// Whether the difference is a change that the roster asks for and that is not made yet.
     /// Otherwise the object was lost, or changed by hand.
     pub unfinished: bool,
+    /// Words of the broker, which refused the repair; absent if it did not. hearken tries again
+    /// after growing pauses.
+    #[schema(nullable = false)]
+    pub refusal: Option<String>,
 }
 
 /// An exchange, a queue or a binding.

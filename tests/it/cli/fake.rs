@@ -25,6 +25,8 @@ struct ScriptedAnswer {
     status: u16,
     content_type: String,
     body: String,
+    /// Value of the header `Hearken-Topology`.
+    topology: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -61,7 +63,18 @@ impl Fake {
 
     pub(crate) fn answer(self, line: &str, status: u16, content_type: &str, body: &str) -> Self {
         let (content_type, body) = (content_type.to_owned(), body.to_owned());
-        let answer = ScriptedAnswer { status, content_type, body };
+        let answer = ScriptedAnswer { status, content_type, body, topology: None };
+        self.script_answer(line, answer)
+    }
+
+    /// Answers a removal, and tells whether the broker followed.
+    pub(crate) fn removed(self, line: &str, topology: &'static str) -> Self {
+        let (content_type, body) = ("application/json".into(), String::new());
+        let topology = Some(topology);
+        self.script_answer(line, ScriptedAnswer { status: 204, content_type, body, topology })
+    }
+
+    fn script_answer(self, line: &str, answer: ScriptedAnswer) -> Self {
         self.script
             .answers
             .lock()
@@ -107,8 +120,12 @@ async fn answer(
         status: 500,
         content_type: "text/plain".into(),
         body: format!("the script has no answer to {line}"),
+        topology: None,
     });
-    let response =
+    let mut response =
         Response::builder().status(answer.status).header("content-type", answer.content_type);
+    if let Some(topology) = answer.topology {
+        response = response.header("hearken-topology", topology);
+    }
     response.body(Body::from(answer.body)).expect("an answer")
 }

@@ -43,7 +43,8 @@ fn the_program_lists_its_commands() {
       hearken topology drift                         show what differs on the broker
       hearken health                                 show the state of every component
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the server, 4 server unreachable,
+    5 done, but the broker did not have the change within the time of --wait.
     "#);
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// An answer of a node with unusual spacing, which must come through unchanged.
 const ROSTER: &str = r#"{ "version":7,
- "listeners" :[{"group":"search-index","class":"webhook","bus":"mailboxEvent","delivery":"once","mode":"async","concurrency":10,"timeout":"10m","retry":{"attempts":8,"first":"100ms","max":"1m"},"configuration":{"url":"http://indexer"},"generation":1,"required":false,"addedAt":"2026-11-21T05:00:00.123456Z","addedBy":"admin","addedOn":{"id":"n1","host":"h"},"reason":"CHG-1","topology":"converged"}]}"#;
+ "listeners" :[{"group":"search-index","class":"webhook","bus":"mailboxEvent","delivery":"once","mode":"async","concurrency":10,"timeout":"10m","retry":{"attempts":8,"first":"100ms","max":"1m"},"configuration":{"url":"http://indexer"},"generation":1,"required":false,"addedAt":"2026-11-21T05:00:00.123456Z","addedBy":"admin","addedOn":{"id":"n1","host":"h"},"reason":"CHG-1","topology":"converged","conditions":[{"type":"Ready","status":"true","reason":"consuming","message":"2 of 2 nodes consume","since":"2026-11-21T05:00:01Z","version":7},{"type":"Draining","status":"true","reason":"deletion-due","message":"queue hearken.mailboxEvent.work.search-index.v1 is deleted once its events may go","since":"2026-11-21T05:00:01Z","version":6}]}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listeners_are_listed_in_a_table_or_in_the_servers_own_json() {
@@ -18,13 +18,14 @@ async fn listeners_are_listed_in_a_table_or_in_the_servers_own_json() {
     assert_eq!(
         words(&table.out),
         [
-            vec!["GROUP", "CLASS", "BUS", "DELIVERY", "TOPOLOGY", "ADDED", "BY", "ADDED", "AT"],
+            vec!["GROUP", "CLASS", "BUS", "DELIVERY", "STATE", "ADDED", "BY", "ADDED", "AT"],
             vec![
                 "search-index",
                 "webhook",
                 "mailboxEvent",
                 "once",
-                "converged",
+                "Ready,",
+                "Draining",
                 "admin",
                 "2026-11-21T05:00:00Z"
             ],
@@ -52,9 +53,9 @@ async fn adding_a_listener_sends_only_the_given_settings() {
         --concurrency 3 --timeout 30s --retry-attempts 2 --retry-first 1s --retry-max 2m \
         --set url=http://indexer --set n=3 --reason why --wait 5s --idempotency-key k-1";
     let ended = run(&server, &arguments.split_whitespace().collect::<Vec<_>>());
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(5), "{ended:?}");
     assert_eq!(ended.out, "added g (class webhook, bus b); topology pending\n");
-    assert!(ended.err.contains("hearken topology show"), "{}", ended.err);
+    assert!(ended.err.contains("hearken listeners show"), "{}", ended.err);
     let ended = run(&server, &["listeners", "add", "--class", "log"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
     let bodies: Vec<Value> =
@@ -106,6 +107,18 @@ async fn removing_a_listener_says_what_happens_to_its_events() {
         ["listeners", "remove", "g", "--pending", "drain", "--reason", "old one", "--wait", "2s"];
     let ended = run(&server, &[&arguments[..], &["--output", "json"]].concat());
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_the_broker_did_not_follow_in_time_has_its_own_exit_code() {
+    let line = "DELETE /listeners/g?wait=2s";
+    let server = Fake::start().await.removed(line, "pending").removed(line, "converged");
+    let arguments = ["listeners", "remove", "g", "--wait", "2s"];
+    let late = run(&server, &arguments);
+    assert_eq!(late.code, Some(5), "{late:?}");
+    assert!(late.out.contains("the broker has not followed yet"), "{late:?}");
+    let done = run(&server, &arguments);
+    assert_eq!((done.code, done.out.contains("not followed")), (Some(0), false), "{done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

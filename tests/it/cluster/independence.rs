@@ -5,7 +5,7 @@ use crate::support::{
     wait,
 };
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const FILE: &str = r#"
 [[bus]]
@@ -44,6 +44,15 @@ async fn a_listener_whose_exchange_is_missing_holds_up_no_other_listener() {
     node.remove("b", "keep").await;
     let stuck = node.get("/listeners/stuck").await;
     assert_eq!(stuck["topology"], "pending", "{stuck}");
+    let blocked = &stuck["conditions"][1];
+    assert_eq!((&blocked["type"], &blocked["reason"]), (&json!("Blocked"), &json!("refused")));
+    let words = blocked["message"].as_str().unwrap_or_default();
+    assert!(words.contains("never-declared"), "{stuck}");
+    let listed = node.get("/listeners").await;
+    let ready = |listener: &Value| listener["conditions"][0]["status"] == "true";
+    let listeners = listed["listeners"].as_array().expect("a list");
+    let ready: Vec<_> = listeners.iter().filter(|listener| ready(listener)).collect();
+    assert_eq!(ready.len(), 2, "{listed}");
     let health = node.get("/healthcheck/checks/Listener%20topology").await;
     let cause = health["cause"].as_str().unwrap_or_default();
     assert!(health["status"] == "degraded" && cause.contains("never-declared"), "{health}");

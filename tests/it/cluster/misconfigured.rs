@@ -1,9 +1,13 @@
 //! Wrong addresses, wrong passwords, wrong answers: the message says which, and what to check.
 
 use crate::support::node::{Node, Services, Setup, topology_status};
-use axum::{Router, http::StatusCode, response::Html};
+use axum::{
+    Json, Router,
+    http::{StatusCode, Uri},
+    response::Html,
+};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn topology_cause(node: &Node) -> String {
     node.wait_topology("unknown").await;
@@ -62,6 +66,33 @@ async fn a_management_api_that_refuses_or_answers_html_is_told_apart() {
         assert!(cause.contains(said), "{cause}");
         assert!(!cause.contains("guest:guest"), "{cause}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_management_api_of_another_broker_stops_the_pass_before_it_changes_anything() {
+    // Another broker: it knows no object of the virtual host.
+    let unknown = async |uri: Uri| {
+        let body = json!({"error": "Object Not Found", "reason": "Not Found"});
+        let one_object = uri.path().split('/').count() > 4;
+        if one_object {
+            (StatusCode::NOT_FOUND, Json(body))
+        } else {
+            (StatusCode::OK, Json(json!([])))
+        }
+    };
+    let (services, host) = Services::fresh().await;
+    let management = always(Router::new().fallback(unknown)).await;
+    let mut node = start(&Services { management, ..services });
+    node.wait_status("/livez", 200).await;
+    let cause = topology_cause(&node).await;
+    for part in ["different brokers", "--management-url", "--amqp-url"] {
+        assert!(cause.contains(part), "{part}: {cause}");
+    }
+    assert!(!cause.contains("guest:guest"), "{cause}");
+    let exchanges = host.api(Method::GET, &format!("exchanges/{}", host.name), None).await;
+    let ours = |exchange: &&Value| exchange["name"].as_str().unwrap().starts_with("hearken");
+    let made: Vec<_> = exchanges.as_array().unwrap().iter().filter(ours).collect();
+    assert!(made.is_empty(), "{made:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

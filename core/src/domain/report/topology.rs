@@ -3,7 +3,9 @@
 use crate::domain::{
     drift::{Drift, DriftKey, DriftKind, ObjectKind, Remedy},
     event::Version,
+    layout::Layout,
     name::BusName,
+    roster::Configured,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,6 +64,9 @@ pub struct DriftReport {
     /// was lost, or changed by hand.
     #[serde(default)]
     pub unfinished: bool,
+    /// Words of the broker, which refused the repair. hearken tries again after growing pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
 
 impl DriftReport {
@@ -76,7 +81,8 @@ impl DriftReport {
         let expected = drift.expected.as_ref().map(json);
         let found = drift.found.as_ref().map(json);
         let remedy = drift.remedy;
-        Self { kind, object, name, expected, found, since, remedy, unfinished: false }
+        let (unfinished, refusal) = (false, None);
+        Self { kind, object, name, expected, found, since, remedy, unfinished, refusal }
     }
 
     /// Identity of the drift across observations.
@@ -85,15 +91,21 @@ impl DriftReport {
         DriftKey { kind: self.kind, object: self.object, name: self.name.clone() }
     }
 
-    /// Whether the drift concerns a queue or one of its bindings.
-    fn concerns(&self, queue: &str) -> bool {
+    /// Names that the drift concerns: the object, and the destination of a binding.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let object = self.expected.as_ref().or(self.found.as_ref());
         let destination = object.and_then(|object| object["destination"].as_str());
-        self.name == queue || destination == Some(queue)
+        std::iter::once(self.name.as_str()).chain(destination)
+    }
+
+    /// Whether the drift concerns a queue or one of its bindings.
+    fn concerns(&self, queue: &str) -> bool {
+        self.names().any(|name| name == queue)
     }
 
     /// Whether the drift makes the topology wrong, by the rule of [`Drift::is_wrong`].
-    fn is_wrong(&self) -> bool {
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
         match self.kind {
             DriftKind::Foreign => self.expected.is_some(),
             _ => self.remedy != Remedy::Delete,
@@ -132,12 +144,15 @@ pub struct TopologyStatus {
 }
 
 impl TopologyStatus {
-    /// Whether the broker has everything that a version of the roster asks for around a queue: the
-    /// queue as desired, and all its bindings.
+    /// Whether the broker has everything that a listener needs: its queues as desired, and all
+    /// bindings of these queues. A listener that runs on every node needs no queue.
     #[must_use]
-    pub fn has_queue(&self, queue: &str, version: Version) -> bool {
-        let differs = |drift: &DriftReport| drift.is_wrong() && drift.concerns(queue);
-        self.reconciled_version >= version && !self.drift.iter().any(differs)
+    pub fn has_listener(&self, layout: &Layout, configured: &Configured) -> bool {
+        let queues = configured.queues(layout);
+        let differs = |drift: &DriftReport| {
+            drift.is_wrong() && queues.iter().any(|queue| drift.concerns(queue))
+        };
+        self.reconciled_version >= configured.version && !self.drift.iter().any(differs)
     }
 
     /// Whether nothing is left to do about a queue whose listener a version of the roster removed:

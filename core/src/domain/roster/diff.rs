@@ -48,7 +48,7 @@ impl ListenerDiff<'_> {
     #[must_use]
     pub fn settings(&self) -> Vec<&'static str> {
         let mut settings = self.before.listener.differences(&self.after.listener);
-        settings.extend((self.before.paused != self.after.paused).then_some("paused"));
+        settings.extend((self.before.is_paused() != self.after.is_paused()).then_some("paused"));
         settings.extend((self.before.generation != self.after.generation).then_some("generation"));
         settings
     }
