@@ -9,7 +9,8 @@ use crate::{
         command::Pending,
         event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
         listener::ListenerSpec,
-        name::GroupName,
+        name::{BusName, GroupName},
+        roster::OrphanQueue,
     },
     store::HistoryFilter,
 };
@@ -44,6 +45,10 @@ pub enum EventType {
     ListenerResumed,
     /// A listener was removed from the roster.
     ListenerRemoved,
+    /// The listener that was added next took an orphan over, with the events in it.
+    QueueTakenOver,
+    /// An orphan was released: it is deleted with the events in it.
+    QueueReleased,
 }
 
 /// Recorded event of the roster.
@@ -62,7 +67,11 @@ pub struct HistoryEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
     listener: Option<ListenerSpec>,
-    /// Generation of the queue of an added listener.
+    /// Bus of a queue that was taken over or released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    bus: Option<BusName>,
+    /// Generation of the queue of an added listener, or of a queue that was taken over or released.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, nullable = false)]
     generation: Option<Generation>,
@@ -88,27 +97,56 @@ pub struct HistoryEvent {
     request_id: Option<String>,
 }
 
+/// Details that only some types of events have.
+#[derive(Default)]
+struct EventDetails {
+    listener: Option<ListenerSpec>,
+    bus: Option<BusName>,
+    generation: Option<Generation>,
+    pending: Option<Pending>,
+}
+
+impl EventDetails {
+    /// Notes the queue of a decision about an orphan.
+    fn orphan(&mut self, queue: OrphanQueue, event_type: EventType) -> EventType {
+        self.bus = Some(queue.bus);
+        self.generation = Some(queue.id.generation);
+        event_type
+    }
+}
+
 impl From<RecordedEvent> for HistoryEvent {
     fn from(recorded: RecordedEvent) -> Self {
         let group = recorded.event.group().clone();
-        let (r#type, listener, generation, pending) = match recorded.event {
+        let mut details = EventDetails::default();
+        let r#type = match recorded.event {
             RosterEvent::ListenerAdded { listener, generation } => {
-                (EventType::ListenerAdded, Some(listener), Some(generation), None)
+                details.listener = Some(listener);
+                details.generation = Some(generation);
+                EventType::ListenerAdded
             }
             RosterEvent::ListenerChanged { listener } => {
-                (EventType::ListenerChanged, Some(listener), None, None)
+                details.listener = Some(listener);
+                EventType::ListenerChanged
             }
-            RosterEvent::ListenerPaused { .. } => (EventType::ListenerPaused, None, None, None),
-            RosterEvent::ListenerResumed { .. } => (EventType::ListenerResumed, None, None, None),
+            RosterEvent::ListenerPaused { .. } => EventType::ListenerPaused,
+            RosterEvent::ListenerResumed { .. } => EventType::ListenerResumed,
             RosterEvent::ListenerRemoved { pending, .. } => {
-                (EventType::ListenerRemoved, None, None, Some(pending))
+                details.pending = Some(pending);
+                EventType::ListenerRemoved
             }
+            RosterEvent::QueueTakenOver { queue } => {
+                details.orphan(queue, EventType::QueueTakenOver)
+            }
+            RosterEvent::QueueReleased { queue } => details.orphan(queue, EventType::QueueReleased),
         };
+        let EventDetails { listener, bus, generation, pending } = details;
         Self {
             version: recorded.version,
             r#type,
             group,
             listener,
+            bus,
             generation,
             pending,
             actor: recorded.audit.actor,

@@ -12,7 +12,8 @@ use crate::domain::{
     command::Pending,
     event::{Generation, RosterEvent},
     listener::ListenerSpec,
-    name::GroupName,
+    name::{BusName, GroupName},
+    roster::{OrphanQueue, QueueId},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +61,27 @@ struct RemovedV1 {
     pending: Pending,
 }
 
+/// Payload of a decision about an orphan.
+#[derive(Serialize, Deserialize)]
+struct Orphan {
+    bus: BusName,
+    group: GroupName,
+    generation: Generation,
+}
+
+impl From<OrphanQueue> for Orphan {
+    fn from(queue: OrphanQueue) -> Self {
+        let OrphanQueue { bus, id: QueueId { group, generation } } = queue;
+        Self { bus, group, generation }
+    }
+}
+
+impl From<Orphan> for OrphanQueue {
+    fn from(Orphan { bus, group, generation }: Orphan) -> Self {
+        Self { bus, id: QueueId { group, generation } }
+    }
+}
+
 /// Writes an event in its newest schema.
 pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
@@ -73,6 +95,9 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
         RosterEvent::ListenerRemoved { group, pending } => {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
+        RosterEvent::QueueTakenOver { queue } | RosterEvent::QueueReleased { queue } => {
+            json(&Orphan::from(queue.clone()))
+        }
     };
     let (event_type, schema_version) = (event.type_name(), schema_version(event));
     Stored { event_type, schema_version, payload }
@@ -85,7 +110,9 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => 1,
         RosterEvent::ListenerChanged { .. }
         | RosterEvent::ListenerPaused { .. }
-        | RosterEvent::ListenerResumed { .. } => 2,
+        | RosterEvent::ListenerResumed { .. }
+        | RosterEvent::QueueTakenOver { .. }
+        | RosterEvent::QueueReleased { .. } => 2,
     }
 }
 
@@ -95,7 +122,9 @@ fn schema_version(event: &RosterEvent) -> i64 {
         RosterEvent::ListenerChanged { .. }
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
-        | RosterEvent::ListenerRemoved { .. } => 1,
+        | RosterEvent::ListenerRemoved { .. }
+        | RosterEvent::QueueTakenOver { .. }
+        | RosterEvent::QueueReleased { .. } => 1,
     }
 }
 
@@ -126,6 +155,12 @@ pub(super) fn decode(
         }
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
+        ("QueueTakenOver", 1) => {
+            read(payload).map(|queue: Orphan| RosterEvent::QueueTakenOver { queue: queue.into() })
+        }
+        ("QueueReleased", 1) => {
+            read(payload).map(|queue: Orphan| RosterEvent::QueueReleased { queue: queue.into() })
+        }
         _ => Err(PayloadError::Unknown),
     }
 }
@@ -150,6 +185,8 @@ mod tests {
     const PAUSED_V1: &str = include_str!("golden/ListenerPaused.v1.json");
     const RESUMED_V1: &str = include_str!("golden/ListenerResumed.v1.json");
     const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
+    const TAKEN_OVER_V1: &str = include_str!("golden/QueueTakenOver.v1.json");
+    const RELEASED_V1: &str = include_str!("golden/QueueReleased.v1.json");
 
     fn listener() -> ListenerSpec {
         let mut listener: ListenerSpec = serde_json::from_value(
@@ -195,6 +232,19 @@ mod tests {
         RosterEvent::ListenerResumed { group: group() }
     }
 
+    fn orphan() -> OrphanQueue {
+        let bus = BusName::parse("mailboxEvent").unwrap();
+        OrphanQueue { bus, id: QueueId::new(group(), 4) }
+    }
+
+    fn taken_over() -> RosterEvent {
+        RosterEvent::QueueTakenOver { queue: orphan() }
+    }
+
+    fn released() -> RosterEvent {
+        RosterEvent::QueueReleased { queue: orphan() }
+    }
+
     #[test]
     fn every_event_ever_written_can_be_read() {
         for (name, version, golden, event) in [
@@ -204,6 +254,8 @@ mod tests {
             ("ListenerPaused", 1, PAUSED_V1, paused()),
             ("ListenerResumed", 1, RESUMED_V1, resumed()),
             ("ListenerRemoved", 1, REMOVED_V1, removed()),
+            ("QueueTakenOver", 1, TAKEN_OVER_V1, taken_over()),
+            ("QueueReleased", 1, RELEASED_V1, released()),
         ] {
             let payload = serde_json::from_str(golden).unwrap();
             assert_eq!(decode(name, version, payload), Ok(event));
@@ -218,6 +270,8 @@ mod tests {
             (PAUSED_V1, 1, paused()),
             (RESUMED_V1, 1, resumed()),
             (REMOVED_V1, 1, removed()),
+            (TAKEN_OVER_V1, 1, taken_over()),
+            (RELEASED_V1, 1, released()),
         ] {
             assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
             let stored = encode(&event);

@@ -140,7 +140,8 @@ pub fn check(
         Command::RemoveListener { .. }
         | Command::PauseListener { .. }
         | Command::ResumeListener { .. }
-        | Command::MigrateListener { .. } => Ok(()),
+        | Command::MigrateListener { .. }
+        | Command::ReleaseQueue { .. } => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands to the roster.
 
-use super::{listener::ListenerSpec, name::GroupName};
+use super::{listener::ListenerSpec, name::GroupName, roster::OrphanQueue};
 use serde::{Deserialize, Serialize};
 
 /// Treatment of the events that wait for a removed listener.
@@ -48,6 +48,11 @@ pub enum Command {
         /// The listener's group.
         group: GroupName,
     },
+    /// Lets an orphan go: its queue is unbound and deleted with the events in it.
+    ReleaseQueue {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
 }
 
 impl Command {
@@ -60,6 +65,7 @@ impl Command {
             | Self::ResumeListener { group }
             | Self::RemoveListener { group, .. }
             | Self::MigrateListener { group } => group,
+            Self::ReleaseQueue { queue } => &queue.id.group,
         }
     }
 }

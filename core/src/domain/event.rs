@@ -1,6 +1,6 @@
 //! Events of the roster, and the audit that each of them carries.
 
-use super::{command::Pending, listener::ListenerSpec, name::GroupName};
+use super::{command::Pending, listener::ListenerSpec, name::GroupName, roster::OrphanQueue};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -42,6 +42,16 @@ pub enum RosterEvent {
         /// Treatment of its waiting events.
         pending: Pending,
     },
+    /// The listener that is added next took an orphan over, with the events in it.
+    QueueTakenOver {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
+    /// An orphan was released: it is unbound and deleted with the events in it.
+    QueueReleased {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
 }
 
 impl RosterEvent {
@@ -55,6 +65,7 @@ impl RosterEvent {
             Self::ListenerPaused { group }
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => group,
+            Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => &queue.id.group,
         }
     }
 
@@ -67,6 +78,8 @@ impl RosterEvent {
             Self::ListenerPaused { .. } => "ListenerPaused",
             Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
+            Self::QueueTakenOver { .. } => "QueueTakenOver",
+            Self::QueueReleased { .. } => "QueueReleased",
         }
     }
 }

@@ -6,10 +6,12 @@
 
 mod configured;
 mod diff;
+mod orphan;
 mod refusal;
 
 pub use configured::{Amendment, Configured};
 pub use diff::{ListenerDiff, RosterDiff};
+pub use orphan::{OrphanDecision, OrphanQueue};
 pub use refusal::{FixedSetting, Refusal};
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
     listener::ListenerSpec,
     name::GroupName,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// The roster's memory of a removed listener.
@@ -57,26 +59,30 @@ pub struct Roster {
     listeners: BTreeMap<GroupName, Configured>,
     tombstones: BTreeMap<QueueId, Tombstone>,
     generations: BTreeMap<GroupName, Generation>,
+    orphans: BTreeMap<OrphanQueue, OrphanDecision>,
 }
 
-/// Decides which events a command leads to. Changes nothing.
+/// Decides which events a command leads to. Changes nothing. `orphans` are the orphans that the last
+/// pass found; only the addition of a listener depends on them.
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
-/// resumption of a listener that is not paused, and a change to the settings that the listener has.
+/// resumption of a listener that is not paused, a change to the settings that the listener has, and
+/// the release of a queue that is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
-pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Refusal> {
+pub fn decide(
+    roster: &Roster,
+    command: &Command,
+    orphans: &BTreeSet<OrphanQueue>,
+) -> Result<Vec<RosterEvent>, Refusal> {
     match command {
         Command::AddListener(listener) => match roster.listeners.get(&listener.group) {
             Some(present) => Err(Refusal::GroupInUse {
                 group: listener.group.clone(),
                 class: present.listener.class.clone(),
             }),
-            None => Ok(vec![RosterEvent::ListenerAdded {
-                listener: listener.clone(),
-                generation: roster.next_generation(listener),
-            }]),
+            None => Ok(roster.addition(listener, orphans)),
         },
         Command::ChangeListener(listener) => {
             let present = roster.configured(&listener.group)?;
@@ -110,6 +116,10 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
             }
             Ok(events)
         }
+        Command::ReleaseQueue { queue } => {
+            let release = RosterEvent::QueueReleased { queue: queue.clone() };
+            Ok(Vec::from_iter((!roster.check_release(queue)?).then_some(release)))
+        }
     }
 }
 
@@ -136,6 +146,12 @@ impl Roster {
     #[must_use]
     pub fn tombstones(&self) -> &BTreeMap<QueueId, Tombstone> {
         &self.tombstones
+    }
+
+    /// Decisions about orphans, by queue.
+    #[must_use]
+    pub fn orphans(&self) -> &BTreeMap<OrphanQueue, OrphanDecision> {
+        &self.orphans
     }
 
     /// Whether returning events of this group are dropped: the group is not configured, and its
@@ -165,8 +181,7 @@ impl Roster {
             RosterEvent::ListenerAdded { listener, generation } => {
                 let group = listener.group.clone();
                 self.tombstones.remove(&QueueId::new(group.clone(), *generation));
-                let last = self.generations.entry(group.clone()).or_insert(*generation);
-                *last = (*last).max(*generation);
+                self.note_generation(&group, *generation);
                 let configured = Configured::by(listener.clone(), *generation, recorded);
                 self.listeners.insert(group, configured);
             }
@@ -188,7 +203,18 @@ impl Roster {
                         .insert(QueueId::new(group.clone(), removed.generation), tombstone);
                 }
             }
+            RosterEvent::QueueTakenOver { queue } => {
+                self.decide_orphan(queue, OrphanDecision::TakenOver);
+            }
+            RosterEvent::QueueReleased { queue } => {
+                self.decide_orphan(queue, OrphanDecision::Released);
+            }
         }
+    }
+
+    fn note_generation(&mut self, group: &GroupName, generation: Generation) {
+        let last = self.generations.entry(group.clone()).or_insert(generation);
+        *last = (*last).max(generation);
     }
 
     fn last_generation(&self, group: &GroupName) -> Generation {
@@ -199,6 +225,20 @@ impl Roster {
     #[must_use]
     pub fn is_paused(&self, group: &GroupName) -> bool {
         self.listeners.get(group).is_some_and(|configured| configured.paused)
+    }
+
+    /// Events that add a listener. An orphan of its group is taken over.
+    fn addition(
+        &self,
+        listener: &ListenerSpec,
+        orphans: &BTreeSet<OrphanQueue>,
+    ) -> Vec<RosterEvent> {
+        let orphan = self.orphan_for(listener, orphans);
+        let generation = (orphan.as_ref())
+            .map_or_else(|| self.next_generation(listener), |orphan| orphan.id.generation);
+        let taken = orphan.map(|queue| RosterEvent::QueueTakenOver { queue });
+        let added = RosterEvent::ListenerAdded { listener: listener.clone(), generation };
+        taken.into_iter().chain([added]).collect()
     }
 
     /// Generation of the queue for a listener that is added. The newest queue that was kept for a

@@ -212,7 +212,9 @@ impl ChangeFollower {
             }
             RosterEvent::ListenerChanged { .. }
             | RosterEvent::ListenerPaused { .. }
-            | RosterEvent::ListenerResumed { .. } => return Ok(None),
+            | RosterEvent::ListenerResumed { .. }
+            | RosterEvent::QueueTakenOver { .. }
+            | RosterEvent::QueueReleased { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {
                 (self.bus_before(recorded).await?, vec![], vec![group])
             }

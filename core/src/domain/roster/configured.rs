@@ -68,7 +68,10 @@ impl Configured {
             }
             RosterEvent::ListenerPaused { .. } => self.paused = true,
             RosterEvent::ListenerResumed { .. } => self.paused = false,
-            RosterEvent::ListenerAdded { .. } | RosterEvent::ListenerRemoved { .. } => return,
+            RosterEvent::ListenerAdded { .. }
+            | RosterEvent::ListenerRemoved { .. }
+            | RosterEvent::QueueTakenOver { .. }
+            | RosterEvent::QueueReleased { .. } => return,
         }
         let by = recorded.audit.actor.clone();
         self.amended = Some(Amendment { at: recorded.recorded_at, by });
