@@ -11,6 +11,7 @@ use crate::{
     error_chain::error_chain,
     http::{
         App,
+        auth::Actor,
         body::Body,
         parameters::Segment,
         precondition::CommandRequest,
@@ -54,14 +55,15 @@ pub(crate) async fn migrate_or_release_queue(
     let action = action(&request.query, &["migrate", "release"])?;
     let audited = request.audited(&body, request.reason()?)?;
     match action {
-        "release" => release_queue(&app, name, audited).await,
-        _ => migrate_queue(&app, name, audited).await,
+        "release" => release_queue(&app, name, &request.actor, audited).await,
+        _ => migrate_queue(&app, name, &request.actor, audited).await,
     }
 }
 
 async fn migrate_queue(
     app: &Arc<App>,
     name: String,
+    actor: &Actor,
     audited: Audited,
 ) -> Result<Response, Problem> {
     app.roster.current().await?;
@@ -80,8 +82,7 @@ async fn migrate_queue(
         });
     };
     let (roster, reconciler) = (Arc::clone(&app.roster), app.reconciler.clone());
-    let actor = audited.actor.clone();
-    start_task(app, "queue-migrate", &actor, Box::pin(async move {
+    start_task(app, "queue-migrate", actor, Box::pin(async move {
         let outcome = roster.execute(Command::MigrateListener { group: group.clone() }, audited).await?;
         let version = outcome.events.last().map_or(0, |event| event.version);
         if !reconciler.wait_for(version, PATIENCE).await {

@@ -7,6 +7,7 @@ use crate::{
     error_chain::error_chain,
     http::{
         App,
+        auth::Actor,
         problem::{Problem, kinds},
         tasks::start_task,
     },
@@ -24,14 +25,14 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(super) async fn release_queue(
     app: &Arc<App>,
     queue: String,
+    actor: &Actor,
     audited: Audited,
 ) -> Result<Response, Problem> {
     let orphan = find_orphan(app, &queue).await?;
-    let actor = audited.actor.clone();
     let outcome = app.roster.execute(Command::ReleaseQueue { queue: orphan }, audited).await?;
     let (reconciler, version) = (app.reconciler.clone(), outcome.version);
     let waiting = async move { wait_for_deletion(&reconciler, &queue, version).await };
-    start_task(app, "queue-release", &actor, waiting).await
+    start_task(app, "queue-release", actor, waiting).await
 }
 
 async fn find_orphan(app: &App, queue: &str) -> Result<OrphanQueue, Problem> {
