@@ -62,8 +62,8 @@ pub struct Roster {
     orphans: BTreeMap<OrphanQueue, OrphanDecision>,
 }
 
-/// Decides which events a command leads to. Changes nothing. `orphans` are the orphans that the last
-/// pass found; only the addition of a listener depends on them.
+/// Decides which events a command leads to. Changes nothing. `orphans` are the orphans that the
+/// last pass found; only the addition of a listener depends on them.
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
 /// resumption of a listener that is not paused, a change to the settings that the listener has, and

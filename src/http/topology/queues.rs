@@ -30,9 +30,9 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Migrate or release a queue
 ///
 /// `migrate` is for a queue whose arguments differ from the desired ones. It gives the listener a
-/// new queue and drains this one. Both queues are consumed, so no event is lost. `release` is for an
-/// orphan that is not needed. The roster records the release; the queue is unbound and deleted with
-/// the events in it.
+/// new queue and drains this one. Both queues are consumed, so no event is lost. `release` is for
+/// an orphan that is not needed. The roster records the release; the queue is unbound and deleted
+/// with the events in it.
 #[utoipa::path(
     post, path = "/topology/queues/{name}", tag = "topology", operation_id = "migrateOrReleaseQueue",
     params(

@@ -144,7 +144,7 @@ async fn a_released_orphan_is_deleted_with_its_events_and_passes_go_on() {
     let (services, host) = restored(&receiver).await;
     let node = Setup::cluster("one", &services).start().await;
     wait::until("the orphan is named", async || restraint(&node).await).await;
-    assert_eq!(node.send("mailboxEvent", "nobody wants it").await.status, 202);
+    assert_eq!(node.send("mailboxEvent", "unwanted").await.status, 202);
     for (queue, action, status, problem) in [
         ("hearken.mailboxEvent.work.a.v1", "release", 409, "/problems/not-orphan"),
         ("hearken.mailboxEvent.work.none.v1", "release", 404, "/problems/not-found"),
