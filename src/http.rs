@@ -108,7 +108,7 @@ fn guarded_routes() -> Routes {
         .routes(routes!(buses::list, buses::add))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))
-        .routes(routes!(topology::migrate_queue, topology::delete_queue))
+        .routes(routes!(topology::migrate_or_release_queue, topology::delete_queue))
         .routes(routes!(topology::passes))
         .routes(routes!(topology::changes))
         .routes(routes!(nodes::nodes))

@@ -1,6 +1,7 @@
 //! `hearken topology`.
 
 mod reconcile;
+mod release;
 mod watch;
 
 use super::{
@@ -21,6 +22,8 @@ Examples:
   hearken topology drift        the differences
   hearken topology plan         the steps of a reconciliation, without doing them
   hearken topology reconcile    do these steps, and wait for the end
+  hearken topology release hearken.mailboxEvent.work.old.v1
+                                delete this orphan with the events in it
   hearken topology watch        a line for each change, until interrupted";
 
 #[derive(Debug, Args)]
@@ -42,6 +45,8 @@ enum TopologyAction {
     Plan,
     /// Make the broker match the roster
     Reconcile(reconcile::ReconcileTopology),
+    /// Let an orphan go: the queue is deleted with the events in it
+    Release(release::ReleaseQueue),
     /// Print a line for each change, until interrupted
     Watch,
 }
@@ -57,6 +62,7 @@ impl TopologyCommand {
             TopologyAction::Drift => drift(&server).await?,
             TopologyAction::Plan => plan(&server).await?,
             TopologyAction::Reconcile(reconcile) => return reconcile.run(&server).await,
+            TopologyAction::Release(release) => return release.run(&server).await,
             TopologyAction::Watch => return watch::run(&server).await,
         }
         Ok(DONE)

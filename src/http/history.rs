@@ -10,7 +10,8 @@ use crate::{
         command::Pending,
         event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
         listener::ListenerSpec,
-        name::GroupName,
+        name::{BusName, GroupName},
+        roster::{OrphanQueue, QueueId},
     },
     store::HistoryFilter,
 };
@@ -47,6 +48,10 @@ pub enum EventType {
     ListenerRemoved,
     /// A bus was added.
     BusAdded,
+    /// The listener that was added next took an orphan over, with the events in it.
+    QueueTakenOver,
+    /// An orphan was released: it is deleted with the events in it.
+    QueueReleased,
 }
 
 /// Recorded event of the roster.
@@ -70,6 +75,10 @@ pub struct HistoryEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
     listener: Option<ListenerSpec>,
+    /// Queue that was taken over or released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    queue: Option<HistoryQueue>,
     /// Generation of the queue of an added listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, nullable = false)]
@@ -96,33 +105,79 @@ pub struct HistoryEvent {
     request_id: Option<String>,
 }
 
+/// Work queue that an event is about.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryQueue {
+    /// Bus of the queue.
+    #[schema(value_type = String)]
+    bus: BusName,
+    /// Group of the queue.
+    #[schema(value_type = String)]
+    group: GroupName,
+    /// Generation of the queue.
+    #[schema(value_type = u32)]
+    generation: Generation,
+}
+
+impl From<OrphanQueue> for HistoryQueue {
+    fn from(queue: OrphanQueue) -> Self {
+        let OrphanQueue { bus, id: QueueId { group, generation } } = queue;
+        Self { bus, group, generation }
+    }
+}
+
+/// Details that only some types of events have.
+#[derive(Default)]
+struct EventDetails {
+    listener: Option<ListenerSpec>,
+    bus: Option<BusDefinition>,
+    queue: Option<HistoryQueue>,
+    generation: Option<Generation>,
+    pending: Option<Pending>,
+}
+
 impl From<RecordedEvent> for HistoryEvent {
     fn from(recorded: RecordedEvent) -> Self {
         let group = recorded.event.group().cloned();
-        let mut bus = None;
-        let (r#type, listener, generation, pending) = match recorded.event {
+        let mut details = EventDetails::default();
+        let r#type = match recorded.event {
             RosterEvent::ListenerAdded { listener, generation } => {
-                (EventType::ListenerAdded, Some(listener), Some(generation), None)
+                details.listener = Some(listener);
+                details.generation = Some(generation);
+                EventType::ListenerAdded
             }
             RosterEvent::ListenerChanged { listener } => {
-                (EventType::ListenerChanged, Some(listener), None, None)
+                details.listener = Some(listener);
+                EventType::ListenerChanged
             }
-            RosterEvent::ListenerPaused { .. } => (EventType::ListenerPaused, None, None, None),
-            RosterEvent::ListenerResumed { .. } => (EventType::ListenerResumed, None, None, None),
+            RosterEvent::ListenerPaused { .. } => EventType::ListenerPaused,
+            RosterEvent::ListenerResumed { .. } => EventType::ListenerResumed,
             RosterEvent::ListenerRemoved { pending, .. } => {
-                (EventType::ListenerRemoved, None, None, Some(pending))
+                details.pending = Some(pending);
+                EventType::ListenerRemoved
             }
-            RosterEvent::BusAdded { bus: added } => {
-                bus = Some(added);
-                (EventType::BusAdded, None, None, None)
+            RosterEvent::BusAdded { bus } => {
+                details.bus = Some(bus);
+                EventType::BusAdded
+            }
+            RosterEvent::QueueTakenOver { queue } => {
+                details.queue = Some(queue.into());
+                EventType::QueueTakenOver
+            }
+            RosterEvent::QueueReleased { queue } => {
+                details.queue = Some(queue.into());
+                EventType::QueueReleased
             }
         };
+        let EventDetails { listener, bus, queue, generation, pending } = details;
         Self {
             version: recorded.version,
             r#type,
             group,
             bus,
             listener,
+            queue,
             generation,
             pending,
             actor: recorded.audit.actor,

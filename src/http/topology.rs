@@ -3,10 +3,13 @@
 pub mod changes;
 pub mod passes;
 pub mod queues;
+mod release;
 
 pub(crate) use changes::{__path_changes, changes};
 pub(crate) use passes::{__path_passes, passes};
-pub(crate) use queues::{__path_delete_queue, __path_migrate_queue, delete_queue, migrate_queue};
+pub(crate) use queues::{
+    __path_delete_queue, __path_migrate_or_release_queue, delete_queue, migrate_or_release_queue,
+};
 
 use super::{
     App,

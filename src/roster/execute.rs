@@ -5,13 +5,15 @@ use crate::{
     domain::{
         admission::{self, ClassVerdict, NotAdmitted},
         command::Command,
+        drift::DriftKind,
         event::{Audit, RecordedEvent, Version},
-        roster::{Refusal, Roster, decide},
+        layout::ObjectName,
+        roster::{OrphanQueue, Refusal, Roster, decide},
     },
     store::{AppendError, RecordedCommand, StoreError},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Number of times that a command is decided before it is given up because other commands were
@@ -150,7 +152,7 @@ impl RosterService {
             if let Some(expected) = asked.if_match.filter(|version| *version != roster.version()) {
                 return Err(ExecuteError::StaleVersion { expected, found: roster.version() });
             }
-            let events = decide(&roster, command)?;
+            let events = decide(&roster, command, &self.known_orphans(command).await?)?;
             let fingerprint = asked.idempotency.as_ref().map(|named| &named.fingerprint);
             match self.store.append(roster.version(), &events, &audit, fingerprint).await {
                 Ok(events) => {
@@ -180,8 +182,24 @@ impl RosterService {
             | Command::ResumeListener { .. }
             | Command::RemoveListener { .. }
             | Command::MigrateListener { .. }
-            | Command::AddBus(_) => ClassVerdict::Accepted,
+            | Command::AddBus(_)
+            | Command::ReleaseQueue { .. } => ClassVerdict::Accepted,
         }
+    }
+
+    /// The orphans that the last pass of any node found. They are read only for the addition of a
+    /// listener, the one command that depends on them.
+    async fn known_orphans(&self, command: &Command) -> Result<BTreeSet<OrphanQueue>, StoreError> {
+        if !matches!(command, Command::AddListener(_)) {
+            return Ok(BTreeSet::new());
+        }
+        let drift = self.store.topology_status().await?.drift;
+        let orphans = drift.iter().filter(|drift| drift.kind == DriftKind::Orphan);
+        let queues = orphans.filter_map(|orphan| match self.layout().read(&orphan.name)? {
+            ObjectName::Work { bus, queue: id } => Some(OrphanQueue { bus, id }),
+            _ => None,
+        });
+        Ok(queues.collect())
     }
 
     fn admit(

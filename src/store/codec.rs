@@ -13,7 +13,8 @@ use crate::domain::{
     command::Pending,
     event::{Generation, RosterEvent},
     listener::ListenerSpec,
-    name::GroupName,
+    name::{BusName, GroupName},
+    roster::{OrphanQueue, QueueId},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +67,27 @@ struct BusAddedV1 {
     bus: BusDefinition,
 }
 
+/// Payload of a decision about an orphan.
+#[derive(Serialize, Deserialize)]
+struct Orphan {
+    bus: BusName,
+    group: GroupName,
+    generation: Generation,
+}
+
+impl From<OrphanQueue> for Orphan {
+    fn from(queue: OrphanQueue) -> Self {
+        let OrphanQueue { bus, id: QueueId { group, generation } } = queue;
+        Self { bus, group, generation }
+    }
+}
+
+impl From<Orphan> for OrphanQueue {
+    fn from(Orphan { bus, group, generation }: Orphan) -> Self {
+        Self { bus, id: QueueId { group, generation } }
+    }
+}
+
 /// Writes an event in its newest schema.
 pub(super) fn encode(event: &RosterEvent) -> Stored {
     let payload = match event {
@@ -80,6 +102,9 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
         RosterEvent::BusAdded { bus } => json(&BusAddedV1 { bus: bus.clone() }),
+        RosterEvent::QueueTakenOver { queue } | RosterEvent::QueueReleased { queue } => {
+            json(&Orphan::from(queue.clone()))
+        }
     };
     let (event_type, schema_version) = (event.type_name(), schema_version(event));
     Stored { event_type, schema_version, payload }
@@ -93,7 +118,9 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         RosterEvent::ListenerChanged { .. }
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
-        | RosterEvent::BusAdded { .. } => 2,
+        | RosterEvent::BusAdded { .. }
+        | RosterEvent::QueueTakenOver { .. }
+        | RosterEvent::QueueReleased { .. } => 2,
     }
 }
 
@@ -104,7 +131,9 @@ fn schema_version(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::ListenerRemoved { .. }
-        | RosterEvent::BusAdded { .. } => 1,
+        | RosterEvent::BusAdded { .. }
+        | RosterEvent::QueueTakenOver { .. }
+        | RosterEvent::QueueReleased { .. } => 1,
     }
 }
 
@@ -136,6 +165,12 @@ pub(super) fn decode(
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
         ("BusAdded", 1) => read(payload).map(|BusAddedV1 { bus }| RosterEvent::BusAdded { bus }),
+        ("QueueTakenOver", 1) => {
+            read(payload).map(|queue: Orphan| RosterEvent::QueueTakenOver { queue: queue.into() })
+        }
+        ("QueueReleased", 1) => {
+            read(payload).map(|queue: Orphan| RosterEvent::QueueReleased { queue: queue.into() })
+        }
         _ => Err(PayloadError::Unknown),
     }
 }
@@ -145,112 +180,4 @@ fn read<T: for<'de> Deserialize<'de>>(payload: Value) -> Result<T, PayloadError>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        listener::{Delivery, Mode},
-        retry::Retry,
-        span::Span,
-    };
-    use serde_json::json;
-
-    const ADDED_V1: &str = include_str!("golden/ListenerAdded.v1.json");
-    const ADDED_V2: &str = include_str!("golden/ListenerAdded.v2.json");
-    const CHANGED_V1: &str = include_str!("golden/ListenerChanged.v1.json");
-    const PAUSED_V1: &str = include_str!("golden/ListenerPaused.v1.json");
-    const RESUMED_V1: &str = include_str!("golden/ListenerResumed.v1.json");
-    const BUS_ADDED_V1: &str = include_str!("golden/BusAdded.v1.json");
-    const REMOVED_V1: &str = include_str!("golden/ListenerRemoved.v1.json");
-
-    fn listener() -> ListenerSpec {
-        let mut listener: ListenerSpec = serde_json::from_value(
-            json!({"group": "search-index", "class": "webhook", "bus": "mailboxEvent"}),
-        )
-        .unwrap();
-        listener.delivery = Delivery::EveryNode;
-        listener.mode = Mode::Sync;
-        listener.concurrency = 3;
-        listener.timeout = Span::from_secs(90);
-        listener.retry = Retry {
-            attempts: 2,
-            first: Span::from_millis(250),
-            max: Span::from_secs(30),
-            ..Retry::default()
-        };
-        listener.configuration.insert("url".into(), json!("http://indexer.internal/events"));
-        listener.configuration.insert("token".into(), json!({"env": "INDEXER_TOKEN"}));
-        listener
-    }
-
-    fn added() -> RosterEvent {
-        RosterEvent::ListenerAdded { listener: listener(), generation: 4 }
-    }
-
-    fn group() -> GroupName {
-        GroupName::parse("search-index").unwrap()
-    }
-
-    fn removed() -> RosterEvent {
-        RosterEvent::ListenerRemoved { group: group(), pending: Pending::Drain }
-    }
-
-    fn bus_added() -> RosterEvent {
-        let bus = json!({"name": "james", "codec": "james", "attached": true, "exchange": "e"});
-        RosterEvent::BusAdded { bus: serde_json::from_value(bus).unwrap() }
-    }
-
-    fn changed() -> RosterEvent {
-        RosterEvent::ListenerChanged { listener: listener() }
-    }
-
-    fn paused() -> RosterEvent {
-        RosterEvent::ListenerPaused { group: group() }
-    }
-
-    fn resumed() -> RosterEvent {
-        RosterEvent::ListenerResumed { group: group() }
-    }
-
-    #[test]
-    fn every_event_ever_written_can_be_read() {
-        for (name, version, golden, event) in [
-            ("ListenerAdded", 1, ADDED_V1, added()),
-            ("ListenerAdded", 2, ADDED_V2, added()),
-            ("ListenerChanged", 1, CHANGED_V1, changed()),
-            ("ListenerPaused", 1, PAUSED_V1, paused()),
-            ("ListenerResumed", 1, RESUMED_V1, resumed()),
-            ("ListenerRemoved", 1, REMOVED_V1, removed()),
-            ("BusAdded", 1, BUS_ADDED_V1, bus_added()),
-        ] {
-            let payload = serde_json::from_str(golden).unwrap();
-            assert_eq!(decode(name, version, payload), Ok(event));
-        }
-    }
-
-    #[test]
-    fn an_event_is_written_as_its_golden_file_has_it() {
-        for (golden, version, event) in [
-            (ADDED_V2, 2, added()),
-            (CHANGED_V1, 1, changed()),
-            (PAUSED_V1, 1, paused()),
-            (RESUMED_V1, 1, resumed()),
-            (REMOVED_V1, 1, removed()),
-            (BUS_ADDED_V1, 1, bus_added()),
-        ] {
-            assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
-            let stored = encode(&event);
-            assert_eq!(stored.payload, serde_json::from_str::<Value>(golden).unwrap());
-            assert_eq!((stored.event_type, stored.schema_version), (event.type_name(), version));
-        }
-    }
-
-    #[test]
-    fn an_event_of_a_newer_hearken_is_told_from_a_damaged_one() {
-        assert_eq!(decode("ListenerAdded", 3, json!({})), Err(PayloadError::Unknown));
-        assert_eq!(decode("ListenerPaused", 2, json!({})), Err(PayloadError::Unknown));
-        assert!(matches!(
-            decode("ListenerRemoved", 1, json!({"group": "a"})),
-            Err(PayloadError::Malformed(cause)) if cause.contains("pending")
-        ));
-    }
-}
+mod tests;

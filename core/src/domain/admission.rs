@@ -143,7 +143,8 @@ pub fn check(
         Command::RemoveListener { .. }
         | Command::PauseListener { .. }
         | Command::ResumeListener { .. }
-        | Command::MigrateListener { .. } => Ok(()),
+        | Command::MigrateListener { .. }
+        | Command::ReleaseQueue { .. } => Ok(()),
         Command::AddBus(bus) => Ok(check_bus(node.layout, bus)?),
     }
 }

@@ -8,6 +8,7 @@ use super::{
     desired::Desired,
     drift::{Drift, DriftKind, Object},
     repair::LastSeen,
+    roster::OrphanDecision,
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -98,7 +99,11 @@ pub fn check_drift(
     }
     let is_surplus = |drift: &&Drift| match drift.kind {
         DriftKind::Orphan => true,
-        DriftKind::Surplus => drift.is_repairable() && !last_seen.asks_for(drift),
+        DriftKind::Surplus => {
+            drift.is_repairable()
+                && !last_seen.asks_for(drift)
+                && !is_released(drift.object(), desired)
+        }
         DriftKind::Missing | DriftKind::Divergent | DriftKind::Foreign => false,
     };
     let surplus = drift.iter().filter(is_surplus).count();
@@ -125,6 +130,16 @@ fn hangs_on(object: &Object, missing: &BTreeSet<&str>, desired: &Desired) -> boo
             missing.contains(binding.source.as_str())
                 || missing.contains(binding.destination.as_str())
                 || desired.is_attached(&binding.source)
+        }
+        Object::Exchange(_) | Object::Queue(_) => false,
+    }
+}
+
+/// Whether the object is a binding of an orphan that an administrator released.
+fn is_released(object: &Object, desired: &Desired) -> bool {
+    match object {
+        Object::Binding(binding) => {
+            desired.orphan_decision(&binding.destination) == Some(OrphanDecision::Released)
         }
         Object::Exchange(_) | Object::Queue(_) => false,
     }

@@ -1,6 +1,6 @@
 //! Commands to the roster.
 
-use super::{bus::BusDefinition, listener::ListenerSpec, name::GroupName};
+use super::{bus::BusDefinition, listener::ListenerSpec, name::GroupName, roster::OrphanQueue};
 use serde::{Deserialize, Serialize};
 
 /// Treatment of the events that wait for a removed listener.
@@ -50,6 +50,11 @@ pub enum Command {
     },
     /// Adds a bus, which every node takes up without a restart.
     AddBus(BusDefinition),
+    /// Lets an orphan go: its queue is unbound and deleted with the events in it.
+    ReleaseQueue {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
 }
 
 impl Command {
@@ -63,6 +68,7 @@ impl Command {
             | Self::ResumeListener { group }
             | Self::RemoveListener { group, .. }
             | Self::MigrateListener { group } => group.as_str(),
+            Self::ReleaseQueue { queue } => queue.id.group.as_str(),
         }
     }
 }

@@ -14,8 +14,9 @@ use super::{
     command::Pending,
     depth::Depth,
     desired::{Desired, Fate},
-    layout::Layout,
+    layout::{Layout, ObjectName},
     plan::{Action, Plan, Step, StepClass},
+    roster::{OrphanDecision, OrphanQueue},
     span::Span,
     topology::{Destination, Queue, Topology},
 };
@@ -45,6 +46,16 @@ pub enum QueueRefusal {
         "queue {0} was not made by this hearken cluster: it lacks the prefix or the marker of the cluster; hearken changes only its own queues"
     )]
     Foreign(String),
+    /// The log knows the queue.
+    #[error(
+        "queue {0} is not an orphan: the log knows it; GET /topology shows under drift which queues are orphans"
+    )]
+    NotOrphan(String),
+    /// The queue is an orphan that belongs to no group.
+    #[error(
+        "queue {0} is an orphan, but not the work queue of a group, so the log cannot release it; delete it instead: DELETE /topology/queues/{0}?force=true"
+    )]
+    WithoutGroup(String),
     /// The bus, a node or a configured listener needs the queue.
     #[error(
         "queue {0} is in use by a bus, a node or a consumer; remove the listener that works on it first"
@@ -83,6 +94,31 @@ pub fn check_request<'a>(
         return Err(QueueRefusal::InUse(name.to_owned()));
     }
     Ok(queue)
+}
+
+/// Finds the orphan that an administrator wants released. A released orphan that is not deleted yet
+/// may be released again.
+///
+/// # Errors
+/// Why there is nothing to release.
+pub fn check_release(
+    layout: &Layout,
+    desired: &Desired,
+    observed: &Topology,
+    name: &str,
+) -> Result<OrphanQueue, QueueRefusal> {
+    let queue = observed.queues.get(name).ok_or_else(|| QueueRefusal::Unknown(name.to_owned()))?;
+    if !layout.owns(name, &queue.arguments) {
+        return Err(QueueRefusal::Foreign(name.to_owned()));
+    }
+    let is_released = desired.orphan_decision(name) == Some(OrphanDecision::Released);
+    if !desired.is_orphan(layout, queue) && !is_released {
+        return Err(QueueRefusal::NotOrphan(name.to_owned()));
+    }
+    match layout.read(name) {
+        Some(ObjectName::Work { bus, queue: id }) => Ok(OrphanQueue { bus, id }),
+        _ => Err(QueueRefusal::WithoutGroup(name.to_owned())),
+    }
 }
 
 /// Refuses a queue that holds events or has a consumer.

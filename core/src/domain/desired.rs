@@ -8,7 +8,7 @@ use super::{
     layout::{Flavor, Layout},
     listener::Delivery,
     name::BusName,
-    roster::{Configured, QueueId, Roster},
+    roster::{Configured, OrphanDecision, QueueId, Roster},
     span::Span,
     topology::{Binding, ExchangeKind, Queue, Topology},
 };
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// API's counters lag by up to five seconds, so one sample proves nothing.
 const QUIET: Span = Span::from_secs(6);
 
-/// Future of a removed listener's queue.
+/// Future of a removed listener's queue, or of a released orphan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fate {
     /// Identity of the queue in the roster.
@@ -37,12 +37,15 @@ pub struct Desired {
     pub topology: Topology,
     /// Bindings that may exist: they lead retried events back to the queue of a removed group.
     pub permitted: BTreeSet<Binding>,
-    /// The queues of removed listeners, by name, as long as they have work left.
+    /// The queues of removed listeners and the released orphans, by name, as long as they have work
+    /// left.
     pub fates: BTreeMap<String, Fate>,
     /// Version of the roster that asks for the topology.
     pub version: Version,
     /// The queues of removed listeners that were deleted, by name.
     retired: BTreeSet<String>,
+    /// Decisions about orphans, by the name of the queue.
+    orphan_decisions: BTreeMap<String, OrphanDecision>,
     buses: BTreeSet<BusName>,
     /// The exchanges of attached buses.
     attached: BTreeSet<String>,
@@ -98,6 +101,7 @@ pub fn desired(
         }
         desired.fates.insert(queue, fate);
     }
+    desired.add_orphans(layout, roster, retired);
     desired
 }
 
@@ -131,6 +135,12 @@ impl Desired {
             && !self.is_idle_wait(layout, name)
     }
 
+    /// Decision of an administrator about a queue that was an orphan.
+    #[must_use]
+    pub fn orphan_decision(&self, queue: &str) -> Option<OrphanDecision> {
+        self.orphan_decisions.get(queue).copied()
+    }
+
     /// Whether the exchange belongs to an attached bus. Our queues are bound to it; hearken changes
     /// nothing else about it.
     #[must_use]
@@ -156,6 +166,26 @@ impl Desired {
         let mut returns = layout.exchange(layout.returns(bus), ExchangeKind::Direct);
         returns.arguments.insert("alternate-exchange".into(), parked.into());
         topology.add_exchange(returns);
+    }
+
+    /// Adds the orphans that an administrator decided about. A released orphan is deleted like the
+    /// queue of a listener that was removed with `discard`.
+    fn add_orphans(&mut self, layout: &Layout, roster: &Roster, retired: &BTreeSet<QueueId>) {
+        for (orphan, decision) in roster.orphans() {
+            let id = &orphan.id;
+            let queue = layout.work(&orphan.bus, &id.group, id.generation);
+            self.orphan_decisions.insert(queue.clone(), *decision);
+            match decision {
+                OrphanDecision::TakenOver => {}
+                OrphanDecision::Released if retired.contains(id) => {
+                    self.retired.insert(queue);
+                }
+                OrphanDecision::Released => {
+                    let fate = Fate { id: id.clone(), pending: Pending::Discard, quiet: QUIET };
+                    self.fates.insert(queue, fate);
+                }
+            }
+        }
     }
 
     fn add_listener(&mut self, layout: &Layout, configured: &Configured, events: &str) {

@@ -1,6 +1,9 @@
 //! Events of the roster, and the audit that each of them carries.
 
-use super::{bus::BusDefinition, command::Pending, listener::ListenerSpec, name::GroupName};
+use super::{
+    bus::BusDefinition, command::Pending, listener::ListenerSpec, name::GroupName,
+    roster::OrphanQueue,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -47,6 +50,16 @@ pub enum RosterEvent {
         /// The whole bus.
         bus: BusDefinition,
     },
+    /// The listener that is added next took an orphan over, with the events in it.
+    QueueTakenOver {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
+    /// An orphan was released: it is unbound and deleted with the events in it.
+    QueueReleased {
+        /// The orphan.
+        queue: OrphanQueue,
+    },
 }
 
 impl RosterEvent {
@@ -60,6 +73,7 @@ impl RosterEvent {
             Self::ListenerPaused { group }
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => Some(group),
+            Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => Some(&queue.id.group),
             Self::BusAdded { .. } => None,
         }
     }
@@ -74,6 +88,8 @@ impl RosterEvent {
             Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
             Self::BusAdded { .. } => "BusAdded",
+            Self::QueueTakenOver { .. } => "QueueTakenOver",
+            Self::QueueReleased { .. } => "QueueReleased",
         }
     }
 }

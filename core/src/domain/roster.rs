@@ -7,12 +7,14 @@
 mod bus_list;
 mod configured;
 mod diff;
+mod orphan;
 mod refusal;
 
 pub use bus_list::BusAddition;
 use bus_list::BusList;
 pub use configured::{Amendment, Configured};
 pub use diff::{ListenerDiff, RosterDiff};
+pub use orphan::{OrphanDecision, OrphanQueue};
 pub use refusal::{FixedSetting, Refusal};
 
 use super::{
@@ -22,7 +24,10 @@ use super::{
     listener::ListenerSpec,
     name::{BusName, GroupName},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// The roster's memory of a removed listener.
@@ -62,26 +67,30 @@ pub struct Roster {
     tombstones: BTreeMap<QueueId, Tombstone>,
     generations: BTreeMap<GroupName, Generation>,
     buses: BusList,
+    orphans: BTreeMap<OrphanQueue, OrphanDecision>,
 }
 
-/// Decides which events a command leads to. Changes nothing.
+/// Decides which events a command leads to. Changes nothing. `orphans` are the orphans that the
+/// last pass found; only the addition of a listener depends on them.
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
-/// resumption of a listener that is not paused, and a change to the settings that the listener has.
+/// resumption of a listener that is not paused, a change to the settings that the listener has, and
+/// the release of a queue that is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
-pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Refusal> {
+pub fn decide(
+    roster: &Roster,
+    command: &Command,
+    orphans: &BTreeSet<OrphanQueue>,
+) -> Result<Vec<RosterEvent>, Refusal> {
     match command {
         Command::AddListener(listener) => match roster.listeners.get(&listener.group) {
             Some(present) => Err(Refusal::GroupInUse {
                 group: listener.group.clone(),
                 class: present.listener.class.clone(),
             }),
-            None => Ok(vec![RosterEvent::ListenerAdded {
-                listener: listener.clone(),
-                generation: roster.next_generation(listener),
-            }]),
+            None => Ok(roster.addition(listener, orphans)),
         },
         Command::ChangeListener(listener) => {
             let present = roster.configured(&listener.group)?;
@@ -118,6 +127,10 @@ pub fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Re
         Command::AddBus(bus) => {
             roster.check_new_bus(bus)?;
             Ok(vec![RosterEvent::BusAdded { bus: bus.clone() }])
+        }
+        Command::ReleaseQueue { queue } => {
+            let release = RosterEvent::QueueReleased { queue: queue.clone() };
+            Ok(Vec::from_iter((!roster.check_release(queue)?).then_some(release)))
         }
     }
 }
@@ -160,6 +173,12 @@ impl Roster {
         self.buses.addition(bus)
     }
 
+    /// Decisions about orphans, by queue.
+    #[must_use]
+    pub fn orphans(&self) -> &BTreeMap<OrphanQueue, OrphanDecision> {
+        &self.orphans
+    }
+
     /// Whether returning events of this group are dropped: the group is not configured, and its
     /// last removal said `discard`.
     #[must_use]
@@ -187,8 +206,7 @@ impl Roster {
             RosterEvent::ListenerAdded { listener, generation } => {
                 let group = listener.group.clone();
                 self.tombstones.remove(&QueueId::new(group.clone(), *generation));
-                let last = self.generations.entry(group.clone()).or_insert(*generation);
-                *last = (*last).max(*generation);
+                self.note_generation(&group, *generation);
                 let configured = Configured::by(listener.clone(), *generation, recorded);
                 self.listeners.insert(group, configured);
             }
@@ -213,7 +231,18 @@ impl Roster {
                         .insert(QueueId::new(group.clone(), removed.generation), tombstone);
                 }
             }
+            RosterEvent::QueueTakenOver { queue } => {
+                self.decide_orphan(queue, OrphanDecision::TakenOver);
+            }
+            RosterEvent::QueueReleased { queue } => {
+                self.decide_orphan(queue, OrphanDecision::Released);
+            }
         }
+    }
+
+    fn note_generation(&mut self, group: &GroupName, generation: Generation) {
+        let last = self.generations.entry(group.clone()).or_insert(generation);
+        *last = (*last).max(generation);
     }
 
     fn last_generation(&self, group: &GroupName) -> Generation {
@@ -224,6 +253,20 @@ impl Roster {
     #[must_use]
     pub fn is_paused(&self, group: &GroupName) -> bool {
         self.listeners.get(group).is_some_and(Configured::is_paused)
+    }
+
+    /// Events that add a listener. An orphan of its group is taken over.
+    fn addition(
+        &self,
+        listener: &ListenerSpec,
+        orphans: &BTreeSet<OrphanQueue>,
+    ) -> Vec<RosterEvent> {
+        let orphan = self.orphan_for(listener, orphans);
+        let generation = (orphan.as_ref())
+            .map_or_else(|| self.next_generation(listener), |orphan| orphan.id.generation);
+        let taken = orphan.map(|queue| RosterEvent::QueueTakenOver { queue });
+        let added = RosterEvent::ListenerAdded { listener: listener.clone(), generation };
+        taken.into_iter().chain([added]).collect()
     }
 
     /// Generation of the queue for a listener that is added. The newest queue that was kept for a

@@ -114,6 +114,9 @@ kinds! {
     NOT_EMPTY "not-empty" 409 "The queue holds events"
         "Deleting the queue would destroy its events. Let a listener consume them, or give `force`."
         [queue "The queue.", ready "Number of events that wait.", unacked "Number of events that a consumer holds unacknowledged."];
+    NOT_ORPHAN "not-orphan" 409 "The queue is not an orphan"
+        "Only an orphan can be released: the work queue of a group that carries the marker of this cluster and that the log does not know."
+        [name "Name of the queue; absent when the log has another queue of the same group and generation."];
     IN_USE "in-use" 409 "The queue is in use"
         "The queue belongs to a listener of the roster or has consumers. Remove the listener, or migrate the queue."
         [queue "The queue."];

@@ -55,6 +55,7 @@ impl From<Refusal> for Problem {
             Refusal::CannotChange { group, setting } => Self::new(&kinds::CANNOT_CHANGE, detail)
                 .with("group", group)
                 .with("setting", setting.name()),
+            Refusal::GenerationInUse { .. } => Self::new(&kinds::NOT_ORPHAN, detail),
             Refusal::NotConfigured { group } => {
                 Self::new(&kinds::NOT_CONFIGURED, detail).with("group", group)
             }
@@ -144,6 +145,9 @@ impl From<QueueRefusal> for Problem {
         match refusal {
             QueueRefusal::Unknown(_) => Self::new(&kinds::NOT_FOUND, detail),
             QueueRefusal::Foreign(name) => Self::new(&kinds::FOREIGN, detail).with("name", name),
+            QueueRefusal::NotOrphan(name) | QueueRefusal::WithoutGroup(name) => {
+                Self::new(&kinds::NOT_ORPHAN, detail).with("name", name)
+            }
             QueueRefusal::InUse(queue) => Self::new(&kinds::IN_USE, detail).with("queue", queue),
             QueueRefusal::NotEmpty { queue, ready, unacked } => {
                 Self::new(&kinds::NOT_EMPTY, detail)

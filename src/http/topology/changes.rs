@@ -213,7 +213,9 @@ impl ChangeFollower {
             RosterEvent::ListenerChanged { .. }
             | RosterEvent::ListenerPaused { .. }
             | RosterEvent::ListenerResumed { .. }
-            | RosterEvent::BusAdded { .. } => return Ok(None),
+            | RosterEvent::BusAdded { .. }
+            | RosterEvent::QueueTakenOver { .. }
+            | RosterEvent::QueueReleased { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {
                 (self.bus_before(recorded, &group).await?, vec![], vec![group])
             }

@@ -1,7 +1,8 @@
-//! `/topology/queues/{name}`: migration and deletion of one queue.
+//! `/topology/queues/{name}`: migration, release and deletion of one queue.
 //!
 //! A request that can be refused is refused at once. The work itself is a task, which checks again.
 
+use super::release::release_queue;
 use crate::{
     domain::{
         command::Command,
@@ -10,12 +11,14 @@ use crate::{
     error_chain::error_chain,
     http::{
         App,
+        auth::Actor,
         body::Body,
         parameters::Segment,
         precondition::CommandRequest,
         problem::{Problem, kinds},
         tasks::{Submitted, action, start_task},
     },
+    roster::Audited,
 };
 use axum::{extract::State, response::Response};
 use serde_json::json;
@@ -24,29 +27,45 @@ use std::{sync::Arc, time::Duration};
 /// Time that a migration waits for the broker to follow.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Migrate a queue
+/// Migrate or release a queue
 ///
-/// For a queue whose arguments differ from the desired ones. Gives the listener a new queue and
-/// drains this one. Both queues are consumed, so no event is lost.
+/// `migrate` is for a queue whose arguments differ from the desired ones. It gives the listener a
+/// new queue and drains this one. Both queues are consumed, so no event is lost. `release` is for
+/// an orphan that is not needed. The roster records the release; the queue is unbound and deleted
+/// with the events in it.
 #[utoipa::path(
-    post, path = "/topology/queues/{name}", tag = "topology", operation_id = "migrateQueue",
+    post, path = "/topology/queues/{name}", tag = "topology", operation_id = "migrateOrReleaseQueue",
     params(
-        ("name" = String, Path, description = "Name of the current work queue of a listener."),
-        ("action" = String, Query, description = "Must be `migrate`.", example = "migrate"),
-        ("reason" = Option<String>, Query, description = "Reason for the migration, kept in the history."),
+        ("name" = String, Path, description = "Name of the current work queue of a listener, or of an orphan."),
+        ("action" = String, Query, description = "`migrate` or `release`.", example = "migrate"),
+        ("reason" = Option<String>, Query, description = "Reason for the migration or the release, kept in the history."),
     ),
-    responses((status = 201, description = "A task migrates the queue.", body = Submitted,
+    responses((status = 201, description = "A task migrates the queue, or waits for the deletion of the released queue.", body = Submitted,
         headers(("Location" = String, description = "Address of the task.")))),
-    extensions(("x-problems" = json!(["not-found", "foreign", "body-too-large", "timeout", "store-unavailable"]))),
+    extensions(("x-problems" = json!(["not-found", "foreign", "not-orphan",
+        "stale-version", "command-reused", "body-too-large", "timeout", "contention", "broker-unavailable",
+        "store-unavailable"]))),
 )]
-pub(crate) async fn migrate_queue(
+pub(crate) async fn migrate_or_release_queue(
     State(app): State<Arc<App>>,
     Segment(name): Segment<String>,
     request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    action(&request.query, &["migrate"])?;
+    let action = action(&request.query, &["migrate", "release"])?;
     let audited = request.audited(&body, request.reason()?)?;
+    match action {
+        "release" => release_queue(&app, name, &request.actor, audited).await,
+        _ => migrate_queue(&app, name, &request.actor, audited).await,
+    }
+}
+
+async fn migrate_queue(
+    app: &Arc<App>,
+    name: String,
+    actor: &Actor,
+    audited: Audited,
+) -> Result<Response, Problem> {
     app.roster.current().await?;
     let Some(group) = app.reconciler.queue_group(&name) else {
         let look = app.reconciler.look().await?;
@@ -63,7 +82,7 @@ pub(crate) async fn migrate_queue(
         });
     };
     let (roster, reconciler) = (Arc::clone(&app.roster), app.reconciler.clone());
-    start_task(&app, "queue-migrate", &request.actor, Box::pin(async move {
+    start_task(app, "queue-migrate", actor, Box::pin(async move {
         let outcome = roster.execute(Command::MigrateListener { group: group.clone() }, audited).await?;
         let version = outcome.events.last().map_or(0, |event| event.version);
         if !reconciler.wait_for(version, PATIENCE).await {

@@ -104,6 +104,18 @@ async fn reconciling_can_return_before_the_task_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn releasing_names_the_orphan_and_the_reason() {
+    let line = "POST /topology/queues/hearken.b.work.g.v2?action=release&reason=CHG-7";
+    let taken = format!(r#"{{"taskId":"{TASK}"}}"#);
+    let server = Fake::start().await.json(line, 201, &taken);
+    let arguments =
+        ["topology", "release", "hearken.b.work.g.v2", "--reason", "CHG-7", "--no-wait"];
+    let ended = run(&server, &arguments);
+    assert_eq!((ended.code, ended.out), (Some(0), format!("task {TASK}\n")));
+    assert_eq!(server.lines(), [line]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watching_prints_each_change_and_continues_after_a_broken_stream() {
     let stream = "text/event-stream";
     let change = |version, id, what| {

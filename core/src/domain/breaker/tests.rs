@@ -9,7 +9,7 @@ use crate::domain::{
     event::RosterEvent,
     name::BusName,
     plan::tests::{desired_of, layout},
-    roster::tests::{added, given, removed},
+    roster::tests::{added, given, orphan, removed},
     topology::{Binding, Topology},
 };
 
@@ -87,6 +87,16 @@ fn many_orphans_are_a_mass_surplus() {
     let (small, large) = (cluster_of(5), cluster_of(50));
     let refused = verdict(&small, &small, &large.topology);
     assert!(matches!(refused, Err(Blockage::MassSurplus { surplus: 45, .. })), "{refused:?}");
+}
+
+#[test]
+fn many_released_orphans_are_no_mass_surplus() {
+    let (small, large) = (cluster_of(5), cluster_of(50));
+    let mut events: Vec<RosterEvent> =
+        (0..5).map(|number| added(&format!("g{number}"), 1)).collect();
+    let release = |number| RosterEvent::QueueReleased { queue: orphan(&format!("g{number}"), 1) };
+    events.extend((5..50).map(release));
+    assert_eq!(verdict(&desired_of(&events), &small, &large.topology), Ok(()));
 }
 
 #[test]

@@ -4,10 +4,12 @@ use super::*;
 use crate::domain::{
     bus::{BusDefinition, Buses},
     desired::desired,
+    event::RosterEvent,
     name::{BusName, GroupName},
+    plan::tests::{desired_of, foreign_queue, layout},
     roster::{
         QueueId,
-        tests::{added, given},
+        tests::{added, given, orphan},
     },
     topology::{Arguments, Binding},
 };
@@ -125,4 +127,31 @@ fn a_requested_deletion_unbinds_the_queue_before_deleting_it() {
     let verbs: Vec<_> = plan.steps.iter().map(|step| step.action.verb()).collect();
     assert_eq!(verbs, ["unbind", "delete"]);
     assert_eq!(plan.steps[0].action.name(), "x -> q []");
+}
+
+#[test]
+fn only_a_work_queue_that_the_log_does_not_know_is_released() {
+    let layout = layout();
+    let mut observed = desired_of(&[added("a", 1), added("b", 4)]).topology;
+    let mut odd = observed.queues["hearken.mailboxEvent.work.b.v4"].clone();
+    odd.name = "hearken.gone.parked".into();
+    observed.add_queue(odd);
+    observed.add_queue(foreign_queue("hearken.mailboxEvent.work.c.v1"));
+    let check = |desired: &Desired, name: &str| {
+        check_release(&layout, desired, &observed, &format!("hearken.{name}"))
+    };
+    let desired = desired_of(&[added("a", 1)]);
+    let work = "mailboxEvent.work.b.v4";
+    assert_eq!(check(&desired, work), Ok(orphan("b", 4)));
+    for (name, expected) in [
+        ("mailboxEvent.work.d.v1", "the broker has no queue"),
+        ("mailboxEvent.work.c.v1", "not made by this hearken cluster"),
+        ("mailboxEvent.work.a.v1", "is not an orphan"),
+        ("gone.parked", "not the work queue of a group"),
+    ] {
+        let refusal = check(&desired, name).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+    let released = RosterEvent::QueueReleased { queue: orphan("b", 4) };
+    assert_eq!(check(&desired_of(&[released]), work), Ok(orphan("b", 4)), "released again");
 }

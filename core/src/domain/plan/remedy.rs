@@ -5,6 +5,7 @@ use crate::domain::{
     command::Pending,
     desired::Desired,
     drift::{Drift, DriftKind, Object, Remedy},
+    roster::OrphanDecision,
 };
 
 /// Plans the repair of each drift.
@@ -32,6 +33,9 @@ fn remedy(drift: &Drift, desired: &Desired) -> Step {
         ),
         (Remedy::Delete, Object::Queue(queue)) => {
             let how = match desired.fates.get(&queue.name).map(|fate| fate.pending) {
+                _ if desired.orphan_decision(&queue.name) == Some(OrphanDecision::Released) => {
+                    "an administrator released this orphan"
+                }
                 Some(Pending::Discard) => "its listener was removed with pending=discard",
                 _ => {
                     "its listener was removed with pending=drain: deleted once it has stayed empty"

@@ -189,7 +189,9 @@ fn a_group_whose_new_queue_cannot_be_bound_keeps_its_old_one() {
     let group = crate::domain::name::GroupName::parse("a").unwrap();
     let mut events = vec![added("a", 1)];
     let migrate = crate::domain::command::Command::MigrateListener { group };
-    events.extend(crate::domain::roster::decide(&given(&events), &migrate).unwrap());
+    events.extend(
+        crate::domain::roster::decide(&given(&events), &migrate, &BTreeSet::new()).unwrap(),
+    );
     let desired = desired_of(&events);
     let mut observed = desired_of(&events[..1]).topology;
     let unbinds = |observed: &Topology| {

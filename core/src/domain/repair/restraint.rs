@@ -13,7 +13,8 @@ pub enum Restraint {
         /// Name of the queue.
         queue: String,
     },
-    /// The queue was made at a version that the log does not have yet.
+    /// The queue was made at a version that the log does not have yet, and no administrator decided
+    /// about the queue as an orphan.
     #[error(
         "queue {queue} was made at version {made} of this log, which ends at version {version}"
     )]
@@ -37,7 +38,8 @@ impl Restraint {
         let orphan = queues.find(|queue| desired.is_orphan(layout, queue));
         let later = || {
             let mut owned = (observed.queues.values())
-                .filter(|queue| layout.owns(&queue.name, &queue.arguments));
+                .filter(|queue| layout.owns(&queue.name, &queue.arguments))
+                .filter(|queue| desired.orphan_decision(&queue.name).is_none());
             owned.find_map(|queue| {
                 let made = layout.made_at(queue).filter(|made| *made > version)?;
                 Some(Self::LaterHistory { queue: queue.name.clone(), made, version })

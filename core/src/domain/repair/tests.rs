@@ -6,7 +6,7 @@ use crate::domain::{
     drift::{DriftKind, Remedy},
     event::RosterEvent,
     plan::tests::{apply, damaged, desired_of, foreign_queue, layout},
-    roster::tests::{added, given},
+    roster::tests::{added, given, orphan},
     topology::Binding,
 };
 use proptest::prelude::*;
@@ -35,7 +35,9 @@ fn migrated() -> Vec<RosterEvent> {
     let group = crate::domain::name::GroupName::parse("a").unwrap();
     let migrate = crate::domain::command::Command::MigrateListener { group };
     let mut events = vec![added("a", 1)];
-    events.extend(crate::domain::roster::decide(&given(&events), &migrate).unwrap());
+    events.extend(
+        crate::domain::roster::decide(&given(&events), &migrate, &BTreeSet::new()).unwrap(),
+    );
     events
 }
 
@@ -223,4 +225,38 @@ fn foreign_names_are_those_without_our_marker() {
     let layout = layout();
     let comparison = Comparison::new(&layout, &desired, &observed);
     assert_eq!(comparison.drift()[0].kind, DriftKind::Foreign);
+}
+
+#[test]
+fn a_released_orphan_is_unbound_and_deleted_and_holds_nothing_back() {
+    let observed = desired_of(&[added("a", 1), added("b", 4)]).topology;
+    let released = RosterEvent::QueueReleased { queue: orphan("b", 4) };
+    let restored = desired_of(&[released]);
+    let layout = layout();
+    // The queue of group a is still an orphan, so nothing is taken away.
+    let held = Comparison::new(&layout, &restored, &observed);
+    let steps = held.repair(RepairChoice::Everything).unwrap().plan.steps;
+    assert!(steps.iter().all(|step| step.action.verb() != "delete"), "{steps:?}");
+    let released = RosterEvent::QueueReleased { queue: orphan("b", 4) };
+    let decided = desired_of(&[added("a", 1), released]);
+    assert_eq!(Restraint::find(&layout, &decided, &observed), None);
+    let comparison = Comparison::new(&layout, &decided, &observed);
+    let steps = comparison.repair(RepairChoice::Everything).unwrap().plan.steps;
+    let done: Vec<_> = steps.iter().map(|step| step.action.verb()).collect();
+    assert_eq!(done, ["unbind", "unbind", "delete"]);
+    assert_eq!(steps[2].reason, "an administrator released this orphan");
+}
+
+#[test]
+fn an_orphan_that_was_taken_over_is_no_sign_of_a_later_history() {
+    let lost = [added("x", 1), added("y", 1), added("z", 1), added("a", 4)];
+    let mut observed = desired_of(&lost).topology;
+    observed.queues.retain(|name, _| name.contains(".a."));
+    let layout = layout();
+    let by_chance = desired_of(&[added("a", 4)]);
+    let sign = Restraint::find(&layout, &by_chance, &observed);
+    assert!(matches!(sign, Some(Restraint::LaterHistory { made: 4, .. })), "{sign:?}");
+    let taken_over = RosterEvent::QueueTakenOver { queue: orphan("a", 4) };
+    let decided = desired_of(&[taken_over, added("a", 4)]);
+    assert_eq!(Restraint::find(&layout, &decided, &observed), None);
 }

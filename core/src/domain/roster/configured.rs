@@ -103,7 +103,9 @@ impl Configured {
             RosterEvent::ListenerResumed { .. } => self.pause = None,
             RosterEvent::ListenerAdded { .. }
             | RosterEvent::ListenerRemoved { .. }
-            | RosterEvent::BusAdded { .. } => return,
+            | RosterEvent::BusAdded { .. }
+            | RosterEvent::QueueTakenOver { .. }
+            | RosterEvent::QueueReleased { .. } => return,
         }
         self.amended = Some(amendment);
         self.reason.clone_from(&recorded.audit.reason);

@@ -1,6 +1,7 @@
 //! Refusals of the roster.
 
 use crate::domain::{
+    event::Generation,
     listener::{Delivery, ListenerSpec},
     name::{BusName, ClassName, GroupName},
 };
@@ -39,6 +40,16 @@ pub enum Refusal {
         group: GroupName,
         /// The setting that cannot change.
         setting: FixedSetting,
+    },
+    /// The log has a queue of the same group and generation, so the queue cannot be released.
+    #[error(
+        "the log has a queue of group {group} with generation {generation} already, so no orphan of this group and generation can be released; delete the queue by its name instead: DELETE /topology/queues/{{name}}?force=true"
+    )]
+    GenerationInUse {
+        /// Group of the queue.
+        group: GroupName,
+        /// Generation of the queue.
+        generation: Generation,
     },
 }
 

@@ -46,6 +46,17 @@ pub(crate) fn changed(group: &str, concurrency: u16) -> RosterEvent {
     RosterEvent::ListenerChanged { listener: ListenerSpec { concurrency, ..listener(group) } }
 }
 
+/// The decision while the broker has no orphan.
+fn decide(roster: &Roster, command: &Command) -> Result<Vec<RosterEvent>, Refusal> {
+    super::decide(roster, command, &BTreeSet::new())
+}
+
+/// The orphan of this group and generation on the bus that listeners of tests have.
+pub(crate) fn orphan(group: &str, generation: Generation) -> OrphanQueue {
+    let ListenerSpec { bus, group, .. } = listener(group);
+    OrphanQueue { bus, id: QueueId::new(group, generation) }
+}
+
 fn paused(group: &str) -> RosterEvent {
     RosterEvent::ListenerPaused { group: GroupName::parse(group).unwrap() }
 }
@@ -285,7 +296,9 @@ proptest! {
                 RosterEvent::ListenerChanged { .. }
                 | RosterEvent::ListenerPaused { .. }
                 | RosterEvent::ListenerResumed { .. }
-                | RosterEvent::BusAdded { .. } => {}
+                | RosterEvent::BusAdded { .. }
+                | RosterEvent::QueueTakenOver { .. }
+                | RosterEvent::QueueReleased { .. } => {}
             }
         }
     }
