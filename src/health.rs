@@ -229,7 +229,7 @@ impl Health {
             return Ok(());
         }
         let total = causes.len();
-        Err(Impairment::degraded(cut(causes.into_iter().take(NAMED).collect(), total, "; ")))
+        Err(Impairment::degraded(cut(causes.into_iter().take(NAMED), total, "; ")))
     }
 
     /// Required listeners that the roster has with other settings than this node's configuration. The
@@ -262,7 +262,8 @@ impl Health {
 }
 
 /// The named entries of a list, and the number of entries that are not named.
-fn cut(named: Vec<String>, total: usize, separator: &str) -> String {
+fn cut(named: impl Iterator<Item = String>, total: usize, separator: &str) -> String {
+    let named: Vec<String> = named.collect();
     let more = total.saturating_sub(named.len());
     let named = named.join(separator);
     if more == 0 { named } else { format!("{named}{separator}and {more} more") }

@@ -327,8 +327,8 @@ mod tests {
         metrics.database(connections, DeadLetterQuota::default());
         let page = include_str!("../docs/observing.md");
         let text = metrics.encode();
-        let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        let names = named.map(|line| match line.split_once(' ') {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names = types.map(|line| match line.split_once(' ') {
             Some((name, "counter")) => format!("{name}_total"),
             Some((name, "info")) => format!("{name}_info"),
             Some((name, _)) => name.to_owned(),

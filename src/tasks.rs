@@ -90,6 +90,9 @@ struct TaskEnd {
     information: Value,
 }
 
+/// States of unfinished tasks, by their ids.
+type UnfinishedTasks = Arc<HashMap<Uuid, TaskState>>;
+
 /// Tasks of the cluster: those of this node run here, those of all nodes are shown.
 #[derive(Clone)]
 pub struct Tasks {
@@ -100,7 +103,7 @@ pub struct Tasks {
     running: Arc<Mutex<HashMap<Uuid, CancellationToken>>>,
     stopping: CancellationToken,
     /// States of the unfinished tasks of the cluster; `None` when they could not be read.
-    unfinished: Arc<SharedRead<Option<Arc<HashMap<Uuid, TaskState>>>>>,
+    unfinished: Arc<SharedRead<Option<UnfinishedTasks>>>,
     /// Changes when a task of this node has ended.
     ended: Arc<watch::Sender<()>>,
 }

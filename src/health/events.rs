@@ -159,7 +159,7 @@ impl Health {
             return Ok(());
         }
         let total = causes.len();
-        let named = causes.into_iter().take(NAMED).collect();
+        let named = causes.into_iter().take(NAMED);
         Err(Impairment::degraded(cut(named, total, "; ")))
     }
 
@@ -174,13 +174,13 @@ impl Health {
             let (count, group, bus) = (entry.count, &entry.group, &entry.bus);
             format!("{count} of {group} on {bus} since {}", shown(entry.oldest))
         });
-        let mut named = cut(named.collect(), groups.len(), ", ");
+        let mut named = cut(named, groups.len(), ", ");
         let quota = self.store.dead_letter_quota();
         let full = groups.iter().filter(|entry| quota.is_reached(entry.count, entry.bytes));
         let full: Vec<_> = full.map(|entry| entry.group.to_string()).collect();
         if !full.is_empty() {
             let total = full.len();
-            let full = cut(full.into_iter().take(NAMED).collect(), total, ", ");
+            let full = cut(full.into_iter().take(NAMED), total, ", ");
             named = format!(
                 "{named}; {full} reached the quota, so failed events stay in the queue and run \
                  again until entries are redelivered or deleted"

@@ -58,7 +58,7 @@ impl Health {
         let since = shown(oldest.unwrap_or_else(|| self.clock.now()));
         let names = status.drift.iter().filter(wrong).map(|drift| drift.name.clone());
         let total = names.clone().count();
-        let names = cut(names.take(NAMED).collect(), total, ", ");
+        let names = cut(names.take(NAMED), total, ", ");
         format!("the broker has differed from the roster since {since}: {names}")
     }
 }

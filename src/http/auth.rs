@@ -65,7 +65,7 @@ pub struct Actor(pub String);
 
 /// Who reads an answer of a call that needs no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
+pub(crate) enum AnswerAudience {
     /// A caller without a token, or with a token that this node does not know. Gets no causes,
     /// because a cause may have names of hosts, users, files and variables.
     Public,
@@ -131,8 +131,8 @@ impl Tokens {
     }
 
     /// Audience of an answer to a request with these headers.
-    pub(crate) fn audience(&self, headers: &HeaderMap) -> Audience {
-        if self.tier(headers).is_some() { Audience::Known } else { Audience::Public }
+    pub(crate) fn audience(&self, headers: &HeaderMap) -> AnswerAudience {
+        if self.tier(headers).is_some() { AnswerAudience::Known } else { AnswerAudience::Public }
     }
 
     /// Caller of a request that the token allows.

@@ -3,7 +3,7 @@
 
 use super::{
     App,
-    auth::Audience,
+    auth::AnswerAudience,
     parameters::{Query, Segment},
     problem::{Problem, kinds},
     schema,
@@ -56,9 +56,9 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    fn new(check: Check, audience: Audience) -> Self {
+    fn new(check: Check, audience: AnswerAudience) -> Self {
         let ComponentView { component_name, escaped_component_name } = check.component.into();
-        let cause = check.cause.filter(|_| audience == Audience::Known);
+        let cause = check.cause.filter(|_| audience == AnswerAudience::Known);
         let status = check.grade;
         Self { component_name, escaped_component_name, status, cause }
     }

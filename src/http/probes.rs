@@ -1,7 +1,7 @@
 //! Calls of supervisors and scrapers, which need no token: liveness, readiness and metrics. The
 //! metrics contain the names of groups and buses, and nothing else that users entered.
 
-use super::{App, auth::Audience, parameters::Query, problem::Problem, schema, scrape};
+use super::{App, auth::AnswerAudience, parameters::Query, problem::Problem, schema, scrape};
 use crate::{
     background::LoopWatch,
     domain::report::{ListenerState, ListenerStatus, NodeState},
@@ -85,8 +85,10 @@ pub(crate) async fn readyz(
     let mut listeners = app.node.listeners();
     let as_asked = [ListenerState::Running, ListenerState::Paused];
     listeners.retain(|listener| !as_asked.contains(&listener.state));
-    if app.tokens.audience(&headers) == Audience::Public {
-        listeners.iter_mut().for_each(|listener| listener.cause = None);
+    if app.tokens.audience(&headers) == AnswerAudience::Public {
+        for listener in &mut listeners {
+            listener.cause = None;
+        }
     }
     Ok((status, Json(Readiness { state, listeners })))
 }

@@ -44,6 +44,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The reason why the listener cannot start. A panic of the class is one.
+    #[must_use]
     pub fn make(&self, listener: &ListenerSpec) -> Option<Result<Arc<dyn Listener>, MakeError>> {
         let class = self.get(&listener.class)?;
         let configuration = match self.secrets.resolve(&listener.configuration) {

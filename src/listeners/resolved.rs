@@ -2,7 +2,7 @@
 
 use crate::domain::listener::Configuration;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 use url::Url;
 
 /// Text that stands for a secret value.
@@ -80,13 +80,8 @@ pub struct Redactions {
 
 impl Redactions {
     fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
-        let mut texts = BTreeMap::new();
-        for value in values {
-            for text in forms(value) {
-                texts.insert(text, ());
-            }
-        }
-        let mut texts: Vec<_> = texts.into_keys().filter(|text| !text.is_empty()).collect();
+        let texts: BTreeSet<_> = values.flat_map(forms).filter(|text| !text.is_empty()).collect();
+        let mut texts: Vec<_> = texts.into_iter().collect();
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         Self { texts }
     }

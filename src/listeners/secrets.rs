@@ -167,10 +167,7 @@ fn pointer(place: &str, key: &str) -> String {
 
 fn reference(value: &Value) -> Option<Result<Reference<'_>, String>> {
     let mut members = value.as_object()?.iter();
-    let (key, name) = match (members.next()?, members.next()) {
-        (member, None) => member,
-        _ => return None,
-    };
+    let ((key, name), None) = (members.next()?, members.next()) else { return None };
     let name = name.as_str();
     match key.as_str() {
         "env" => Some(name.filter(|name| is_variable(name)).map(Reference::Env).ok_or_else(|| {

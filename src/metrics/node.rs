@@ -24,9 +24,11 @@ const NODE_STATES: [(NodeState, &str); 4] = [
     (NodeState::Stopping, "stopping"),
 ];
 
-const LISTENER_STATES: [(ListenerState, &str); 4] = [
+const LISTENER_STATES: [(ListenerState, &str); 6] = [
     (ListenerState::Running, "running"),
     (ListenerState::Starting, "starting"),
+    (ListenerState::Paused, "paused"),
+    (ListenerState::Outdated, "outdated"),
     (ListenerState::UnknownClass, "unknown-class"),
     (ListenerState::Failed, "failed"),
 ];

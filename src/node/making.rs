@@ -76,17 +76,16 @@ impl ListenerMaker {
             // Nothing waits for a listener that was removed meanwhile.
             let _ = done.send(made.map_or_else(unknown, |made| made.map_err(CannotRun::from)));
         });
-        let outcome = match started {
-            Err(error) => Err(failed(format!("no thread can be started: {error}"))),
-            Ok(_) => {
-                let in_time = tokio::time::timeout(LIMIT, &mut made).await;
-                drop(turn);
-                let ended = match in_time {
-                    Ok(ended) => ended,
-                    Err(_) => made.await,
-                };
-                ended.unwrap_or_else(|_| Err(failed("the thread that made it ended".to_owned())))
-            }
+        let outcome = if let Err(error) = started {
+            Err(failed(format!("no thread can be started: {error}")))
+        } else {
+            let in_time = tokio::time::timeout(LIMIT, &mut made).await;
+            drop(turn);
+            let ended = match in_time {
+                Ok(ended) => ended,
+                Err(_) => made.await,
+            };
+            ended.unwrap_or_else(|_| Err(failed("the thread that made it ended".to_owned())))
         };
         let _ = sender.send(outcome);
         self.finished.notify_one();

@@ -103,7 +103,7 @@ impl Supervisor {
             }
         }
         for mut worker in std::mem::take(&mut crew.workers).into_values() {
-            self.stop(&mut worker, &crew, self.patience);
+            Self::stop(&mut worker, &crew, self.patience);
         }
         crew.stopping.close();
         // A consumer that is replaced has more time than a node that stops.
@@ -129,7 +129,7 @@ impl Supervisor {
             crew.workers.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
         for id in gone {
             if let Some(mut worker) = crew.workers.remove(&id) {
-                self.stop(&mut worker, crew, self.patience);
+                Self::stop(&mut worker, crew, self.patience);
             }
         }
         for (id, assignment) in wanted {
@@ -137,7 +137,7 @@ impl Supervisor {
                 .unwrap_or_else(|| Worker::new(assignment.clone(), &self.clock));
             worker.assign(&assignment, &self.clock);
             if assignment.paused {
-                self.replace(&mut worker, crew);
+                Self::replace(&mut worker, crew);
                 worker.enter(ListenerState::Paused, None, self.clock.now());
             } else if worker.is_due(&self.clock) {
                 self.start(&id, &mut worker, crew);
@@ -184,7 +184,7 @@ impl Supervisor {
             tracing::info!(%group, %class, "listener {group} of class {class} goes on with its new configuration");
             return;
         }
-        self.replace(worker, crew);
+        Self::replace(worker, crew);
         if worker.is_handing_over() {
             worker.made = Some(listener);
             let cause = "the executions with its earlier settings finish first".to_owned();
@@ -204,14 +204,14 @@ impl Supervisor {
 
     /// Stops a consumer whose listener goes on or is paused. Each running execution gets the time
     /// that its settings give it, so that no event runs twice because of the change.
-    fn replace(&self, worker: &mut Worker, crew: &Crew) {
+    fn replace(worker: &mut Worker, crew: &Crew) {
         if let Some(active) = &worker.active {
             let longest = active.assignment.listener.timeout.duration();
-            self.stop(worker, crew, longest + SETTLING);
+            Self::stop(worker, crew, longest + SETTLING);
         }
     }
 
-    fn stop(&self, worker: &mut Worker, crew: &Crew, patience: Duration) {
+    fn stop(worker: &mut Worker, crew: &Crew, patience: Duration) {
         let Some(active) = worker.active.take() else { return };
         let ListenerSpec { group, class, .. } = &active.assignment.listener;
         tracing::info!(%group, %class, "listener {group} of class {class} stops");

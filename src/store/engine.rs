@@ -100,7 +100,7 @@ macro_rules! query {
 
 /// A database and its connections.
 pub(super) enum Engine {
-    Postgres(DatabaseServer),
+    Postgres(Box<DatabaseServer>),
     /// SQLite allows one writer. Readers never wait for it.
     Sqlite {
         writer: SqlitePool,
@@ -221,7 +221,8 @@ impl Engine {
     pub(super) fn connections(&self) -> DatabaseConnections {
         let idle = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (open, idle, most) = match self {
-            Self::Postgres(DatabaseServer { pool, .. }) => {
+            Self::Postgres(server) => {
+                let pool = &server.pool;
                 (pool.size(), idle(pool.num_idle()), pool.options().get_max_connections())
             }
             Self::Sqlite { writer, readers } => (

@@ -45,7 +45,7 @@ impl Store {
         let _ = first.close().await;
         let bell = watch::Sender::new(0);
         let listening = doorbell::listen(sessions.clone(), bell.clone());
-        let engine = Engine::Postgres(DatabaseServer::new(sessions, connections));
+        let engine = Engine::Postgres(Box::new(DatabaseServer::new(sessions, connections)));
         Ok(Self::new(Inner {
             listening: Some(listening.into()),
             ..Inner::new(engine, identity, bell)

@@ -202,9 +202,10 @@ fn pool_options(connections: u32) -> PgPoolOptions {
 /// Sets a new session up. Refuses a session that cannot write.
 async fn prepare(session: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(SESSION).execute(&mut *session).await?;
-    match is_writable(session).await? {
-        true => Ok(()),
-        false => Err(sqlx::Error::Configuration(Box::new(ReadOnlySession))),
+    if is_writable(session).await? {
+        Ok(())
+    } else {
+        Err(sqlx::Error::Configuration(Box::new(ReadOnlySession)))
     }
 }
 

@@ -159,13 +159,13 @@ impl Desired {
     }
 
     fn add_listener(&mut self, layout: &Layout, configured: &Configured, events: &str) {
-        let Configured { listener, generation, version, .. } = configured;
+        let Configured { listener, generation, added_in, .. } = configured;
         // An every-node listener consumes a queue that belongs to the connection of each node.
         if listener.delivery == Delivery::EveryNode {
             return;
         }
         let bus = &listener.bus;
-        let queue = layout.work_queue(bus, &listener.group, *generation, *version);
+        let queue = layout.work_queue(bus, &listener.group, *generation, *added_in);
         let name = queue.name.clone();
         self.topology.add_queue(queue);
         self.topology.bindings.insert(Binding::of_queue(events, &name, ""));

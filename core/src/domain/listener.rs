@@ -45,8 +45,8 @@ pub enum Mode {
     Async,
 }
 
-/// Settings of a listener: a consumer of a bus. Group, bus and delivery stay as long as the listener
-/// exists; the other settings can change in place.
+/// Settings of a listener: a consumer of a bus. Group, bus and delivery stay as long as the
+/// listener exists; the other settings can change in place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {

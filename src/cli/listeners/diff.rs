@@ -48,5 +48,5 @@ fn render(json: &Value) -> String {
             rows.push(vec!["~".into(), cell(&change["group"]), what, value("after")]);
         }
     }
-    table(&["", "GROUP", "WHAT", "NOW"], rows.into_iter(), "no difference")
+    table(&["", "GROUP", "WHAT", "NOW"], rows, "no difference")
 }

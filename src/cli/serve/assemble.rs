@@ -135,10 +135,7 @@ pub(super) async fn assemble(
         bus: Arc::clone(bus),
         catalog: roster.catalog().clone(),
         tasks: tasks.clone(),
-        health: HealthMonitor::new(
-            health(settings, &context, &node, clock.clone()),
-            Arc::clone(metrics),
-        ),
+        health: health_monitor(settings, &context, &node, &clock),
         node: node.clone(),
         metrics: Arc::clone(metrics),
         streams: Streams::default(),
@@ -148,6 +145,16 @@ pub(super) async fn assemble(
     });
     let (node_id, patience) = (settings.node_id.clone(), settings.shutdown_patience);
     Ok(Assembly { node_id, node, reconciler, context, tasks, dispatcher, app, loops, patience })
+}
+
+fn health_monitor(
+    settings: &config::Serve,
+    context: &ReconcileContext,
+    node: &node::ThisNode,
+    clock: &Clock,
+) -> HealthMonitor {
+    let health = health(settings, context, node, clock.clone());
+    HealthMonitor::new(health, Arc::clone(&context.metrics))
 }
 
 fn dispatcher(context: &ReconcileContext, clock: &Clock) -> Dispatcher {

@@ -53,31 +53,9 @@ impl RunningNode {
             loops,
             patience,
         } = assembly;
-        let Loops {
-            supervisor,
-            tail,
-            reconciler: passes,
-            heartbeat,
-            dispatcher: dispatching,
-            sweeper,
-        } = loops;
         let address = listener.local_addr()?;
-        let running = TaskTracker::new();
-        let watch = LoopWatch::of_process();
-        let supervisor = running.spawn(watch.run(
-            "the supervisor of the listeners",
-            stops.listeners.clone(),
-            supervisor,
-        ));
-        for (name, each) in [
-            ("the tail of the roster", tail),
-            ("the reconciler", passes),
-            ("the dispatcher of kept events", dispatching),
-            ("the sweeper of old records", sweeper),
-        ] {
-            running.spawn(watch.run(name, stops.others.clone(), each));
-        }
-        running.spawn(watch.run("the heartbeat", stops.heartbeat.clone(), heartbeat));
+        let (running, watch) = (TaskTracker::new(), LoopWatch::of_process());
+        let supervisor = spawn_loops(&running, watch, &stops, loops);
         let entering = enter_running(node.clone(), reconciler);
         let starting = async move {
             entering.await;
@@ -144,6 +122,26 @@ impl RunningNode {
         self.context.bus.close().await;
         self.context.store.close().await;
     }
+}
+
+/// Spawns the loops of the node under watch. Returns the supervisor, whose end the node awaits.
+fn spawn_loops(
+    running: &TaskTracker,
+    watch: &'static LoopWatch,
+    stops: &Stops,
+    loops: Loops,
+) -> JoinHandle<()> {
+    for (name, each) in [
+        ("the tail of the roster", loops.tail),
+        ("the reconciler", loops.reconciler),
+        ("the dispatcher of kept events", loops.dispatcher),
+        ("the sweeper of old records", loops.sweeper),
+    ] {
+        running.spawn(watch.run(name, stops.others.clone(), each));
+    }
+    running.spawn(watch.run("the heartbeat", stops.heartbeat.clone(), loops.heartbeat));
+    let supervisor = "the supervisor of the listeners";
+    running.spawn(watch.run(supervisor, stops.listeners.clone(), loops.supervisor))
 }
 
 /// Marks the node as started after the first pass, or after [`FIRST_PASS`] without one, once no

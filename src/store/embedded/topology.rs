@@ -103,15 +103,24 @@ async fn declare_queue(tx: &mut Tx, queue: &Queue) -> Result<(), LocalError> {
     check_same("queue", name, &existing, &definition)
 }
 
-/// Refuses to declare an object that exists with another definition.
+fn without_notes(mut definition: Value) -> Value {
+    if let Some(arguments) = definition["arguments"].as_object_mut() {
+        arguments.retain(|name, _| !name.starts_with("x-hearken-"));
+    }
+    definition
+}
+
+/// Refuses to declare an object that exists with another definition. As on RabbitMQ, the existing
+/// object keeps its notes, which are arguments without a meaning to the broker.
 fn check_same(
     kind: &'static str,
     name: &str,
     existing: &[Row],
     definition: &Value,
 ) -> Result<(), LocalError> {
-    let same = existing.first().map(|row| row.json("definition")).transpose()?.as_ref()
-        == Some(definition);
+    let existing = existing.first().map(|row| row.json("definition")).transpose()?;
+    let same = existing
+        .is_some_and(|existing| without_notes(existing) == without_notes(definition.clone()));
     if same { Ok(()) } else { Err(LocalError::Differs { kind, name: name.to_owned() }) }
 }
 

@@ -26,6 +26,10 @@ async fn until(node: &Node, series: &str, fits: impl Fn(f64) -> bool) {
     wait::explained(Duration::from_secs(40), ask, what).await;
 }
 
+fn is_one(value: f64) -> bool {
+    (value - 1.0).abs() < f64::EPSILON
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_tells_the_state_of_the_cluster_whichever_node_made_the_pass() {
     let (services, host) = Services::fresh().await;
@@ -35,12 +39,12 @@ async fn every_node_tells_the_state_of_the_cluster_whichever_node_made_the_pass(
     one.add(json!({"class": "log", "group": "a"})).await;
     let converged = "hearken_cluster_topology_state{state=\"converged\"}";
     for node in [&one, &two] {
-        until(node, converged, |value| value == 1.0).await;
-        until(node, "hearken_cluster_reconciled_version", |value| value == 1.0).await;
-        until(node, "hearken_roster_version", |value| value == 1.0).await;
+        until(node, converged, is_one).await;
+        until(node, "hearken_cluster_reconciled_version", is_one).await;
+        until(node, "hearken_roster_version", is_one).await;
         until(node, "hearken_tail_lag", |value| value == 0.0).await;
-        until(node, "hearken_node_state{state=\"ready\"}", |value| value == 1.0).await;
-        until(node, "hearken_listeners{state=\"running\"}", |value| value == 1.0).await;
+        until(node, "hearken_node_state{state=\"ready\"}", is_one).await;
+        until(node, "hearken_listeners{state=\"running\"}", is_one).await;
         until(node, "hearken_cluster_last_pass_timestamp_seconds", |value| value > 1e9).await;
         until(node, "hearken_cluster_records{record=\"pass\"}", |value| value >= 1.0).await;
         until(node, "hearken_database_connections_limit", |value| value > 1.0).await;
@@ -58,7 +62,7 @@ async fn every_node_tells_the_state_of_the_cluster_whichever_node_made_the_pass(
     ))
     .await;
     for node in [&one, &two] {
-        until(node, "hearken_cluster_drift{kind=\"missing\"}", |value| value == 1.0).await;
+        until(node, "hearken_cluster_drift{kind=\"missing\"}", is_one).await;
         until(node, converged, |value| value == 0.0).await;
         until(node, "hearken_cluster_oldest_drift_seconds", |value| value > 5.0).await;
     }
@@ -66,6 +70,6 @@ async fn every_node_tells_the_state_of_the_cluster_whichever_node_made_the_pass(
     for node in [&one, &two] {
         until(node, "hearken_cluster_drift{kind=\"missing\"}", |value| value == 0.0).await;
         until(node, "hearken_cluster_oldest_drift_seconds", |value| value == 0.0).await;
-        until(node, converged, |value| value == 1.0).await;
+        until(node, converged, is_one).await;
     }
 }

@@ -25,7 +25,7 @@ fn status(version: u64) -> TopologyStatus {
     }
 }
 
-fn lost(result: Result<(), StoreError>) {
+fn lost(result: &Result<(), StoreError>) {
     assert!(
         matches!(result, Err(StoreError::LeaseLost { lease: LeaseName::Passes })),
         "{result:?}"
@@ -58,13 +58,13 @@ pub(crate) async fn a_late_holder_writes_nothing_and_frees_nothing(bench: Bench)
     let late = take(store, "n1").await;
     late.save_topology_status(&status(1)).await.unwrap();
     expire(&bench).await;
-    lost(late.check().await);
-    lost(late.save_topology_status(&status(0)).await);
+    lost(&late.check().await);
+    lost(&late.save_topology_status(&status(0)).await);
     let next = take(store, "n2").await;
     next.save_topology_status(&status(2)).await.unwrap();
-    lost(late.check().await);
-    lost(late.save_topology_status(&status(1)).await);
-    lost(late.set_marker_made().await);
+    lost(&late.check().await);
+    lost(&late.save_topology_status(&status(1)).await);
+    lost(&late.set_marker_made().await);
     late.release().await;
     next.check().await.expect("the late holder released nothing");
     assert_eq!(store.topology_status().await.unwrap(), status(2));
@@ -89,7 +89,7 @@ pub(crate) async fn a_lease_of_a_clock_that_was_set_back_is_free(bench: Bench) {
     bench.by_hand("UPDATE lease SET expires_at = expires_at + 3600000000").await.unwrap();
     let next = take(&bench.store, "n2").await;
     assert!(next.token() > held.token());
-    lost(held.check().await);
+    lost(&held.check().await);
 }
 
 pub(crate) async fn a_token_given_twice_by_a_failover_serves_its_last_holder(bench: Bench) {
@@ -98,7 +98,7 @@ pub(crate) async fn a_token_given_twice_by_a_failover_serves_its_last_holder(ben
     bench.by_hand("UPDATE lease SET token = token - 1, expires_at = 1").await.unwrap();
     let after = take(&bench.store, "n2").await;
     assert_eq!(before.token(), after.token());
-    lost(before.check().await);
+    lost(&before.check().await);
     after.check().await.unwrap();
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn database() -> String {
 pub(crate) async fn copy_of(database: &str) -> String {
     let (base, original) = database.rsplit_once('/').expect("the URL names a database");
     let name = format!("t_{}", Uuid::new_v4().simple());
-    let server = address("HEARKEN_TEST_POSTGRES");
+    let server = address("TEST_HEARKEN_POSTGRES");
     let mut admin = sqlx::PgConnection::connect(&server).await.expect("PostgreSQL answers");
     let create = format!("CREATE DATABASE {name} TEMPLATE {original}");
     let create = sqlx::AssertSqlSafe(create);

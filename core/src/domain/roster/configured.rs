@@ -72,6 +72,6 @@ impl Configured {
         }
         let by = recorded.audit.actor.clone();
         self.amended = Some(Amendment { at: recorded.recorded_at, by });
-        self.reason = recorded.audit.reason.clone();
+        self.reason.clone_from(&recorded.audit.reason);
     }
 }

@@ -43,7 +43,7 @@ impl DeliveryRunner {
         let Some(_slot) = self.executions.slot().await else { return };
         // RabbitMQ delivers again what lost its channel while it waited for a slot.
         if delivery.is_open() {
-            self.executions.until_aborted(self.process(delivery)).await;
+            self.executions.until_aborted(Box::pin(self.process(delivery))).await;
         }
     }
 
