@@ -63,11 +63,11 @@ impl Pool {
                     let worn = self.connections.remove(index);
                     background::spawn("closing a worn connection", worn.close());
                 }
-                Err(NoChannel::NoRoom) => {}
                 Err(NoChannel::Failed(error)) if pooled.connection.status().connected() => {
                     return Err(NoChannel::Failed(error));
                 }
-                Err(NoChannel::Failed(_)) => {}
+                // Another connection may have room, and a connection that was lost is forgotten.
+                Err(NoChannel::NoRoom | NoChannel::Failed(_)) => {}
             }
         }
         self.forget_lost();
