@@ -1,26 +1,33 @@
 //! Connections to RabbitMQ that are made again after they were lost.
 //!
+//! RabbitMQ limits the channels of a connection, so one purpose may need several connections.
+//!
 //! lapin's own recovery stays off: it replays its memory of what was declared, and would bring back
 //! queues that the reconciler has deleted.
 
 mod error;
+mod pool;
 mod probe;
 mod purpose;
+mod scout;
 mod socket;
 mod url;
 mod wire;
 
 pub use error::AmqpError;
 pub use purpose::Purpose;
+pub use scout::Scout;
 pub use url::{AmqpUrl, AmqpUrlError};
 pub use wire::{name, table};
 
 use crate::metrics::Metrics;
+use futures_util::future::join_all;
 use lapin::{
     Channel, Connection, ConnectionProperties, Consumer, Error,
     options::BasicConsumeOptions,
     types::{FieldTable, ShortString},
 };
+use pool::{NoChannel, Pool, PooledConnection};
 use socket::{CutOnDrop, Socket};
 use std::{
     sync::{
@@ -34,7 +41,8 @@ use tokio::{runtime::Handle as Runtime, sync::Mutex, time::timeout};
 /// Limit of connecting, of opening a channel, and of every other single request to the broker.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// A connection for one purpose, made when it is first needed and again after it was lost.
+/// The connections for one purpose. A connection is made when it is first needed, again after it was
+/// lost, and beside the others when no other has room for a channel.
 pub struct Amqp {
     url: AmqpUrl,
     purpose: Purpose,
@@ -46,16 +54,8 @@ pub struct Amqp {
 
 #[derive(Default)]
 struct State {
-    connected: Option<Connected>,
-    /// Whether a connection was lost and none has been made since.
-    lost: bool,
+    connections: Pool,
     failure: Option<AmqpError>,
-}
-
-/// A connection with its socket.
-struct Connected {
-    connection: Connection,
-    socket: Socket,
 }
 
 /// Guard that closes a channel when its caller no longer waits for the broker's answer.
@@ -72,7 +72,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Amqp {
-    /// A connection that is made on first use. Operators see it as `hearken/<node>/<purpose>`.
+    /// Connections that are made on first use. Operators see it as `hearken/<node>/<purpose>`.
     #[must_use]
     pub fn new(url: AmqpUrl, node: &str, purpose: Purpose) -> Self {
         crate::tls::init();
@@ -99,24 +99,30 @@ impl Amqp {
         self.url.address()
     }
 
-    /// A new channel. Connects first when no connection was made yet or the connection was lost.
-    /// Callers that come during an attempt share the attempt's outcome.
+    /// A new channel. Connects first when no connection has room for a channel. Callers that come
+    /// during an attempt to connect share the attempt's outcome.
     ///
     /// # Errors
     /// Why no connection or channel could be opened. Each of the two takes at most [`LIMIT`].
     pub async fn channel(&self) -> Result<Channel, AmqpError> {
+        let [channel] = self.channels().await?;
+        Ok(channel)
+    }
+
+    /// New channels of one connection. A queue that is exclusive can be used by channels of its own
+    /// connection only.
+    ///
+    /// # Errors
+    /// As for [`Amqp::channel`].
+    pub async fn channels<const N: usize>(&self) -> Result<[Channel; N], AmqpError> {
         let before = self.attempts.load(Ordering::Acquire);
         let mut state = self.state.lock().await;
-        if let Some(connected) = &state.connected {
-            match self.open(connected).await {
-                Ok(channel) => return Ok(channel),
-                Err(error) if connected.connection.status().connected() => return Err(error),
-                Err(_) => {
-                    state.connected = None;
-                    state.lost = true;
-                }
-            }
-        } else if self.attempts.load(Ordering::Acquire) > before
+        match state.connections.open(self.address()).await {
+            Ok(channels) => return Ok(channels),
+            Err(NoChannel::Failed(error)) => return Err(error),
+            Err(NoChannel::NoRoom) => {}
+        }
+        if self.attempts.load(Ordering::Acquire) > before
             && let Some(failure) = &state.failure
         {
             return Err(failure.clone());
@@ -125,13 +131,13 @@ impl Amqp {
         self.attempts.fetch_add(1, Ordering::Release);
         state.failure = outcome.as_ref().err().cloned();
         let connected = outcome?;
-        if std::mem::take(&mut state.lost)
+        if state.connections.recovers()
             && let Some(metrics) = &self.metrics
         {
             metrics.reconnected(self.purpose.name());
         }
-        let connected = state.connected.insert(connected);
-        self.open(connected).await
+        let opened = state.connections.add(connected).open(self.address()).await;
+        opened.map_err(|error| error.of_new_connection(self.address()))
     }
 
     /// Waits for the broker's answer to a request, for at most [`LIMIT`].
@@ -142,10 +148,7 @@ impl Amqp {
         &self,
         request: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, AmqpError> {
-        match timeout(LIMIT, request).await {
-            Ok(answer) => answer.map_err(|error| AmqpError::of(error, self.address())),
-            Err(_) => Err(AmqpError::silent(self.address())),
-        }
+        answer(request, self.address()).await
     }
 
     /// Consumes a queue. The channel is closed when the broker's answer comes too late or the
@@ -167,32 +170,13 @@ impl Amqp {
         Ok(consumer)
     }
 
-    /// Closes the connection, if there is one. The next call of [`Amqp::channel`] makes it again.
+    /// Closes the connections. The next call of [`Amqp::channel`] makes a connection again.
     pub async fn close(&self) {
-        let Some(connected) = self.state.lock().await.connected.take() else { return };
-        if timeout(LIMIT, connected.connection.close(200, "closing".into())).await.is_err() {
-            connected.socket.cut();
-        }
+        let connections = self.state.lock().await.connections.take();
+        join_all(connections.into_iter().map(PooledConnection::close)).await;
     }
 
-    async fn open(&self, connected: &Connected) -> Result<Channel, AmqpError> {
-        // lapin writes nothing to a blocked connection, so no request would be answered.
-        if connected.connection.status().blocked() {
-            return Err(AmqpError::Unreachable {
-                address: self.address().to_owned(),
-                cause:
-                    "it is short of memory or disk and accepts no events until it has enough again"
-                        .to_owned(),
-            });
-        }
-        let opened = self.answer(connected.connection.create_channel()).await;
-        if matches!(&opened, Err(AmqpError::Silent { .. })) {
-            connected.socket.cut();
-        }
-        opened
-    }
-
-    async fn connect(&self) -> Result<Connected, AmqpError> {
+    async fn connect(&self) -> Result<PooledConnection, AmqpError> {
         let socket = Socket::default();
         let guard = CutOnDrop::new(&socket);
         let runtime =
@@ -219,8 +203,19 @@ impl Amqp {
                     name = self.name,
                     "connected to RabbitMQ"
                 );
-                Ok(Connected { connection, socket })
+                Ok(PooledConnection::new(connection, socket))
             }
         }
+    }
+}
+
+/// Waits for the broker's answer to a request, for at most [`LIMIT`].
+async fn answer<T>(
+    request: impl Future<Output = lapin::Result<T>>,
+    address: &str,
+) -> Result<T, AmqpError> {
+    match timeout(LIMIT, request).await {
+        Ok(answer) => answer.map_err(|error| AmqpError::of(error, address)),
+        Err(_) => Err(AmqpError::silent(address)),
     }
 }

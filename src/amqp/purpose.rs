@@ -10,6 +10,8 @@ pub enum Purpose {
     Publish,
     /// Consuming events.
     Consume,
+    /// Looking for queues and exchanges.
+    Scout,
 }
 
 impl Purpose {
@@ -18,6 +20,7 @@ impl Purpose {
             Self::Admin => "admin",
             Self::Publish => "publish",
             Self::Consume => "consume",
+            Self::Scout => "scout",
         }
     }
 
@@ -28,7 +31,7 @@ impl Purpose {
     /// default.
     pub(super) fn frame_max(self) -> u32 {
         match self {
-            Self::Admin => 16_384,
+            Self::Admin | Self::Scout => 16_384,
             Self::Publish | Self::Consume => 131_072,
         }
     }

@@ -37,7 +37,7 @@ use super::{
     NotificationFault, Outgoing, Redelivery, Registration, TopologyChanged, codec,
 };
 use crate::{
-    amqp::{Amqp, Purpose},
+    amqp::{Amqp, Purpose, Scout},
     background,
     domain::{
         bus::{BusDefinition, Buses},
@@ -46,7 +46,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use collecting::Collector;
-use consuming::Consuming;
+use consuming::{Consuming, InterruptedConsumers};
 use keeping::DeadLetterKeeper;
 use node_queue::NodeQueues;
 use notifying::{Audiences, Broadcasts, NotificationReceiver, Notifier};
@@ -100,13 +100,17 @@ impl RabbitMqBus {
             Arc::new(amqp.counted(Arc::clone(&metrics)))
         };
         let (publishing, amqp) = (connection(Purpose::Publish), connection(Purpose::Consume));
-        let publisher = Arc::new(Publisher::new(Arc::clone(&publishing), clock.clone()));
+        let scout = Arc::new(Scout::new(amqp_url.clone(), &node));
+        let publisher = Publisher::new(Arc::clone(&publishing), Arc::clone(&scout), clock.clone());
+        let publisher = Arc::new(publisher);
         let signer = Arc::new(Signer::new(&node));
         let broadcasts = Arc::new(Broadcasts::new(&publisher, &layout));
         let consuming = Consuming {
             node_queues: NodeQueues::new(&amqp, &layout, &node),
             audiences: Arc::new(Audiences::new(Arc::clone(&metrics), clock.clone())),
             amqp,
+            scout,
+            interrupted: InterruptedConsumers::new(&clock),
             publisher,
             keeper: Arc::new(DeadLetterKeeper::new(store, metrics, &clock)),
             signer,
@@ -254,6 +258,7 @@ impl EventBus for RabbitMqBus {
     async fn close(&self) {
         self.subscriptions.lock().clear();
         self.publisher.close();
-        tokio::join!(self.publishing.close(), self.consuming.amqp.close());
+        let Consuming { amqp, scout, .. } = &self.consuming;
+        tokio::join!(self.publishing.close(), amqp.close(), scout.close());
     }
 }

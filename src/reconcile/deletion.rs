@@ -18,6 +18,12 @@ use crate::{
     error_chain::error_chain,
     store::{Lease, StoreError},
 };
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+
+/// Largest number of deletions at the same time. Each reads the queue's counters, checks the lease
+/// and deletes the queue, and most of that time is waiting for answers.
+const AT_ONCE: usize = 16;
 
 /// Applies the deletions whose queue has been quiet for long enough. Skips every other deletion
 /// and records the reason.
@@ -28,24 +34,27 @@ pub(super) async fn delete_quiet_queues(
     lease: &Lease,
     deletions: &[Step],
 ) -> Applied {
-    let mut applied = Applied::default();
+    let deleter = QueueDeleter { context, quiet: Mutex::new(quiet), lease };
+    let mut due = Vec::new();
     for deletion in deletions {
-        let queue = deletion.action.name();
-        let Some(fate) = intent.desired.fates.get(&queue) else { continue };
-        let deleted = match check(context, quiet, deletion, fate).await {
-            Ok(QueuePresence::Absent) => continue,
-            Ok(QueuePresence::Present) => delete(context, quiet, lease, deletion, fate).await,
-            Err(postponed) => Err(postponed),
-        };
-        match deleted {
-            Ok(deleted) => applied.extend(deleted),
-            Err(postponed) => {
-                let outcome = StepOutcome::Skipped { error: error_chain(&postponed) };
-                applied.steps.push(AppliedStep { step: deletion.clone(), outcome });
-            }
+        if let Some(fate) = intent.desired.fates.get(&deletion.action.name()) {
+            due.push(deleter.delete_if_quiet(deletion, fate));
         }
     }
+    let mut applied = Applied::default();
+    let mut results = stream::iter(due).buffered(AT_ONCE);
+    while let Some(result) = results.next().await {
+        applied.extend(result);
+    }
     applied
+}
+
+/// Deletes queues of removed listeners.
+struct QueueDeleter<'a> {
+    context: &'a ReconcileContext,
+    /// Locked for single looks only.
+    quiet: Mutex<&'a mut QuietQueues>,
+    lease: &'a Lease,
 }
 
 enum QueuePresence {
@@ -66,51 +75,61 @@ enum Postponed {
     NoLease(StoreError),
 }
 
-/// Checks that a queue may be deleted now.
-async fn check(
-    context: &ReconcileContext,
-    quiet: &mut QuietQueues,
-    deletion: &Step,
-    fate: &Fate,
-) -> Result<QueuePresence, Postponed> {
-    let queue = deletion.action.name();
-    let depth = context.broker.depth(&queue).await.map_err(|error| {
-        // Without counters there is no evidence that the queue stayed quiet.
-        quiet.forget(&queue);
-        Postponed::Unread(error)
-    })?;
-    let Some(depth) = depth else { return Ok(QueuePresence::Absent) };
-    quiet.check(&queue, fate, depth, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
-    if fate.pending == Pending::Drain {
-        // The counters lag by seconds. The queue itself knows what waits in it now.
-        let ready = context.broker.ready(&queue).await.map_err(Postponed::Unread)?;
-        let now = Depth { ready: ready.unwrap_or_default(), ..depth };
-        quiet.check(&queue, fate, now, context.clock.monotonic()).map_err(Postponed::NotQuiet)?;
+impl QueueDeleter<'_> {
+    async fn delete_if_quiet(&self, deletion: &Step, fate: &Fate) -> Applied {
+        let deleted = match self.check(deletion, fate).await {
+            Ok(QueuePresence::Absent) => return Applied::default(),
+            Ok(QueuePresence::Present) => self.delete(deletion, fate).await,
+            Err(postponed) => Err(postponed),
+        };
+        deleted.unwrap_or_else(|postponed| {
+            let outcome = StepOutcome::Skipped { error: error_chain(&postponed) };
+            let skipped = AppliedStep { step: deletion.clone(), outcome };
+            Applied { steps: vec![skipped], failure: None }
+        })
     }
-    Ok(QueuePresence::Present)
-}
 
-/// Deletes one queue, and notes that its tombstone is done.
-async fn delete(
-    context: &ReconcileContext,
-    quiet: &mut QuietQueues,
-    lease: &Lease,
-    deletion: &Step,
-    fate: &Fate,
-) -> Result<Applied, Postponed> {
-    let queue = deletion.action.name();
-    let deletion = std::slice::from_ref(deletion);
-    let applied = apply(&*context.broker, &context.metrics, lease, deletion)
-        .await
-        .map_err(Postponed::NoLease)?;
-    if applied.is_done() {
-        let destroyed = applied.destroyed();
-        tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
-        quiet.forget(&queue);
-        if let Err(error) = lease.retire(&fate.id, destroyed).await {
-            let error = error_chain(&error);
-            tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
+    /// Checks that a queue may be deleted now.
+    async fn check(&self, deletion: &Step, fate: &Fate) -> Result<QueuePresence, Postponed> {
+        let queue = deletion.action.name();
+        let broker = &self.context.broker;
+        let depth = broker.depth(&queue).await.map_err(|error| {
+            // Without counters there is no evidence that the queue stayed quiet.
+            self.quiet.lock().forget(&queue);
+            Postponed::Unread(error)
+        })?;
+        let Some(depth) = depth else { return Ok(QueuePresence::Absent) };
+        self.check_quiet(&queue, fate, depth)?;
+        if fate.pending == Pending::Drain {
+            // The counters lag by seconds. The queue itself knows what waits in it now.
+            let ready = broker.ready(&queue).await.map_err(Postponed::Unread)?;
+            let now = Depth { ready: ready.unwrap_or_default(), ..depth };
+            self.check_quiet(&queue, fate, now)?;
         }
+        Ok(QueuePresence::Present)
     }
-    Ok(applied)
+
+    fn check_quiet(&self, queue: &str, fate: &Fate, depth: Depth) -> Result<(), Postponed> {
+        let now = self.context.clock.monotonic();
+        self.quiet.lock().check(queue, fate, depth, now).map_err(Postponed::NotQuiet)
+    }
+
+    /// Deletes one queue, and notes that its tombstone is done.
+    async fn delete(&self, deletion: &Step, fate: &Fate) -> Result<Applied, Postponed> {
+        let ReconcileContext { broker, metrics, .. } = self.context;
+        let queue = deletion.action.name();
+        let deletion = std::slice::from_ref(deletion);
+        let applied =
+            apply(&**broker, metrics, self.lease, deletion).await.map_err(Postponed::NoLease)?;
+        if applied.is_done() {
+            let destroyed = applied.destroyed();
+            tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
+            self.quiet.lock().forget(&queue);
+            if let Err(error) = self.lease.retire(&fate.id, destroyed).await {
+                let error = error_chain(&error);
+                tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
+            }
+        }
+        Ok(applied)
+    }
 }

@@ -13,3 +13,10 @@ pub(super) fn interruption(clock: &Clock, activity: &str) -> Outage {
     let failing = format!("{activity} is interrupted and tried again");
     Outage::new(clock, failing, format!("{activity} works again")).reported_after(GRACE)
 }
+
+/// Outage of the consumer of a group. The interruptions of all consumers are reported together, so
+/// the outage itself reports nothing.
+pub(super) fn interruption_of_group(clock: &Clock, group: &str) -> Outage {
+    let activity = format!("consuming for group {group}");
+    interruption(clock, &activity).reported_after(Duration::MAX)
+}

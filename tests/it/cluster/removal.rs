@@ -70,6 +70,34 @@ async fn a_discarded_queue_goes_with_its_events_and_its_name_is_not_used_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_discarded_queues_go_together_and_each_is_recorded() {
+    let (services, host) = Services::fresh().await;
+    let node = Setup::cluster("one", &services).start().await;
+    let groups: Vec<_> = (0..40).map(|number| format!("g{number}")).collect();
+    for group in &groups {
+        node.add(json!({"class": "log", "group": group})).await;
+    }
+    node.wait_topology("converged").await;
+    for group in &groups {
+        node.remove(group, "discard").await;
+    }
+    let path = format!("queues/{}", host.name);
+    wait::within(Duration::from_mins(1), "the discarded queues are deleted", async || {
+        let queues = host.api(Method::GET, &path, None).await;
+        let work = |queue: &Value| queue["name"].as_str().is_some_and(|n| n.contains(".work."));
+        (!queues.as_array()?.iter().any(work)).then_some(())
+    })
+    .await;
+    wait::until("each deletion is recorded", async || {
+        let passes = node.get("/topology/passes?limit=1000").await.to_string();
+        let deleted = |group: &String| passes.contains(&format!(".work.{group}.v1"));
+        groups.iter().all(deleted).then_some(())
+    })
+    .await;
+    node.wait_topology("converged").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_runs_while_its_listener_is_removed_finishes() {
     let (services, _host) = Services::fresh().await;
     let node = Setup::cluster("one", &services).start().await;

@@ -3,16 +3,16 @@
 use super::{
     delivery::DeliveryRunner,
     executions::Executions,
+    interrupted::{ConsumerInterruption, InterruptedConsumers},
     queue_source::QueueSource,
     session::{Session, SessionEnd, SessionError},
 };
 use crate::{
-    amqp::Amqp,
+    amqp::{Amqp, Scout},
     background,
     bus::{
         Consumer, ConsumerState, Consumption, Listener, Stop,
         rabbitmq::{
-            interruption::interruption,
             keeping::DeadLetterKeeper,
             node_queue::NodeQueues,
             notifying::Audiences,
@@ -25,7 +25,6 @@ use crate::{
     },
     clock::Clock,
     domain::layout::Layout,
-    outage::Outage,
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -36,8 +35,12 @@ const DRAINED_PAUSE: Duration = Duration::from_secs(3);
 
 /// Starts consumers.
 pub(crate) struct Consuming {
-    /// The connection that consumes.
+    /// The connections that consume.
     pub(crate) amqp: Arc<Amqp>,
+    /// Looks for queues.
+    pub(crate) scout: Arc<Scout>,
+    /// The consumers that do not consume.
+    pub(crate) interrupted: InterruptedConsumers,
     /// Publishes copies of failed events.
     pub(crate) publisher: Arc<Publisher>,
     /// Keeps the dead letters.
@@ -78,11 +81,12 @@ impl Consuming {
         });
         let source = QueueSource {
             amqp: Arc::clone(&self.amqp),
+            scout: Arc::clone(&self.scout),
             layout: self.layout.clone(),
             node_queues: self.node_queues.clone(),
         };
         let group = consumption.listener.group.to_string();
-        let activity = format!("consuming for group {group}");
+        let interruption = self.interrupted.consumer(&group);
         let task = ConsumerTask {
             session: Session {
                 consumption,
@@ -90,7 +94,7 @@ impl Consuming {
                 executions: Arc::clone(&executions),
                 deliveries,
             },
-            progress: ConsumerProgress { state, outage: interruption(&self.clock, &activity) },
+            progress: ConsumerProgress { state, interruption },
             wake: self.wake.clone(),
         };
         let task = background::spawn_loop("the consumer of a queue", task.run());
@@ -146,22 +150,22 @@ impl Drop for Stopping {
     }
 }
 
-/// Whether the consumer consumes, as its state and its outage tell.
+/// Whether the consumer consumes, as its state and its interruption tell.
 struct ConsumerProgress {
     state: watch::Sender<ConsumerState>,
-    outage: Outage,
+    interruption: ConsumerInterruption,
 }
 
 impl ConsumerProgress {
     fn works(&mut self) {
-        self.outage.over();
+        self.interruption.over();
         self.state.send_replace(ConsumerState::Running);
     }
 
     /// Returns the pause before the next session.
     fn lost(&mut self, error: &SessionError) -> Duration {
         let cause = error.to_string();
-        let pause = self.outage.failed(&cause);
+        let pause = self.interruption.failed(&cause);
         self.state.send_replace(ConsumerState::Waiting(cause));
         pause
     }

@@ -1,7 +1,7 @@
 //! The queue that a consumer consumes.
 
 use crate::{
-    amqp::{Amqp, AmqpError, name},
+    amqp::{Amqp, AmqpError, Scout, name},
     bus::{Consumption, rabbitmq::node_queue::NodeQueues},
     domain::layout::Layout,
 };
@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(super) struct QueueSource {
     /// The connection that consumes.
     pub(super) amqp: Arc<Amqp>,
+    /// Looks for what is to be used.
+    pub(super) scout: Arc<Scout>,
     /// The layout.
     pub(super) layout: Layout,
     /// Makes the queues of this node.
@@ -23,6 +25,16 @@ pub(super) struct QueueSource {
 }
 
 impl QueueSource {
+    /// Makes sure that the queue to consume exists, or the exchange that a queue of this node is bound
+    /// to. Otherwise each attempt would cost a channel of the connection that consumes.
+    pub(super) async fn find(&self, consumption: &Consumption) -> Result<(), AmqpError> {
+        if consumption.every_node() {
+            self.scout.find_exchange(&self.layout.events(&consumption.bus)).await
+        } else {
+            self.scout.find_queue(&consumption.queue).await
+        }
+    }
+
     /// The queue to consume. A queue of this node is declared and bound.
     pub(super) async fn open(
         &self,

@@ -58,6 +58,7 @@ impl Session {
     pub(super) async fn run(&self, works: impl FnOnce()) -> Result<SessionEnd, SessionError> {
         let amqp = &self.source.amqp;
         let opening = async {
+            self.source.find(&self.consumption).await?;
             let channel = amqp.channel().await?;
             let queue = self.source.open(&channel, &self.consumption).await?;
             Ok::<_, AmqpError>((channel, queue))

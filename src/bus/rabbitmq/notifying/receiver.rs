@@ -71,6 +71,8 @@ struct OpenQueue {
     queue: ShortString,
     /// Consumes as long as it is held.
     channel: Channel,
+    /// Bindings have a channel of their own, so that messages do not wait for them.
+    bindings: Channel,
 }
 
 impl NotificationReceiver {
@@ -117,8 +119,7 @@ impl BusReceiver<'_> {
         while touched.try_recv().is_ok() {}
         let opened = async {
             let open = self.open().await?;
-            // Bindings have a channel of their own, so that messages do not wait for them.
-            let binder = self.binder(open.queue.clone()).await?;
+            let binder = self.binder(open.bindings, open.queue)?;
             Ok::<_, AmqpError>((open.messages, binder, open.channel))
         };
         let (messages, binder, _channel) = match opened.await {
@@ -145,7 +146,7 @@ impl BusReceiver<'_> {
 
     async fn open(&self) -> Result<OpenQueue, AmqpError> {
         let (amqp, bus) = (&self.receiver.amqp, &self.bus.name);
-        let channel = amqp.channel().await?;
+        let [channel, bindings] = amqp.channels().await?;
         let keys = self.receiver.layout.keys(bus);
         let queues = &self.receiver.node_queues;
         let queue = queues.declare(&channel, bus, &keys, routing_keys::TOPOLOGY).await?;
@@ -154,15 +155,14 @@ impl BusReceiver<'_> {
         amqp.answer(channel.queue_bind(queue.clone(), exchange, probe, options, none)).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let messages = amqp.consume(&channel, queue.clone(), options).await?;
-        Ok(OpenQueue { messages, queue, channel })
+        Ok(OpenQueue { messages, queue, channel, bindings })
     }
 
-    async fn binder(&self, queue: ShortString) -> Result<Binder<'_>, AmqpError> {
+    fn binder(&self, channel: Channel, queue: ShortString) -> Result<Binder<'_>, AmqpError> {
         let NotificationReceiver { amqp, layout, clock, .. } = self.receiver;
         let exchange = name(&layout.notifications(self.bus))?;
         let attached = self.bus.attached;
         let source = if attached { NotificationSource::Foreign } else { NotificationSource::Own };
-        let channel = amqp.channel().await?;
         let target = BindingTarget { amqp, channel, queue, exchange, source };
         Ok(Binder::new(target, self.audience, clock))
     }

@@ -9,7 +9,7 @@ use super::{
     window::{ConfirmWindow, lost},
 };
 use crate::{
-    amqp::{Amqp, AmqpError, LIMIT},
+    amqp::{Amqp, AmqpError, LIMIT, Scout},
     clock::Clock,
 };
 use futures_util::FutureExt;
@@ -26,15 +26,16 @@ pub(super) const WAITING: usize = 128;
 /// Publishes to one exchange.
 pub(super) struct ExchangePublisher {
     amqp: Arc<Amqp>,
+    scout: Arc<Scout>,
     exchange: String,
     channel: Option<Channel>,
     window: ConfirmWindow,
 }
 
 impl ExchangePublisher {
-    pub(super) fn new(amqp: Arc<Amqp>, exchange: &str, clock: &Clock) -> Self {
+    pub(super) fn new(amqp: Arc<Amqp>, scout: Arc<Scout>, exchange: &str, clock: &Clock) -> Self {
         let window = ConfirmWindow::new(amqp.address(), clock);
-        Self { amqp, exchange: exchange.to_owned(), channel: None, window }
+        Self { amqp, scout, exchange: exchange.to_owned(), channel: None, window }
     }
 
     /// Publishes messages until no sender is left and every message is answered.
@@ -79,6 +80,10 @@ impl ExchangePublisher {
         let channel = match &mut self.channel {
             Some(channel) if channel.status().connected() => channel,
             lost_channel => {
+                // A missing exchange costs a channel of the scout instead of one that publishes.
+                if lost_channel.is_some() && !self.exchange.is_empty() {
+                    self.scout.find_exchange(&self.exchange).await?;
+                }
                 let channel = self.amqp.channel().await?;
                 channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failure)?;
                 // lapin has failed the messages in flight on the channel that it lost. A message

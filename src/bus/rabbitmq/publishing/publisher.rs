@@ -6,7 +6,7 @@ use super::{
     window::lost,
 };
 use crate::{
-    amqp::{Amqp, LIMIT},
+    amqp::{Amqp, LIMIT, Scout},
     background,
     clock::Clock,
 };
@@ -17,14 +17,15 @@ use tokio::{sync::mpsc, time::timeout};
 /// Publishes to any exchange, through one task for each exchange.
 pub(crate) struct Publisher {
     amqp: Arc<Amqp>,
+    scout: Arc<Scout>,
     clock: Clock,
     exchanges: Mutex<HashMap<String, mpsc::Sender<Submission>>>,
 }
 
 impl Publisher {
     /// A publisher over a connection of its own.
-    pub(crate) fn new(amqp: Arc<Amqp>, clock: Clock) -> Self {
-        Self { amqp, clock, exchanges: Mutex::default() }
+    pub(crate) fn new(amqp: Arc<Amqp>, scout: Arc<Scout>, clock: Clock) -> Self {
+        Self { amqp, scout, clock, exchanges: Mutex::default() }
     }
 
     /// The broker's address, without credentials.
@@ -60,7 +61,8 @@ impl Publisher {
         }
         let (sender, submissions) = mpsc::channel(WAITING);
         exchanges.insert(exchange.to_owned(), sender.clone());
-        let task = ExchangePublisher::new(Arc::clone(&self.amqp), exchange, &self.clock);
+        let (amqp, scout) = (Arc::clone(&self.amqp), Arc::clone(&self.scout));
+        let task = ExchangePublisher::new(amqp, scout, exchange, &self.clock);
         background::spawn_loop("the publisher to an exchange", task.run(submissions));
         sender
     }
