@@ -106,7 +106,7 @@ pub struct HistoryEvent {
 }
 
 /// Work queue that an event is about.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryQueue {
     /// Bus of the queue.

@@ -86,6 +86,7 @@ mod tests {
             tests::{added, given},
         },
     };
+    use std::collections::BTreeSet;
 
     fn bus(name: &str) -> BusDefinition {
         BusDefinition::plain(BusName::parse(name).unwrap())
@@ -97,7 +98,7 @@ mod tests {
 
     fn is_taken(roster: &Roster, bus: BusDefinition) -> bool {
         let refusal = Refusal::BusInUse { bus: bus.name.clone() };
-        decide(roster, &Command::AddBus(bus)) == Err(refusal)
+        decide(roster, &Command::AddBus(bus), &BTreeSet::new()) == Err(refusal)
     }
 
     #[test]
@@ -115,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_new_bus_is_added_once() {
-        let events = decide(&given(&[added("a", 1)]), &Command::AddBus(bus("billing")));
+        let events =
+            decide(&given(&[added("a", 1)]), &Command::AddBus(bus("billing")), &BTreeSet::new());
         assert_eq!(events, Ok(vec![bus_added("billing")]));
         assert!(is_taken(&given(&[bus_added("billing")]), bus("billing")));
         let other = BusDefinition { codec: Codec::MsgPack, ..bus("billing") };
@@ -127,7 +129,7 @@ mod tests {
         let james = BusDefinition { codec: Codec::James, ..bus("mailboxEvent") };
         let start = Roster::default();
         assert!(is_taken(&start, bus("mailboxEvent")), "it has this definition already");
-        let defined = decide(&start, &Command::AddBus(james.clone())).unwrap();
+        let defined = decide(&start, &Command::AddBus(james.clone()), &BTreeSet::new()).unwrap();
         let roster = given(&defined);
         assert_eq!(roster.buses()[&james.name], james);
         assert!(is_taken(&roster, bus("mailboxEvent")));
