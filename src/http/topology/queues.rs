@@ -55,7 +55,7 @@ pub(crate) async fn migrate_or_release_queue(
     let action = action(&request.query, &["migrate", "release"])?;
     let audited = request.audited(&body, request.reason()?)?;
     match action {
-        "release" => release_queue(&app, name, &request.actor, audited).await,
+        "release" => Box::pin(release_queue(&app, name, &request.actor, audited)).await,
         _ => migrate_queue(&app, name, &request.actor, audited).await,
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn release_queue(
     let orphan = find_orphan(app, &queue).await?;
     let outcome = app.roster.execute(Command::ReleaseQueue { queue: orphan }, audited).await?;
     let (reconciler, version) = (app.reconciler.clone(), outcome.version);
-    let waiting = async move { wait_for_deletion(&reconciler, &queue, version).await };
+    let waiting = Box::pin(async move { wait_for_deletion(&reconciler, &queue, version).await });
     start_task(app, "queue-release", actor, waiting).await
 }
 

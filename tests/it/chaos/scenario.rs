@@ -72,6 +72,8 @@ impl Scenario {
     pub(super) async fn without_broker(&mut self, broker: usize) {
         self.wait_accepted().await;
         println!("chaos: {:7.3} s broker {broker} killed", self.elapsed().as_secs_f32());
+        // The broker dies before the call that kills it returns.
+        let begun = Instant::now();
         self.world.broker(broker, RabbitMq::kill).await;
         let killed = Instant::now();
         for index in 0..self.world.nodes() {
@@ -91,7 +93,7 @@ impl Scenario {
         self.wait_accepted().await;
         let restart = |broker: &mut RabbitMq| broker.restart().expect("RabbitMQ starts again");
         self.world.broker(broker, restart).await;
-        self.faults.push(FaultSpan { begun: killed, mended: Instant::now() });
+        self.faults.push(FaultSpan { begun, mended: Instant::now() });
         println!("chaos: {:7.3} s mended", self.elapsed().as_secs_f32());
     }
 
