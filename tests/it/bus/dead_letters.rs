@@ -71,8 +71,8 @@ both! {
         let letters = stage.letters_are(4).await;
         stage.drained(&a, on_a).await;
         stage.drained(&b, on_b).await;
-        let of_a = letters.iter().filter(|letter| letter.group == a.group);
-        let ids: BTreeSet<_> = of_a.filter_map(|letter| letter.event_id.as_deref()).collect();
+        let failed = letters.iter().filter(|letter| letter.group == a.group);
+        let ids: BTreeSet<_> = failed.filter_map(|letter| letter.event_id.as_deref()).collect();
         assert_eq!(ids, BTreeSet::from(["e1", "e2"]));
     }
 

@@ -56,7 +56,8 @@ impl Emitted {
         let mut leaks = Vec::new();
         for (place, text) in &self.0 {
             for planted in PLANTED {
-                let hex: String = planted.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let hex =
+                    planted.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
                 let found = text.find(planted).or_else(|| text.find(&hex));
                 if let Some(at) = found {
                     let start = text.floor_char_boundary(at.saturating_sub(120));
