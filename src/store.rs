@@ -11,6 +11,7 @@ mod codec;
 pub mod dead_letters;
 mod dispatch_failures;
 mod doorbell;
+mod doubt;
 pub mod embedded;
 mod engine;
 mod error;
@@ -37,10 +38,10 @@ pub use history::HistoryFilter;
 pub use lease::{Lease, LeaseName};
 pub use log::{AppendError, RecordedCommand};
 pub use migrations::Schema;
-pub use snapshot::TopologySnapshot;
+pub use snapshot::{LastPass, TopologySnapshot};
 
 use crate::{domain::retention::DeadLetterQuota, metrics::DatabaseConnections};
-use engine::{Engine, statements};
+use engine::Engine;
 use parking_lot::Mutex;
 use std::{fs::File, sync::Arc};
 use tokio::{
@@ -82,17 +83,6 @@ impl From<JoinHandle<()>> for Listening {
     }
 }
 
-statements! {
-    PING = "SELECT 1";
-}
-
-impl Inner {
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.engine.read(PING, &[]).await?;
-        Ok(())
-    }
-}
-
 impl Store {
     /// Identity of the cluster, created with its database. Objects on RabbitMQ carry it as their
     /// marker.
@@ -117,12 +107,12 @@ impl Store {
         }
     }
 
-    /// Asks the database whether it answers.
+    /// Asks the database whether it answers, without a statement.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
+        Ok(self.inner.engine.ping().await?)
     }
 
     /// Use of the connections to the database.
@@ -148,7 +138,6 @@ impl Store {
     /// The database's error, with the name of the first statement that the database refuses.
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut all = [
-            STATEMENTS,
             log::STATEMENTS,
             history::STATEMENTS,
             nodes::STATEMENTS,
@@ -179,5 +168,11 @@ impl Store {
     #[must_use]
     pub fn doorbell(&self) -> watch::Receiver<u64> {
         self.inner.bell.subscribe()
+    }
+
+    /// Rings the doorbell of this process alone, for a caller that learned of a change in another
+    /// way.
+    pub fn ring_here(&self) {
+        self.inner.bell.send_modify(|rings| *rings = rings.wrapping_add(1));
     }
 }

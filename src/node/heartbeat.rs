@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Pause between two heartbeats. Other nodes take a node that misses four heartbeats as gone.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Pause between two looks for tasks of nodes that are gone.
+/// Pause between two looks for tasks of nodes that are gone, while tasks have not ended.
 const ORPHANS: Duration = Duration::from_secs(20);
 
 /// Reports another process with the id of this node, once for each time that it is met.
@@ -40,6 +40,9 @@ impl TwinReport {
 
 /// Writes a heartbeat after each pause and after each change of the node's state, until it is told
 /// to stop. Then it writes a last heartbeat, with state `gone`.
+///
+/// The database's answer tells the newest version of the roster, so that a lost ring of the
+/// doorbell costs no statement of its own.
 pub async fn beat(
     node: ThisNode,
     roster: Arc<RosterService>,
@@ -61,20 +64,28 @@ pub async fn beat(
             status.state = NodeState::Gone;
         }
         let instance = NodeInstance { id, uptime: clock.elapsed(began) };
+        let mut unfinished_tasks = 0;
         match store.heartbeat(&status, instance).await {
-            Ok(Heartbeat::Written { .. }) => {
+            Ok(Heartbeat::Written { head, unfinished, .. }) => {
                 twin.over(&status.id);
                 node.own_id();
+                unfinished_tasks = unfinished;
+                if head != roster.known().version() {
+                    store.ring_here();
+                }
             }
             Ok(Heartbeat::IdInUse { host }) => twin.met(&status.id, &host),
             Err(error) => {
                 tracing::debug!(%error, "the heartbeat could not be written");
                 beating_since = clock.monotonic();
+                // The tail then finds out whether it can read.
+                store.ring_here();
             }
         }
         // While this node could not write heartbeats, other nodes could not either. So they count
         // as gone only after they had time to write heartbeats again.
-        if clock.elapsed(beating_since) > 6 * BEAT
+        if unfinished_tasks > 0
+            && clock.elapsed(beating_since) > 6 * BEAT
             && clock.elapsed(looked_for_orphans) > ORPHANS
             && let Ok(orphans) = store.fail_tasks_of_gone_nodes().await
         {

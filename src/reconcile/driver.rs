@@ -216,17 +216,26 @@ impl ReconcileLoop {
         interval * 9 / 10 + jittered.unwrap_or(tenth)
     }
 
-    /// Whether another node made a pass lately and left no more work than queues that drain.
+    /// Whether another node made a pass lately that stands for a pass of this node, too: the node
+    /// saw the broker and follows the newest roster, or found that nothing may be changed.
     async fn another_node_reconciles(&self) -> bool {
         let ReconcileContext { roster, store, clock, interval, .. } = &*self.context;
-        let Ok(status) = store.topology_status().await else { return false };
-        let is_recent = status.observed_at.is_some_and(|at| {
-            let age = clock.now() - at;
-            !age.is_negative() && age < interval.duration() * 4 / 5
-        });
-        is_recent
-            && matches!(status.state, TopologyState::Converged | TopologyState::Pending)
-            && status.reconciled_version == roster.known().version()
-            && status.node != roster.node().id
+        let Ok(Some(last)) = store.last_pass().await else { return false };
+        let (status, this_node) = (&last.status, &roster.node().id);
+        let recent = interval.duration() * 4 / 5;
+        match status.state {
+            TopologyState::Converged | TopologyState::Pending | TopologyState::Drifted => {
+                let is_recent = status.observed_at.is_some_and(|at| {
+                    let age = clock.now() - at;
+                    !age.is_negative() && age < recent
+                });
+                let is_current = status.reconciled_version == roster.known().version();
+                is_recent && is_current && status.node != *this_node
+            }
+            // A pass that is blocked as the pass before stores nothing.
+            TopologyState::Blocked => last.holder != *this_node && last.silence < recent,
+            // The broker may be in reach of this node.
+            TopologyState::Unknown => false,
+        }
     }
 }

@@ -8,9 +8,13 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Longest pause between two reads of the log. A ring of the doorbell may be lost (a reconnect, a
-/// pooler in between), so this poll is the guarantee.
-const POLL: Duration = Duration::from_secs(5);
+/// Longest pause between two reads of the log. Rings of the doorbell may be lost (a reconnect, a
+/// pooler in between). The heartbeat notices a newer version within five seconds; this poll is the
+/// guarantee for a node whose heartbeats are not written.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Longest pause between two reads of a log that could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// Tails the log, which keeps the roster up to date, until it is told to stop.
 ///
@@ -25,20 +29,22 @@ pub async fn tail_log(roster: Arc<RosterService>, stop: CancellationToken) {
     loop {
         // Marked before reading, so that a ring while reading is not lost.
         doorbell.mark_unchanged();
-        match roster.current().await {
+        let pause = match roster.current().await {
             Ok(_) => {
                 outage.over();
                 roster.halt.send_replace(None);
+                POLL
             }
             Err(error) => {
                 outage.failed(&error_chain(&error));
                 roster.halt.send_replace(Some(Arc::new(error)));
+                READ_AGAIN
             }
-        }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            rung = doorbell.changed() => if rung.is_err() { tokio::time::sleep(POLL).await },
-            () = tokio::time::sleep(POLL) => {}
+            rung = doorbell.changed() => if rung.is_err() { tokio::time::sleep(pause).await },
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{engine::CHANNEL, postgres::Sessions};
 use crate::{background, clock::Clock, error_chain::error_chain, outage::Outage};
-use sqlx::postgres::PgListener;
+use sqlx::{Acquire as _, Connection as _, postgres::PgListener};
 use std::time::Duration;
 use tokio::{
     sync::watch,
@@ -52,7 +52,7 @@ async fn hear(sessions: &Sessions, bell: &watch::Sender<u64>, outage: &mut Outag
             Ok(Ok(None)) => return lost("the connection was closed"),
             Ok(Err(error)) => return error,
             Err(_quiet) => {
-                if let Err(error) = bounded(sqlx::query("SELECT 1").execute(&mut listener)).await {
+                if let Err(error) = bounded(ping(&mut listener)).await {
                     return error;
                 }
             }
@@ -65,6 +65,11 @@ async fn open_listener(sessions: &Sessions) -> Result<PgListener, sqlx::Error> {
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     Ok(listener)
+}
+
+/// Makes the server answer, without a statement.
+async fn ping(listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    listener.acquire().await?.ping().await
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {

@@ -78,7 +78,7 @@ impl Embedded {
     /// # Errors
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
+        Ok(self.inner.engine.ping().await?)
     }
 
     async fn begin(&self) -> Result<Tx, DriverFailure> {

@@ -1,6 +1,8 @@
 //! One interface to both databases, with the same statements and values.
 
-use super::{error::StoreError, failure::DriverFailure, postgres::DatabaseServer, row::Row};
+use super::{
+    doubt::Doubt, error::StoreError, failure::DriverFailure, postgres::DatabaseServer, row::Row,
+};
 use crate::metrics::DatabaseConnections;
 use serde_json::Value;
 use sqlx::{Postgres, Sqlite, SqlitePool, Transaction};
@@ -116,7 +118,7 @@ pub(super) struct Tx {
 }
 
 enum Open {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Doubt),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
@@ -129,6 +131,14 @@ async fn bounded<T>(
     }
 }
 
+/// Runs a part of a transaction on PostgreSQL. A session that cannot write raises the doubt.
+async fn doubting<T>(
+    doubt: &Doubt,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DriverFailure> {
+    bounded(async { work.await.inspect_err(|error| doubt.note(error)) }).await
+}
+
 /// Runs a statement on a session of the pool. Says why when the pool has no session.
 async fn pooled<T>(
     server: &DatabaseServer,
@@ -136,7 +146,11 @@ async fn pooled<T>(
 ) -> Result<T, DriverFailure> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Err(sqlx::Error::PoolTimedOut)) => Err(server.explain().await),
-        Ok(result) => result.map_err(DriverFailure::from),
+        Ok(Err(error)) => {
+            server.doubt.note(&error);
+            Err(error.into())
+        }
+        Ok(Ok(answer)) => Ok(answer),
         Err(_) => Err(DriverFailure::timeout(PATIENCE)),
     }
 }
@@ -198,12 +212,26 @@ impl Engine {
             Self::Postgres(server) => Open::Postgres(
                 pooled(server, server.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"))
                     .await?,
+                server.doubt.clone(),
             ),
             Self::Sqlite { writer, .. } => {
                 Open::Sqlite(bounded(writer.begin_with("BEGIN IMMEDIATE")).await?)
             }
         };
         Ok(Tx { open, bell: bell.clone(), rings: false })
+    }
+
+    /// Makes the database answer, without a statement.
+    pub(super) async fn ping(&self) -> Result<(), DriverFailure> {
+        use sqlx::Connection as _;
+        match self {
+            Self::Postgres(server) => {
+                pooled(server, async { server.pool.acquire().await?.ping().await }).await
+            }
+            Self::Sqlite { readers, .. } => {
+                bounded(async { readers.acquire().await?.ping().await }).await
+            }
+        }
     }
 
     /// Prepares a statement, and does not run it.
@@ -263,8 +291,8 @@ impl Tx {
     ) -> Result<Vec<Row>, DriverFailure> {
         check(args)?;
         match &mut self.open {
-            Open::Postgres(tx) => {
-                let rows = bounded(query!(sql, args).fetch_all(&mut **tx)).await?;
+            Open::Postgres(tx, doubt) => {
+                let rows = doubting(doubt, query!(sql, args).fetch_all(&mut **tx)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Open::Sqlite(tx) => {
@@ -278,8 +306,8 @@ impl Tx {
     pub(super) async fn execute(&mut self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
         check(args)?;
         match &mut self.open {
-            Open::Postgres(tx) => {
-                Ok(bounded(query!(sql, args).execute(&mut **tx)).await?.rows_affected())
+            Open::Postgres(tx, doubt) => {
+                Ok(doubting(doubt, query!(sql, args).execute(&mut **tx)).await?.rows_affected())
             }
             Open::Sqlite(tx) => {
                 Ok(bounded(query!(sql, args).execute(&mut **tx)).await?.rows_affected())
@@ -289,7 +317,7 @@ impl Tx {
 
     /// Rings the doorbell if the transaction commits.
     pub(super) async fn ring(&mut self) -> Result<(), DriverFailure> {
-        if matches!(self.open, Open::Postgres(_)) {
+        if matches!(self.open, Open::Postgres(..)) {
             self.fetch(RING, &[]).await?;
         }
         self.rings = true;
@@ -300,7 +328,7 @@ impl Tx {
     /// is unknown.
     pub(super) async fn commit(self) -> Result<(), DriverFailure> {
         match self.open {
-            Open::Postgres(tx) => bounded(tx.commit()).await?,
+            Open::Postgres(tx, doubt) => doubting(&doubt, tx.commit()).await?,
             Open::Sqlite(tx) => bounded(tx.commit()).await?,
         }
         if self.rings {
@@ -314,7 +342,7 @@ impl Tx {
     /// Rolls the transaction back, and waits until it is rolled back.
     pub(super) async fn rollback(self) -> Result<(), DriverFailure> {
         match self.open {
-            Open::Postgres(tx) => bounded(tx.rollback()).await,
+            Open::Postgres(tx, _) => bounded(tx.rollback()).await,
             Open::Sqlite(tx) => bounded(tx.rollback()).await,
         }
     }

@@ -243,6 +243,11 @@ async fn renew(tenure: Tenure) {
     }
 }
 
+/// Node that a holder names.
+pub(super) fn node_of(holder: &str) -> &str {
+    holder.rsplit_once('/').map_or(holder, |(node, _)| node)
+}
+
 /// Releases every lease of an embedded store that opens. Its directory is locked, so every holder
 /// is a process that died.
 pub(super) async fn release_all(engine: &Engine) -> Result<(), StoreError> {

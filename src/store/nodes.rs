@@ -6,7 +6,10 @@ use super::{
     error::StoreError,
     row::{Row, word},
 };
-use crate::domain::report::{NodeState, NodeStatus};
+use crate::domain::{
+    event::Version,
+    report::{NodeState, NodeStatus},
+};
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -22,7 +25,8 @@ statements! {
             last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms \
             WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
             OR node.last_seen < excluded.last_seen - 12000000 \
-            RETURNING started_at, last_seen";
+            RETURNING started_at, last_seen, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head, \
+            (SELECT COUNT(*) FROM task WHERE ended_at IS NULL) AS unfinished";
     HOLDER = "SELECT host FROM node WHERE id = $1";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
     ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
@@ -40,6 +44,10 @@ pub enum Heartbeat {
         started_at: OffsetDateTime,
         /// Time of this heartbeat, by the database's clock.
         last_seen: OffsetDateTime,
+        /// Newest version of the roster.
+        head: Version,
+        /// Number of tasks of the cluster that have not ended.
+        unfinished: u64,
     },
     /// Another process with the same node id has sent a heartbeat within twelve seconds, so nothing
     /// is written. The other process may be the predecessor of this process, which was killed.
@@ -88,7 +96,8 @@ impl Store {
             return Ok(Heartbeat::IdInUse { host: host.unwrap_or_default() });
         };
         let (started_at, last_seen) = (row.time("started_at")?, row.time("last_seen")?);
-        Ok(Heartbeat::Written { started_at, last_seen })
+        let (head, unfinished) = (row.count("head")?, row.count("unfinished")?);
+        Ok(Heartbeat::Written { started_at, last_seen, head, unfinished })
     }
 
     /// Every node, by id. A node without a heartbeat for 20 seconds is gone.

@@ -1,6 +1,7 @@
 //! Opening PostgreSQL.
 
 use super::{
+    doubt::Doubt,
     error::{OpenError, StoreError},
     failure::{DriverFailure, NO_CONNECTION_LEFT},
 };
@@ -48,9 +49,13 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
 /// server, the database or the role read-only.
 const READ_ONLY: &str = "SHOW transaction_read_only";
 
-/// Idle time after which a session is checked before it is used. A session that was used a moment
-/// ago was checked when it was returned.
+/// Idle time after which a session must answer before it is used. A session that was used a moment
+/// ago answered when it was returned.
 const UNCHECKED: Duration = Duration::from_secs(1);
+
+/// Idle time after which a session must show that it may write before it is used. Each look is one
+/// statement.
+const UNPROVEN: Duration = Duration::from_secs(30);
 
 /// Longest time for finding out why no session can be opened.
 const EXPLAIN: Duration = Duration::from_secs(1);
@@ -65,6 +70,7 @@ pub(super) struct ReadOnlySession;
 /// A node's connections to its PostgreSQL server.
 pub(super) struct DatabaseServer {
     pub(super) pool: PgPool,
+    pub(super) doubt: Doubt,
     sessions: Sessions,
     /// Held while one caller finds out why the pool could not open a session.
     explaining: Mutex<()>,
@@ -74,8 +80,9 @@ impl DatabaseServer {
     /// Server with at most this number of connections in all. No connection is open yet.
     pub(super) fn new(sessions: Sessions, connections: u32) -> Self {
         let pooled = connections.max(FEWEST_CONNECTIONS) - OUTSIDE_POOL;
-        let pool = pool_options(pooled).connect_lazy_with(sessions.options.clone());
-        Self { pool, sessions, explaining: Mutex::new(()) }
+        let doubt = Doubt::default();
+        let pool = pool_options(pooled, &doubt).connect_lazy_with(sessions.options.clone());
+        Self { pool, doubt, sessions, explaining: Mutex::new(()) }
     }
 
     /// Why the pool gave no session in time. The pool itself does not tell why it could not
@@ -127,7 +134,7 @@ impl Sessions {
 
     /// A pool of one session, for a listener on notifications, which keeps its session.
     pub(super) fn single(&self) -> PgPool {
-        pool_options(1).connect_lazy_with(self.options.clone())
+        pool_options(1, &Doubt::default()).connect_lazy_with(self.options.clone())
     }
 
     /// Opens the first session. An error says what to check.
@@ -182,21 +189,31 @@ impl Sessions {
     }
 }
 
-fn pool_options(connections: u32) -> PgPoolOptions {
+/// Options of a pool that hands out only sessions that answer and may write.
+///
+/// Most checks are a `Sync` of the protocol, which the server answers without running a statement.
+fn pool_options(connections: u32, doubt: &Doubt) -> PgPoolOptions {
+    let doubt = doubt.clone();
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(POOL_WAIT)
         .after_connect(|session, _| Box::pin(prepare(session)))
-        // A session that was idle for less than this was checked when it was returned.
         .test_before_acquire(false)
-        .before_acquire(|session, session_age| {
+        .before_acquire(move |session, session_age| {
+            let idle = session_age.idle_for;
+            let must_prove = idle >= UNPROVEN || doubt.stands();
             Box::pin(async move {
-                if session_age.idle_for < UNCHECKED { Ok(true) } else { is_usable(session).await }
+                if must_prove {
+                    in_time(is_writable(session)).await
+                } else if idle >= UNCHECKED {
+                    in_time(answers(session)).await
+                } else {
+                    Ok(true)
+                }
             })
         })
-        // The caller does not wait for this check. It also drops a session whose server became
-        // read-only, so the next caller gets a session of the primary server.
-        .after_release(|session, _| Box::pin(is_usable(session)))
+        // The caller does not wait for this check.
+        .after_release(|session, _| Box::pin(in_time(answers(session))))
 }
 
 /// Sets a new session up. Refuses a session that cannot write.
@@ -214,11 +231,18 @@ async fn is_writable(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
     Ok(row.try_get::<String, _>(0)? == "off")
 }
 
-/// Whether the session answers and may write. The limit is shorter than TCP's: otherwise a silent
-/// network would take every session.
-async fn is_usable(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer = timeout(ACQUIRE, is_writable(session)).await;
-    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+/// Makes the session answer, without a statement.
+async fn answers(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    session.ping().await?;
+    Ok(true)
+}
+
+/// Limits a check of a session. The limit is shorter than TCP's: otherwise a silent network would
+/// take every session.
+async fn in_time(
+    check: impl Future<Output = Result<bool, sqlx::Error>>,
+) -> Result<bool, sqlx::Error> {
+    timeout(ACQUIRE, check).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 fn check_version(number: i64, found: String) -> Result<(), OpenError> {

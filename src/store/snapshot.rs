@@ -4,11 +4,11 @@ use super::{
     Store,
     engine::{args, statements},
     error::StoreError,
-    lease::{Lease, LeaseName},
+    lease::{self, Lease, LeaseName},
     row::Row,
 };
 use crate::domain::{event::Version, name::GroupName, report::TopologyStatus, roster::QueueId};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 statements! {
     /// One statement, so that everything comes from one snapshot of one server.
@@ -16,6 +16,19 @@ statements! {
         UNION ALL SELECT 'lease', NULL, holder, token FROM lease WHERE name = $1 \
         UNION ALL SELECT 'marker', NULL, '', marker_made FROM identity \
         UNION ALL SELECT 'retired', NULL, group_name, generation FROM retired_queue";
+    /// A released lease expires at its release.
+    LAST_PASS = "SELECT status, holder, now - expires_at AS silence FROM topology_status, lease, clock WHERE name = $1";
+}
+
+/// The last pass of the cluster, as the database shows it.
+#[derive(Debug)]
+pub struct LastPass {
+    /// Result that was stored last. A pass that failed as the pass before stores no result.
+    pub status: TopologyStatus,
+    /// Node that took the lease on passes last.
+    pub holder: String,
+    /// Time since that node released the lease; zero while the node holds the lease.
+    pub silence: Duration,
 }
 
 /// What the database holds about the topology besides the roster.
@@ -32,6 +45,21 @@ pub struct TopologySnapshot {
 }
 
 impl Store {
+    /// The last pass; `None` before the first result was stored.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_pass(&self) -> Result<Option<LastPass>, StoreError> {
+        let rows = self.inner.engine.read(LAST_PASS, args![LeaseName::Passes.key()]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let silence = u64::try_from(row.int("silence")?).unwrap_or(0);
+        Ok(Some(LastPass {
+            status: row.record("status")?,
+            holder: lease::node_of(&row.text("holder")?).to_owned(),
+            silence: Duration::from_micros(silence),
+        }))
+    }
+
     /// Reads the snapshot.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod drift;
 mod dry_run;
 mod faults;
 mod health;
+mod idle;
 mod independence;
 mod leases;
 mod long_history;

@@ -53,7 +53,7 @@ pub(crate) async fn beat(
 ) -> Result<(OffsetDateTime, OffsetDateTime), String> {
     let instance = NodeInstance { id, uptime: Duration::ZERO };
     match store.heartbeat(status, instance).await.unwrap() {
-        Heartbeat::Written { started_at, last_seen } => Ok((started_at, last_seen)),
+        Heartbeat::Written { started_at, last_seen, .. } => Ok((started_at, last_seen)),
         Heartbeat::IdInUse { host } => Err(host),
     }
 }
@@ -99,7 +99,7 @@ pub(crate) async fn a_second_process_with_the_same_id_is_told_of_its_twin(bench:
     bench.by_hand("UPDATE node SET last_seen = last_seen - 13000000").await.unwrap();
     let uptime = Duration::from_secs(30);
     let waited = store.heartbeat(&node("n1"), NodeInstance { id: one, uptime }).await.unwrap();
-    let Heartbeat::Written { started_at, last_seen } = waited else {
+    let Heartbeat::Written { started_at, last_seen, .. } = waited else {
         panic!("the other process is silent, so its id is free");
     };
     let shown = (last_seen - started_at).unsigned_abs();

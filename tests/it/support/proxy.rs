@@ -3,7 +3,13 @@
 mod tests;
 
 use super::wait;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -62,6 +68,8 @@ pub(crate) struct Proxy {
     cuts: Arc<watch::Sender<u64>>,
     /// Number of times that a client opened a connection or sent a piece, carried or not.
     uses: Arc<watch::Sender<u64>>,
+    /// Number of HTTP requests that read something.
+    reads: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -77,13 +85,16 @@ impl Proxy {
         let wire = Arc::new(watch::Sender::new(Wire::Up));
         let cuts = Arc::new(watch::Sender::new(0));
         let uses = Arc::new(watch::Sender::new(0));
+        let reads = Arc::<AtomicU64>::default();
+        let reading = Arc::clone(&reads);
         let (state, targets) = (Arc::clone(&wire), Arc::<[u16]>::from(targets));
         let (counted, counting) = (Arc::clone(&cuts), Arc::clone(&uses));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut cuts = counted.subscribe();
                 counting.send_modify(|uses| *uses += 1);
-                let line = Line { wire: state.subscribe(), uses: Arc::clone(&counting) };
+                let (uses, reads) = (Arc::clone(&counting), Arc::clone(&reading));
+                let line = Line { wire: state.subscribe(), uses, reads };
                 let carrying = carry(client, Arc::clone(&targets), line);
                 tokio::spawn(async move {
                     tokio::select! {
@@ -93,7 +104,7 @@ impl Proxy {
                 });
             }
         });
-        Self { port, wire, cuts, uses }
+        Self { port, wire, cuts, uses, reads }
     }
 
     /// Changes what the wire does, for connections that are open too.
@@ -111,6 +122,11 @@ impl Proxy {
         let enough = *uses.borrow() + times;
         let reached = timeout(wait::LIMIT, uses.wait_for(|uses| *uses >= enough)).await;
         reached.expect("clients use the wire").expect("the proxy is there");
+    }
+
+    /// Number of HTTP requests that read something, so far. A client sends a request in one piece.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// The URL with its port replaced by the proxy's.
@@ -140,6 +156,7 @@ async fn connect(targets: &[u16]) -> Option<TcpStream> {
 struct Line {
     wire: watch::Receiver<Wire>,
     uses: Arc<watch::Sender<u64>>,
+    reads: Arc<AtomicU64>,
 }
 
 async fn carry(mut client: TcpStream, targets: Arc<[u16]>, mut line: Line) {
@@ -182,13 +199,15 @@ async fn pump(
     way: Way,
 ) -> std::io::Result<()> {
     let (pieces, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(256);
-    let Line { wire: state, uses } = line.clone();
+    let Line { wire: state, uses, reads } = line.clone();
     let reading = async move {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let read = from.read(&mut buffer).await?;
             if let Way::Forth = way {
                 uses.send_modify(|uses| *uses += 1);
+                let is_read = buffer[..read].starts_with(b"GET ");
+                reads.fetch_add(u64::from(is_read), Ordering::Relaxed);
             }
             let delay = state.borrow().delay(way).unwrap_or_default();
             let piece = (Instant::now() + delay, buffer[..read].to_vec());

@@ -20,6 +20,12 @@ pub(crate) async fn database() -> String {
     format!("{base}/{name}")
 }
 
+/// A session of the superuser of the shared PostgreSQL, in a database that no node uses.
+pub(crate) async fn superuser() -> sqlx::PgConnection {
+    let server = address("TEST_HEARKEN_POSTGRES");
+    sqlx::PgConnection::connect(&server).await.expect("PostgreSQL answers")
+}
+
 /// A copy of a database that no process uses, as a restored backup would be. Returns its URL.
 pub(crate) async fn copy_of(database: &str) -> String {
     let (base, original) = database.rsplit_once('/').expect("the URL names a database");

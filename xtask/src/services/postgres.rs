@@ -131,6 +131,13 @@ impl Postgres {
         ] {
             command.args(["-c", setting]);
         }
+        // A test counts the statements of a cluster. The databases of a whole run have more
+        // different statements than the default of 5,000.
+        if self.cluster.has_library("pg_stat_statements") {
+            command.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
+            command.args(["-c", "pg_stat_statements.max=50000"]);
+            command.args(["-c", "pg_stat_statements.save=off"]);
+        }
         command
     }
 }

@@ -52,6 +52,14 @@ impl Cluster {
         self.programs.join(name)
     }
 
+    /// Whether the server can load a library that comes with PostgreSQL.
+    pub(super) fn has_library(&self, name: &str) -> bool {
+        let file = format!("{name}.so");
+        ["../lib", "../lib/postgresql", "../lib64"]
+            .iter()
+            .any(|directory| self.programs.join(directory).join(&file).exists())
+    }
+
     /// Completes a guarded command with a program run as the owner of the data.
     pub(super) fn run_as(&self, command: &mut Command, program: &str) {
         self.become_owner(command).arg(self.program(program));
