@@ -92,13 +92,15 @@ CREATE TABLE topology_status (
     status jsonb  NOT NULL
 );
 
--- Passes that changed something.
+-- Passes that changed something. A pass is recorded before its first change.
 CREATE TABLE pass (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     record      jsonb  NOT NULL,
+    open        bigint NOT NULL DEFAULT 0, -- 1 until the pass has ended
     recorded_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 );
 CREATE INDEX pass_age ON pass (recorded_at);
+CREATE INDEX pass_open ON pass (id) WHERE open = 1;
 
 -- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (

@@ -97,13 +97,15 @@ CREATE TABLE topology_status (
     status TEXT NOT NULL
 ) STRICT;
 
--- Passes that changed something.
+-- Passes that changed something. A pass is recorded before its first change.
 CREATE TABLE pass (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     record TEXT NOT NULL,
+    open INTEGER NOT NULL DEFAULT 0, -- 1 until the pass has ended
     recorded_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
 CREATE INDEX pass_age ON pass (recorded_at);
+CREATE INDEX pass_open ON pass (id) WHERE open = 1;
 
 -- Queues of removed listeners that were deleted and must not be declared again.
 CREATE TABLE retired_queue (

@@ -67,7 +67,7 @@ impl Applied {
     pub(super) fn destroyed(&self) -> u64 {
         let destroyed = self.steps.iter().map(|applied| match applied.outcome {
             StepOutcome::Done { destroyed } => destroyed,
-            StepOutcome::Failed { .. } | StepOutcome::Skipped { .. } => 0,
+            _ => 0,
         });
         destroyed.sum()
     }
@@ -232,7 +232,7 @@ fn word(outcome: &StepOutcome) -> &'static str {
     match outcome {
         StepOutcome::Done { .. } => "done",
         StepOutcome::Failed { .. } => "failed",
-        StepOutcome::Skipped { .. } => "skipped",
+        StepOutcome::Skipped { .. } | StepOutcome::Started => "skipped",
     }
 }
 

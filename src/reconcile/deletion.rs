@@ -4,6 +4,7 @@ use super::{
     apply::{Applied, AppliedStep, apply},
     context::ReconcileContext,
     intent::Intent,
+    recorder::PassRecorder,
 };
 use crate::{
     broker::BrokerError,
@@ -25,36 +26,24 @@ use parking_lot::Mutex;
 /// and deletes the queue, and most of that time is waiting for answers.
 const AT_ONCE: usize = 16;
 
-/// Applies the deletions whose queue has been quiet for long enough. Skips every other deletion
-/// and records the reason.
-pub(super) async fn delete_quiet_queues(
-    context: &ReconcileContext,
-    quiet: &mut QuietQueues,
-    intent: &Intent,
-    lease: &Lease,
-    deletions: &[Step],
-) -> Applied {
-    let deleter = QueueDeleter { context, quiet: Mutex::new(quiet), lease };
-    let mut due = Vec::new();
-    for deletion in deletions {
-        if let Some(fate) = intent.desired.fates.get(&deletion.action.name()) {
-            due.push(deleter.delete_if_quiet(deletion, fate));
-        }
-    }
-    let mut applied = Applied::default();
-    let mut results = stream::iter(due).buffered(AT_ONCE);
-    while let Some(result) = results.next().await {
-        applied.extend(result);
-    }
-    applied
-}
+/// Number of deletions that are recorded together before they are applied. Each record holds all
+/// steps of the pass, so a larger number writes less. A smaller number shortens the time between
+/// the look at a queue and its deletion.
+const RECORDED_AT_ONCE: usize = 256;
 
 /// Deletes queues of removed listeners.
-struct QueueDeleter<'a> {
+pub(super) struct QueueDeleter<'a> {
     context: &'a ReconcileContext,
     /// Locked for single looks only.
     quiet: Mutex<&'a mut QuietQueues>,
+    intent: &'a Intent,
     lease: &'a Lease,
+}
+
+/// Verdict on one deletion.
+enum DeletionVerdict<'a> {
+    Due { deletion: &'a Step, fate: &'a Fate },
+    Postponed(AppliedStep),
 }
 
 enum QueuePresence {
@@ -75,18 +64,60 @@ enum Postponed {
     NoLease(StoreError),
 }
 
-impl QueueDeleter<'_> {
-    async fn delete_if_quiet(&self, deletion: &Step, fate: &Fate) -> Applied {
-        let deleted = match self.check(deletion, fate).await {
-            Ok(QueuePresence::Absent) => return Applied::default(),
-            Ok(QueuePresence::Present) => self.delete(deletion, fate).await,
-            Err(postponed) => Err(postponed),
-        };
-        deleted.unwrap_or_else(|postponed| {
-            let outcome = StepOutcome::Skipped { error: error_chain(&postponed) };
-            let skipped = AppliedStep { step: deletion.clone(), outcome };
-            Applied { steps: vec![skipped], failure: None }
-        })
+impl<'a> QueueDeleter<'a> {
+    /// A deleter for one pass.
+    pub(super) fn new(
+        context: &'a ReconcileContext,
+        quiet: &'a mut QuietQueues,
+        intent: &'a Intent,
+        lease: &'a Lease,
+    ) -> Self {
+        Self { context, quiet: Mutex::new(quiet), intent, lease }
+    }
+
+    /// Applies the deletions whose queue has been quiet for long enough. Skips every other deletion
+    /// and records the reason.
+    pub(super) async fn delete_quiet_queues(
+        &self,
+        recorder: &mut PassRecorder<'_>,
+        deletions: &[Step],
+    ) -> Applied {
+        let mut applied = Applied::default();
+        for deletions in deletions.chunks(RECORDED_AT_ONCE) {
+            let looks: Vec<_> = deletions.iter().map(|deletion| self.judge(deletion)).collect();
+            let verdicts: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+            let (mut steps, mut due) = (Vec::new(), Vec::new());
+            for verdict in verdicts.into_iter().flatten() {
+                match verdict {
+                    DeletionVerdict::Due { deletion, fate } => {
+                        steps.push(deletion.clone());
+                        due.push(self.delete(deletion, fate));
+                    }
+                    DeletionVerdict::Postponed(skipped) => applied.steps.push(skipped),
+                }
+            }
+            let version = self.intent.roster.version();
+            if let Err(error) = recorder.intend(self.lease, version, &steps).await {
+                let postponed = Postponed::NoLease(error);
+                applied.steps.extend(steps.iter().map(|step| skipped(step, &postponed)));
+                break;
+            }
+            let mut results = stream::iter(due).buffered(AT_ONCE);
+            while let Some(result) = results.next().await {
+                applied.extend(result);
+            }
+        }
+        applied
+    }
+
+    /// Decides about one deletion. `None` when nothing is left to delete.
+    async fn judge<'s>(&'s self, deletion: &'s Step) -> Option<DeletionVerdict<'s>> {
+        let fate = self.intent.desired.fates.get(&deletion.action.name())?;
+        match self.check(deletion, fate).await {
+            Ok(QueuePresence::Absent) => None,
+            Ok(QueuePresence::Present) => Some(DeletionVerdict::Due { deletion, fate }),
+            Err(postponed) => Some(DeletionVerdict::Postponed(skipped(deletion, &postponed))),
+        }
     }
 
     /// Checks that a queue may be deleted now.
@@ -115,12 +146,17 @@ impl QueueDeleter<'_> {
     }
 
     /// Deletes one queue, and notes that its tombstone is done.
-    async fn delete(&self, deletion: &Step, fate: &Fate) -> Result<Applied, Postponed> {
+    async fn delete(&self, deletion: &Step, fate: &Fate) -> Applied {
         let ReconcileContext { broker, metrics, .. } = self.context;
         let queue = deletion.action.name();
-        let deletion = std::slice::from_ref(deletion);
         let applied =
-            apply(&**broker, metrics, self.lease, deletion).await.map_err(Postponed::NoLease)?;
+            match apply(&**broker, metrics, self.lease, std::slice::from_ref(deletion)).await {
+                Ok(applied) => applied,
+                Err(error) => {
+                    let steps = vec![skipped(deletion, &Postponed::NoLease(error))];
+                    return Applied { steps, failure: None };
+                }
+            };
         if applied.is_done() {
             let destroyed = applied.destroyed();
             tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
@@ -130,6 +166,12 @@ impl QueueDeleter<'_> {
                 tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
             }
         }
-        Ok(applied)
+        applied
     }
+}
+
+/// A deletion that a later pass tries.
+fn skipped(deletion: &Step, postponed: &Postponed) -> AppliedStep {
+    let outcome = StepOutcome::Skipped { error: error_chain(postponed) };
+    AppliedStep { step: deletion.clone(), outcome }
 }

@@ -228,13 +228,16 @@ impl Pass<'_> {
     /// Applies the steps of a plan that declare, bind and unbind.
     async fn apply_changes(&mut self, plan: &Plan) -> Result<Applied, PassError> {
         let ReconcileContext { broker, metrics, .. } = self.context;
-        Ok(apply(&**broker, metrics, self.lease, &plan.changes()).await?)
+        let (changes, version) = (plan.changes(), self.intent.roster.version());
+        self.recorder.intend(self.lease, version, &changes).await?;
+        Ok(apply(&**broker, metrics, self.lease, &changes).await?)
     }
 
     /// Applies the deletions that are due, and skips the others.
     async fn delete_quiet_queues(&mut self, deletions: &[Step]) -> Applied {
-        let quiet = self.memory.quiet_queues();
-        deletion::delete_quiet_queues(self.context, quiet, &self.intent, self.lease, deletions)
+        let (quiet, recorder) = (self.memory.quiet_queues(), &mut self.recorder);
+        deletion::QueueDeleter::new(self.context, quiet, &self.intent, self.lease)
+            .delete_quiet_queues(recorder, deletions)
             .await
     }
 

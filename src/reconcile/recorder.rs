@@ -11,7 +11,8 @@ use crate::{
     domain::{
         event::Version,
         name::{BusName, GroupName},
-        report::{PassRecord, StepRecord},
+        plan::Step,
+        report::{PassRecord, PassState, StepOutcome, StepRecord},
     },
     error_chain::error_chain,
     store::{Lease, StoreError},
@@ -20,9 +21,14 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 /// Records the steps of one pass or of one requested deletion, and broadcasts each change once.
+///
+/// The record is in the database before the first step is applied, so a pass that is killed, or
+/// whose end cannot be recorded, leaves a trace.
 pub(super) struct PassRecorder<'a> {
     context: &'a ReconcileContext,
     started_at: OffsetDateTime,
+    /// Number of the record; 0 before the record is stored.
+    id: u64,
     steps: Vec<StepRecord>,
     /// Whether a step changed the broker, or may have changed it.
     changed: bool,
@@ -32,7 +38,41 @@ impl<'a> PassRecorder<'a> {
     /// A recorder without steps, for a pass that starts now.
     pub(super) fn start(context: &'a ReconcileContext) -> Self {
         let started_at = context.clock.now();
-        Self { context, started_at, steps: Vec::new(), changed: false }
+        Self { context, started_at, id: 0, steps: Vec::new(), changed: false }
+    }
+
+    /// Records that steps are about to be applied. To be called before the steps are applied.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the database cannot be written. Then no step may be applied.
+    pub(super) async fn intend(
+        &mut self,
+        lease: &Lease,
+        version: Version,
+        steps: &[Step],
+    ) -> Result<(), StoreError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let started = |step: &Step| StepRecord { step: step.into(), outcome: StepOutcome::Started };
+        let mut record = self.record(PassState::Running, version);
+        record.steps.extend(steps.iter().map(started));
+        lease.record_pass(&mut record).await?;
+        self.id = record.id;
+        Ok(())
+    }
+
+    fn record(&self, state: PassState, version: Version) -> PassRecord {
+        let finished_at = (state != PassState::Running).then(|| self.context.clock.now());
+        PassRecord {
+            id: self.id,
+            node: self.context.roster.node().clone(),
+            started_at: self.started_at,
+            state,
+            finished_at,
+            version,
+            steps: self.steps.clone(),
+        }
     }
 
     /// Appends applied steps to the record. If the steps changed the broker, wakes the consumers of
@@ -66,10 +106,14 @@ impl<'a> PassRecorder<'a> {
         }
     }
 
-    /// Stores the record, if a step changed the broker or may have changed it.
+    /// Stores the outcomes, if a step changed the broker or may have changed it. Otherwise removes
+    /// the record.
     pub(super) async fn store(&self, lease: &Lease, version: Version) -> Result<(), StoreError> {
         if !self.changed {
-            return Ok(());
+            return match self.id {
+                0 => Ok(()),
+                id => lease.forget_pass(id).await,
+            };
         }
         let steps = self.steps.len();
         tracing::info!(
@@ -77,21 +121,14 @@ impl<'a> PassRecorder<'a> {
             version,
             "the topology was changed to match version {version} of the roster; steps: {steps}"
         );
-        let record = PassRecord {
-            id: 0,
-            node: self.context.roster.node().clone(),
-            started_at: self.started_at,
-            finished_at: self.context.clock.now(),
-            version,
-            steps: self.steps.clone(),
-        };
-        if let Err(error) = lease.record_pass(&record).await {
+        let mut record = self.record(PassState::Finished, version);
+        if let Err(error) = lease.record_pass(&mut record).await {
             let cause = error_chain(&error);
             let done = &record.steps;
             tracing::warn!(
                 cause,
                 ?done,
-                "the topology was changed, and the change could not be recorded; this line is its only record: {cause}"
+                "the topology was changed, and the outcomes of the steps could not be recorded; the record shows the steps as started, and this line is the only record of their outcomes: {cause}"
             );
             return Err(error);
         }

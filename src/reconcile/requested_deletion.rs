@@ -46,8 +46,9 @@ async fn delete_under(
         deletion::check_empty(queue, Depth { ready, ..depth })?;
     }
     let plan = deletion::plan_request(&observed, queue);
-    let applied = apply(&**broker, metrics, lease, &plan.steps).await?;
     let version = intent.roster.version();
+    recorder.intend(lease, version, &plan.steps).await?;
+    let applied = apply(&**broker, metrics, lease, &plan.steps).await?;
     recorder.note(&intent, version, &applied, &Setbacks::default()).await;
     recorder.store(lease, version).await?;
     let destroyed = applied.destroyed();

@@ -41,7 +41,7 @@ impl Setbacks {
             let (object, name) = (step.action.object(), step.action.name());
             let key = (object, name.clone());
             match outcome {
-                StepOutcome::Skipped { .. } => {}
+                StepOutcome::Skipped { .. } | StepOutcome::Started => {}
                 StepOutcome::Done { .. } => {
                     if self.0.remove(&key).is_some() {
                         tracing::info!(%name, "{} {name} works again", step.action.verb());

@@ -6,9 +6,10 @@
 
 use super::{
     Inner, Store,
-    engine::{Arg, Engine, PATIENCE, Tx, args, statements},
+    engine::{Arg, Engine, PATIENCE, Sql, Tx, args, statements},
     error::StoreError,
     failure::DriverFailure,
+    row::Row,
 };
 use crate::{background, domain::event::Version, error_chain::error_chain};
 use std::{fmt, sync::Arc, time::Duration};
@@ -25,7 +26,8 @@ statements! {
     TAKE = "INSERT INTO lease (name, holder, token, expires_at) SELECT $1, $2, 1, now + $3 FROM clock WHERE 1 = 1 \
             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = lease.token + 1, expires_at = excluded.expires_at \
             WHERE lease.expires_at <= (SELECT now FROM clock) OR lease.expires_at > excluded.expires_at + $3 \
-            RETURNING token, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head";
+            RETURNING token, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head, \
+            (SELECT COUNT(*) FROM pass WHERE open = 1) AS open_passes";
     /// The holder is compared beside the token: a failover that loses commits can give a token
     /// twice.
     RENEW = "UPDATE lease SET expires_at = (SELECT now FROM clock) + $4 \
@@ -87,6 +89,8 @@ pub struct Lease {
     tenure: Tenure,
     /// Newest version of the roster when the lease was taken.
     head: Version,
+    /// Number of passes without an end when the lease was taken.
+    open_passes: u64,
     renewal: JoinHandle<()>,
     /// Whether dropping the lease has nothing left to release.
     released: bool,
@@ -113,9 +117,10 @@ impl Store {
         let rows = self.inner.engine.write_returning(TAKE, values).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let (token, head) = (row.int("token")?, row.count("head")?);
+        let open_passes = row.count("open_passes")?;
         let tenure = Tenure { inner: Arc::clone(&self.inner), name, holder, token };
         let renewal = background::spawn("lease renewal", renew(tenure.clone()));
-        Ok(Some(Lease { tenure, head, renewal, released: false }))
+        Ok(Some(Lease { tenure, head, open_passes, renewal, released: false }))
     }
 
     /// Takes a lease for a node. Waits until the current holder releases the lease, or dies.
@@ -151,6 +156,22 @@ impl Lease {
     /// written.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.tenure.renew().await
+    }
+
+    pub(super) fn open_passes(&self) -> u64 {
+        self.open_passes
+    }
+
+    /// Inserts a row, while this process holds the lease, with one statement. The last three values
+    /// of the statement are the lease's name, token and holder.
+    pub(super) async fn insert(&self, sql: Sql, values: &[Arg]) -> Result<Vec<Row>, StoreError> {
+        let values = [values, &self.tenure.args()].concat();
+        let rows = self.tenure.inner.engine.write_returning(sql, &values).await?;
+        if rows.is_empty() { Err(self.tenure.lost()) } else { Ok(rows) }
+    }
+
+    pub(super) async fn read(&self, sql: Sql) -> Result<Vec<Row>, StoreError> {
+        Ok(self.tenure.inner.engine.read(sql, &[]).await?)
     }
 
     /// Begins a transaction that fails when this process does not hold the lease any more. Until

@@ -5,10 +5,11 @@ use super::{
     engine::{args, json, statements},
     error::StoreError,
     lease::Lease,
+    row::Row,
 };
 use crate::domain::{
     name::GroupName,
-    report::{PassRecord, TopologyStatus},
+    report::{PassRecord, PassState, TopologyStatus},
     roster::QueueId,
 };
 use std::collections::BTreeSet;
@@ -16,7 +17,11 @@ use std::collections::BTreeSet;
 statements! {
     STATUS = "SELECT status FROM topology_status";
     SAVE_STATUS = "INSERT INTO topology_status (id, status) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status";
-    RECORD_PASS = "INSERT INTO pass (record) VALUES ($1) RETURNING id";
+    OPEN_PASS = "INSERT INTO pass (record, open) SELECT $1, 1 FROM lease \
+                 WHERE name = $2 AND token = $3 AND holder = $4 AND expires_at > (SELECT now FROM clock) RETURNING id";
+    UPDATE_PASS = "UPDATE pass SET record = $2, open = $3 WHERE id = $1";
+    FORGET_PASS = "DELETE FROM pass WHERE id = $1";
+    OPEN_PASSES = "SELECT id, record FROM pass WHERE open = 1 ORDER BY id";
     PASSES = "SELECT id, record FROM pass WHERE id > $1 ORDER BY id LIMIT $2";
     RETIRED = "SELECT group_name, generation FROM retired_queue";
     RETIRE = "INSERT INTO retired_queue (group_name, generation, destroyed) VALUES ($1, $2, $3) ON CONFLICT (group_name, generation) DO NOTHING";
@@ -40,9 +45,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn passes(&self, after: u64, limit: usize) -> Result<Vec<PassRecord>, StoreError> {
         let rows = self.inner.engine.read(PASSES, args![after, limit]).await?;
-        rows.iter()
-            .map(|row| Ok(PassRecord { id: row.count("id")?, ..row.record("record")? }))
-            .collect()
+        rows.iter().map(read_pass).collect()
     }
 
     /// The queues of removed listeners that were deleted.
@@ -51,7 +54,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn retired(&self) -> Result<BTreeSet<QueueId>, StoreError> {
         let rows = self.inner.engine.read(RETIRED, &[]).await?;
-        let id = |row: &super::row::Row| {
+        let id = |row: &Row| {
             let group = GroupName::parse(row.text("group_name")?)
                 .map_err(|error| StoreError::Corrupt { what: error.to_string() })?;
             Ok(QueueId::new(group, row.small("generation")?))
@@ -69,6 +72,10 @@ impl Store {
     }
 }
 
+fn read_pass(row: &Row) -> Result<PassRecord, StoreError> {
+    Ok(PassRecord { id: row.count("id")?, ..row.record("record")? })
+}
+
 /// What a pass writes. Each write fails with [`StoreError::LeaseLost`], and changes nothing, when
 /// this process does not hold the lease any more.
 impl Lease {
@@ -83,17 +90,41 @@ impl Lease {
         Ok(tx.commit().await?)
     }
 
-    /// Records the steps of a pass, and returns its number.
+    /// Records a pass, and gives it its number. A pass that has a number replaces its record.
     ///
     /// # Errors
     /// When the lease is lost, or the database cannot be used.
-    pub async fn record_pass(&self, pass: &PassRecord) -> Result<u64, StoreError> {
+    pub async fn record_pass(&self, pass: &mut PassRecord) -> Result<(), StoreError> {
+        if pass.id == 0 && pass.state == PassState::Running {
+            let rows = self.insert(OPEN_PASS, args![json(pass)]).await?;
+            pass.id = rows.first().map_or(Ok(0), |row| row.count("id"))?;
+            return Ok(());
+        }
+        let open = i64::from(pass.state == PassState::Running);
         let mut tx = self.begin().await?;
-        let rows = tx.fetch(RECORD_PASS, args![json(pass)]).await?;
-        let unnumbered = || StoreError::Corrupt { what: "a pass was given no number".into() };
-        let id = rows.first().ok_or_else(unnumbered)?.count("id")?;
-        tx.commit().await?;
-        Ok(id)
+        tx.execute(UPDATE_PASS, args![pass.id, json(pass), open]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Removes the record of a pass that changed nothing.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the database cannot be used.
+    pub async fn forget_pass(&self, id: u64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.execute(FORGET_PASS, args![id]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The passes of earlier holders of this lease that have no end.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished_passes(&self) -> Result<Vec<PassRecord>, StoreError> {
+        if self.open_passes() == 0 {
+            return Ok(Vec::new());
+        }
+        self.read(OPEN_PASSES).await?.iter().map(read_pass).collect()
     }
 
     /// Notes that a removed listener's queue was deleted, and the number of events that were

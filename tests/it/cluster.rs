@@ -10,6 +10,7 @@ mod faults;
 mod health;
 mod idle;
 mod independence;
+mod interrupted;
 mod leases;
 mod long_history;
 mod main_job;

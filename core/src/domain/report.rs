@@ -8,6 +8,6 @@ mod task;
 mod topology;
 
 pub use node::{ListenerState, ListenerStatus, NodeState, NodeStatus};
-pub use pass::{PassRecord, StepOutcome, StepRecord, StepReport};
+pub use pass::{PassRecord, PassState, StepOutcome, StepRecord, StepReport};
 pub use task::{Task, TaskState};
 pub use topology::{DriftReport, PassFailure, TopologyState, TopologyStatus};

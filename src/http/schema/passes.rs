@@ -64,6 +64,8 @@ pub struct StepRecordSchema {
 #[derive(ToSchema)]
 #[schema(as = StepOutcome, rename_all = "lowercase")]
 pub enum StepOutcomeSchema {
+    /// The step was about to be applied. In an interrupted pass, it is not known whether it was.
+    Started,
     /// The step was done.
     Done,
     /// The broker refused the step, or its outcome is unknown.
@@ -72,7 +74,19 @@ pub enum StepOutcomeSchema {
     Skipped,
 }
 
-/// Reconciliation pass that changed something.
+/// State of a recorded pass.
+#[derive(ToSchema)]
+#[schema(as = PassState, rename_all = "lowercase")]
+pub enum PassStateSchema {
+    /// The pass is about to change the broker, or changes it.
+    Running,
+    /// The pass ended, and each of its steps has an outcome.
+    Finished,
+    /// The node ended in the middle of the pass, lost its lease, or could not record the outcomes.
+    Interrupted,
+}
+
+/// Reconciliation pass that changed something, or was about to.
 #[derive(ToSchema)]
 #[schema(as = Pass, rename_all = "camelCase")]
 pub struct PassSchema {
@@ -82,8 +96,12 @@ pub struct PassSchema {
     pub node: NodeRefSchema,
     /// When the pass began.
     pub started_at: OffsetDateTime,
-    /// When the pass ended.
-    pub finished_at: OffsetDateTime,
+    /// State of the pass.
+    pub state: PassStateSchema,
+    /// When the pass ended; absent while it runs. Of an interrupted pass, when the next pass
+    /// noticed that.
+    #[schema(nullable = false)]
+    pub finished_at: Option<OffsetDateTime>,
     /// Version of the roster that the pass worked from.
     pub version: u64,
     /// Steps of the pass, in order.

@@ -45,6 +45,7 @@ contract! {
     tasks::tasks_are_filtered_and_listed_newest_first,
     tasks::tasks_of_a_node_that_went_away_or_came_back_fail,
     shared::passes_are_numbered_upwards,
+    shared::a_pass_without_an_end_is_known_to_the_next_holder,
     shared::the_status_is_kept_and_rings_the_doorbell,
     shared::a_retired_queue_and_the_marker_are_remembered,
     leases::a_lease_has_one_holder_and_its_token_grows,

@@ -110,7 +110,9 @@ pub(crate) async fn records_beyond_their_age_go_and_the_others_stay(bench: Bench
 pub(crate) async fn the_oldest_records_beyond_their_number_go(bench: Bench) {
     records(&bench, 2_300, 60).await;
     let lease = bench.store.take(LeaseName::Passes, "n1").await.unwrap();
-    let newest = lease.record_pass(&pass(9)).await.unwrap();
+    let mut newest = pass(9);
+    lease.record_pass(&mut newest).await.unwrap();
+    let newest = newest.id;
     bench.by_hand("UPDATE task SET ended_at = NULL WHERE seq = 1").await.unwrap();
     let swept = sweep(&bench, limits(DAY, 10)).await;
     // The unfinished task stays. Commands of one moment go together.

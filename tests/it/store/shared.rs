@@ -7,8 +7,8 @@ use hearken::{
         event::NodeRef,
         name::ClassName,
         report::{
-            ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord, TopologyState,
-            TopologyStatus,
+            ListenerState, ListenerStatus, NodeState, NodeStatus, PassRecord, PassState,
+            TopologyState, TopologyStatus,
         },
         roster::QueueId,
     },
@@ -134,7 +134,8 @@ pub(crate) fn pass(version: u64) -> PassRecord {
         id: 0,
         node: by("n1"),
         started_at: OffsetDateTime::UNIX_EPOCH,
-        finished_at: OffsetDateTime::UNIX_EPOCH,
+        state: PassState::Running,
+        finished_at: None,
         version,
         steps: Vec::new(),
     }
@@ -145,11 +146,37 @@ pub(crate) async fn passes_are_numbered_upwards(bench: Bench) {
     let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
     let mut ids = Vec::new();
     for version in 0..5 {
-        ids.push(lease.record_pass(&pass(version)).await.unwrap());
+        let mut pass = pass(version);
+        lease.record_pass(&mut pass).await.unwrap();
+        ids.push(pass.id);
     }
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let page = store.passes(ids[1], 2).await.unwrap();
     assert_eq!(page, [PassRecord { id: ids[2], ..pass(2) }, PassRecord { id: ids[3], ..pass(3) }]);
+}
+
+pub(crate) async fn a_pass_without_an_end_is_known_to_the_next_holder(bench: Bench) {
+    let store = &bench.store;
+    let lease = store.take(LeaseName::Passes, "n1").await.unwrap();
+    let [mut ended, mut changed_nothing, mut killed] = [1, 2, 3].map(pass);
+    for pass in [&mut ended, &mut changed_nothing, &mut killed] {
+        lease.record_pass(pass).await.unwrap();
+    }
+    ended.state = PassState::Finished;
+    lease.record_pass(&mut ended).await.unwrap();
+    lease.forget_pass(changed_nothing.id).await.unwrap();
+    assert_eq!(lease.unfinished_passes().await.unwrap(), [], "the lease was taken before");
+    lease.release().await;
+
+    let next = store.take(LeaseName::Passes, "n2").await.unwrap();
+    assert_eq!(next.unfinished_passes().await.unwrap(), [killed.clone()]);
+    killed.state = PassState::Interrupted;
+    next.record_pass(&mut killed).await.unwrap();
+    next.release().await;
+
+    let third = store.take(LeaseName::Passes, "n2").await.unwrap();
+    assert_eq!(third.unfinished_passes().await.unwrap(), []);
+    assert_eq!(store.passes(0, 9).await.unwrap(), [ended, killed]);
 }
 
 pub(crate) async fn the_status_is_kept_and_rings_the_doorbell(bench: Bench) {

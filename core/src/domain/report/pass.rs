@@ -39,6 +39,9 @@ impl From<&Step> for StepReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum StepOutcome {
+    /// The step was about to be applied. In a pass that was interrupted, it is not known
+    /// whether it was.
+    Started,
     /// The step was applied.
     Done {
         /// Number of events that the step destroyed, as the broker counts them.
@@ -73,7 +76,19 @@ pub struct StepRecord {
     pub outcome: StepOutcome,
 }
 
-/// A pass that changed the broker.
+/// State of a pass that is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PassState {
+    /// The pass is about to change the broker, or changes it.
+    Running,
+    /// The pass ended, and each of its steps has an outcome.
+    Finished,
+    /// The node ended in the middle of the pass, lost its lease, or could not record the outcomes.
+    Interrupted,
+}
+
+/// A pass that changed the broker, or was about to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PassRecord {
@@ -84,9 +99,15 @@ pub struct PassRecord {
     /// Beginning of the pass.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
-    /// End of the pass.
-    #[serde(with = "time::serde::rfc3339")]
-    pub finished_at: OffsetDateTime,
+    /// State of the pass.
+    pub state: PassState,
+    /// End of the pass. Of an interrupted pass, the time at which the next pass noticed that.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub finished_at: Option<OffsetDateTime>,
     /// Version of the roster that the pass worked by.
     pub version: Version,
     /// Steps of the pass, in order.
