@@ -6,6 +6,7 @@
 
 mod execute;
 mod tail;
+mod turn;
 
 pub use execute::{Audited, CommandOutcome, ExecuteError, Idempotency};
 pub use tail::tail_log;
@@ -25,7 +26,8 @@ use crate::{
     store::{Store, StoreError},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
+use turn::Turns;
 
 /// Number of events that one query reads. A thousand events fold in about ten milliseconds.
 const PAGE: usize = 1_000;
@@ -57,9 +59,9 @@ pub struct RosterService {
     state: watch::Sender<Arc<Roster>>,
     halt: watch::Sender<Halt>,
     /// Held while folding, so that no event is folded twice.
-    folding: Mutex<()>,
+    folding: Turns,
     /// Held while appending: commands of one node do not race each other for a version.
-    appending: Mutex<()>,
+    appending: Turns,
 }
 
 impl RosterService {
@@ -67,6 +69,7 @@ impl RosterService {
     #[must_use]
     pub fn new(store: Store, config: RosterConfig, metrics: Arc<Metrics>) -> Self {
         let start = Arc::<Roster>::default();
+        let (folding, appending) = (Turns::new(&config.clock), Turns::new(&config.clock));
         start.buses().keys().for_each(|bus| metrics.bus(bus));
         Self {
             store,
@@ -74,8 +77,8 @@ impl RosterService {
             metrics,
             state: watch::Sender::new(start),
             halt: watch::Sender::new(None),
-            folding: Mutex::new(()),
-            appending: Mutex::new(()),
+            folding,
+            appending,
         }
     }
 
@@ -85,7 +88,12 @@ impl RosterService {
     /// When the log cannot be read, or holds an event that this program does not know. No newer
     /// event is served then.
     pub async fn current(&self) -> Result<Arc<Roster>, StoreError> {
-        let _folding = self.folding.lock().await;
+        let turn = self.folding.wait().await?;
+        turn.end(self.catch_up().await)
+    }
+
+    /// Folds the events that the log has beyond the known roster.
+    async fn catch_up(&self) -> Result<Arc<Roster>, StoreError> {
         let mut roster = self.known();
         loop {
             let events = match self

@@ -134,7 +134,22 @@ impl RosterService {
         };
         // Before this command's turn, so that a slow class delays no other command.
         let verdict = self.class_verdict(command).await;
-        let _appending = self.appending.lock().await;
+        let turn = self.appending.wait().await?;
+        match self.append(command, &verdict, asked, &audit).await {
+            Err(ExecuteError::Store(error)) => Ok(turn.end(Err(error))?),
+            result => result,
+        }
+    }
+
+    /// Decides a command on the newest roster and appends its events, until no other command comes
+    /// first.
+    async fn append(
+        &self,
+        command: &Command,
+        verdict: &ClassVerdict,
+        asked: &Audited,
+        audit: &Audit,
+    ) -> Result<CommandOutcome, ExecuteError> {
         if let Some(named) = &asked.idempotency
             && let Some(recorded) = self.store.command(named.id).await?
         {
@@ -148,13 +163,13 @@ impl RosterService {
             .build();
         for pause in pauses {
             let roster = self.current().await?;
-            self.admit(&roster, command, &verdict)?;
+            self.admit(&roster, command, verdict)?;
             if let Some(expected) = asked.if_match.filter(|version| *version != roster.version()) {
                 return Err(ExecuteError::StaleVersion { expected, found: roster.version() });
             }
             let events = decide(&roster, command, &self.known_orphans(command).await?)?;
             let fingerprint = asked.idempotency.as_ref().map(|named| &named.fingerprint);
-            match self.store.append(roster.version(), &events, &audit, fingerprint).await {
+            match self.store.append(roster.version(), &events, audit, fingerprint).await {
                 Ok(events) => {
                     self.advance(&roster, &events).await;
                     let version = last_version(&events).unwrap_or(roster.version());
@@ -165,7 +180,9 @@ impl RosterService {
                     return Ok(CommandOutcome::earlier(events));
                 }
                 Err(AppendError::CommandReused) => return Err(ExecuteError::CommandReused),
-                Err(AppendError::Store(error)) => return self.resolve(command_id, error).await,
+                Err(AppendError::Store(error)) => {
+                    return self.resolve(audit.command_id, error).await;
+                }
             }
         }
         Err(ExecuteError::Contention)
@@ -231,7 +248,8 @@ impl RosterService {
 
     /// Folds events that this node just appended, without reading them back.
     async fn advance(&self, decided_on: &Arc<Roster>, events: &[RecordedEvent]) {
-        let _folding = self.folding.lock().await;
+        // A failure of another caller does not matter: the next catch-up folds these events.
+        let Ok(_turn) = self.folding.wait().await else { return };
         if self.known().last_event() == decided_on.last_event() {
             self.publish(&Arc::new(fold(decided_on, events)));
         }

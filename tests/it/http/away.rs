@@ -6,7 +6,9 @@ use crate::support::{
     rest::Rest,
     wait,
 };
+use futures_util::future::{join, join_all};
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topology_whose_broker_is_away_shows_what_is_known_without_it() {
@@ -62,6 +64,37 @@ async fn a_database_that_is_away_is_a_problem_that_names_no_address() {
     let health = rest.ask("GET", "/healthcheck/checks/Database").send().await;
     assert_eq!((health.status, &health.body["status"]), (503, &json!("unhealthy")));
     assert_eq!(rest.ask("GET", "/livez").send().await.status, 200);
+    database.set(Wire::Up);
+    wait::until("the roster is served again", async || {
+        (rest.ask("GET", "/listeners").send().await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_for_a_silent_database_fail_together() {
+    let (mut services, _host) = Services::fresh().await;
+    let database = Proxy::before(port_of(&services.database)).await;
+    services.database = database.through(&services.database);
+    let rest = Rest::new(Setup::cluster("one", &services).start().await);
+    rest.add(json!({"class": "log", "group": "a"})).await;
+    database.set(Wire::BlackHole);
+    let began = Instant::now();
+    let reads = (0..12).map(|_| rest.ask("GET", "/listeners").send());
+    let removals =
+        (0..12).map(|number| rest.ask("DELETE", &format!("/listeners/g{number}")).send());
+    let (reads, removals) = join(join_all(reads), join_all(removals)).await;
+    for answer in reads.iter().chain(&removals) {
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (503, "store-unavailable"),
+            "{}",
+            answer.text
+        );
+    }
+    // One statement ends after 15 seconds at the latest, and twelve after each other would not.
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(30), "24 requests waited {waited:?}");
     database.set(Wire::Up);
     wait::until("the roster is served again", async || {
         (rest.ask("GET", "/listeners").send().await.status == 200).then_some(())
