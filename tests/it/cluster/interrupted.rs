@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// The newest recorded pass that declares a queue of the group.
 async fn pass_for(node: &Node, group: &str) -> Option<Value> {
     let page = node.get("/topology/passes").await;
-    let queue = format!(".work.{group}.1");
+    let queue = format!(".work.{group}.v1");
     let names_queue = |pass: &&Value| {
         let mut steps = pass["steps"].as_array().into_iter().flatten();
         steps.any(|step| step["name"].as_str().is_some_and(|name| name.ends_with(&queue)))
@@ -35,7 +35,7 @@ async fn a_pass_that_is_killed_after_it_changed_the_broker_leaves_its_intent() {
     wait::until("the broker has the queue", async || {
         let queues = host.api(Method::GET, &format!("queues/{}", host.name), None).await;
         let names = queues.as_array()?.iter().filter_map(|queue| queue["name"].as_str());
-        names.filter(|name| name.ends_with(".work.a.1")).count().eq(&1).then_some(())
+        names.filter(|name| name.ends_with(".work.a.v1")).count().eq(&1).then_some(())
     })
     .await;
     let running = pass_for(&first, "a").await.expect("the pass is recorded before it ends");
