@@ -187,7 +187,7 @@ impl Health {
         let checked = tokio::time::timeout(LIMIT, async {
             match component {
                 Component::RabbitMq | Component::EmbeddedBroker => self.check_broker().await,
-                Component::Database => self.store.ping().await.map_err(Impairment::from),
+                Component::Database => self.check_database().await,
                 Component::Topology => self.check_topology().await,
                 Component::Listeners => self.check_listeners(),
                 Component::Consumers => self.check_consumers().await,
@@ -201,6 +201,11 @@ impl Health {
             Ok(()) => Check { component, grade: Grade::Healthy, cause: None },
             Err(Impairment { grade, cause }) => Check { component, grade, cause: Some(cause) },
         }
+    }
+
+    async fn check_database(&self) -> Result<(), Impairment> {
+        self.store.check_writable()?;
+        Ok(self.store.ping().await?)
     }
 
     async fn check_broker(&self) -> Result<(), Impairment> {

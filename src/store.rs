@@ -26,6 +26,7 @@ mod open;
 mod postgres;
 pub mod retention;
 mod row;
+mod schema_fence;
 mod snapshot;
 mod sqlite;
 pub mod tasks;
@@ -37,7 +38,7 @@ pub use examine::Examined;
 pub use history::HistoryFilter;
 pub use lease::{Lease, LeaseName};
 pub use log::{AppendError, RecordedCommand};
-pub use migrations::Schema;
+pub use migrations::{OutdatedNodes, Schema};
 pub use snapshot::{LastPass, TopologySnapshot};
 
 use crate::{domain::retention::DeadLetterQuota, metrics::DatabaseConnections};
@@ -113,6 +114,14 @@ impl Store {
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.inner.engine.ping().await?)
+    }
+
+    /// Makes sure that the schema lets this program write, as the last heartbeat found.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaTooNew`].
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(self.inner.engine.check_writable()?)
     }
 
     /// Use of the connections to the database.

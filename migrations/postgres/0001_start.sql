@@ -66,7 +66,8 @@ CREATE TABLE node (
     last_seen      bigint NOT NULL,
     roster_version bigint NOT NULL,
     listeners      jsonb  NOT NULL,
-    event_forms    bigint NOT NULL -- newest form of events that the node can read
+    event_forms    bigint NOT NULL, -- newest form of events that the node can read
+    schema_step    bigint NOT NULL  -- newest step of the schema that the node knows
 );
 
 CREATE TABLE task (

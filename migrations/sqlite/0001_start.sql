@@ -71,7 +71,8 @@ CREATE TABLE node (
     last_seen INTEGER NOT NULL,
     roster_version INTEGER NOT NULL,
     listeners TEXT NOT NULL,
-    event_forms INTEGER NOT NULL -- newest form of events that the node can read
+    event_forms INTEGER NOT NULL, -- newest form of events that the node can read
+    schema_step INTEGER NOT NULL -- newest step of the schema that the node knows
 ) STRICT;
 
 CREATE TABLE task (

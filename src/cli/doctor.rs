@@ -62,7 +62,7 @@ impl DoctorCommand {
         findings
             .note("settings", Ok(format!("{mode}; node {node}, prefix {}", settings.prefix)))?;
         let node = node::examine(&self, &settings, &mut findings).await?;
-        local::examine(&settings, extras, clock, node, &mut findings)?;
+        local::examine(&settings, extras, clock, node, &mut findings).await?;
         if let Some(cluster) = &settings.cluster {
             cluster::examine(&settings, cluster, clock, &mut findings).await?;
         }

@@ -4,7 +4,10 @@ use super::{
     error::{CliError, CommandEnd, DONE},
     output::print,
 };
-use crate::{config, store::Store};
+use crate::{
+    config,
+    store::{OutdatedNodes, Store},
+};
 use clap::Args;
 
 const EXAMPLES: &str = "\
@@ -25,6 +28,9 @@ pub(super) struct MigrateCommand {
     /// Configuration file [default: hearken.toml in the working directory, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
+    /// Migrate although nodes live that may not write the new schema; they write nothing any more
+    #[arg(long)]
+    yes: bool,
 }
 
 impl MigrateCommand {
@@ -35,7 +41,9 @@ impl MigrateCommand {
                 "no database is named; write --database-url postgres://user@host/database".into(),
             )
         })?;
-        let applied = Store::migrate_postgres(url.expose()).await.map_err(anyhow::Error::from)?;
+        let outdated = if self.yes { OutdatedNodes::CutOff } else { OutdatedNodes::Spare };
+        let applied = Store::migrate_postgres(url.expose(), outdated).await;
+        let applied = applied.map_err(anyhow::Error::from)?;
         for name in &applied {
             print(&format!("applied {name}"))?;
         }

@@ -173,6 +173,7 @@ impl Engine {
 
     /// Runs one statement as a transaction of its own. Returns the number of changed rows.
     pub(super) async fn write(&self, sql: Sql, args: &[Arg]) -> Result<u64, DriverFailure> {
+        self.check_writable()?;
         check(args)?;
         match self {
             Self::Postgres(server) => {
@@ -191,6 +192,7 @@ impl Engine {
         sql: Sql,
         args: &[Arg],
     ) -> Result<Vec<Row>, DriverFailure> {
+        self.check_writable()?;
         check(args)?;
         match self {
             Self::Postgres(server) => {
@@ -208,6 +210,7 @@ impl Engine {
     /// transaction that begins to write later fails immediately, without waiting for the busy
     /// timeout.
     pub(super) async fn begin(&self, bell: &watch::Sender<u64>) -> Result<Tx, DriverFailure> {
+        self.check_writable()?;
         let open = match self {
             Self::Postgres(server) => Open::Postgres(
                 pooled(server, server.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"))
@@ -219,6 +222,24 @@ impl Engine {
             }
         };
         Ok(Tx { open, bell: bell.clone(), rings: false })
+    }
+
+    /// Refuses a write after a newer hearken changed the schema. No other process writes an
+    /// embedded store.
+    pub(super) fn check_writable(&self) -> Result<(), DriverFailure> {
+        match self {
+            Self::Postgres(server) => server.schema_fence.check(),
+            Self::Sqlite { .. } => Ok(()),
+        }
+    }
+
+    /// Stops all writes when a row says, in its column `min_writer`, that writers must know a step
+    /// of the schema that this program does not know.
+    pub(super) fn heed(&self, row: Option<&Row>) -> Result<(), StoreError> {
+        if let (Self::Postgres(server), Some(row)) = (self, row) {
+            server.schema_fence.note(row.int("min_writer")?);
+        }
+        Ok(self.check_writable()?)
     }
 
     /// Makes the database answer, without a statement.

@@ -48,6 +48,16 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// A newer hearken migrated the database, and this program may not write it any more.
+    #[error(
+        "a newer hearken migrated the database to a schema that this program may not write (it knows step {known} of the schema, and writers must know step {needed}); this node writes nothing any more: upgrade hearken on this node"
+    )]
+    SchemaTooNew {
+        /// Newest step that this program knows.
+        known: i64,
+        /// Step that a program must know to write.
+        needed: i64,
+    },
     /// A text contains the character NUL, which PostgreSQL cannot store.
     #[error("a text contains the character NUL (\\u0000), which cannot be stored; leave it out")]
     Unstorable,
@@ -142,6 +152,14 @@ pub enum OpenError {
         /// Error of the server.
         #[source]
         source: Source,
+    },
+    /// Nodes live that may not write the migrated schema.
+    #[error(
+        "after the pending migrations, these nodes could not write any more: {nodes}; upgrade or stop them first, or give --yes to cut them off. Nothing was changed"
+    )]
+    LiveNodes {
+        /// The nodes, with their versions of hearken.
+        nodes: String,
     },
     /// The URL is not a database URL.
     #[error(

@@ -21,12 +21,22 @@ struct NoConnectionLeft(String);
 pub(super) enum FailureKind {
     /// A key exists already.
     Duplicate,
+    /// The schema is newer than this program may write.
+    SchemaTooNew(NewerSchema),
     /// Another transaction conflicted with this transaction, which was rolled back.
     Contention,
     Unavailable,
     Unstorable,
     Corrupt,
     Refused,
+}
+
+/// Steps of a schema that a newer hearken made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("writers of the schema must know its step {needed}, and this program knows step {known}")]
+pub(super) struct NewerSchema {
+    pub(super) known: i64,
+    pub(super) needed: i64,
 }
 
 /// A driver's error with its kind.
@@ -40,6 +50,10 @@ impl DriverFailure {
     pub(super) fn timeout(after: Duration) -> Self {
         let text = format!("no answer within {} seconds", after.as_secs());
         io_failure(io::Error::new(io::ErrorKind::TimedOut, text))
+    }
+
+    pub(super) fn schema_too_new(schema: NewerSchema) -> Self {
+        Self { kind: FailureKind::SchemaTooNew(schema), source: schema.into() }
     }
 
     pub(super) fn unstorable() -> Self {
@@ -92,6 +106,9 @@ impl From<DriverFailure> for StoreError {
         let source = failure.source;
         match failure.kind {
             FailureKind::Unavailable | FailureKind::Contention => Self::Unavailable { source },
+            FailureKind::SchemaTooNew(NewerSchema { known, needed }) => {
+                Self::SchemaTooNew { known, needed }
+            }
             FailureKind::Unstorable => Self::Unstorable,
             FailureKind::Corrupt => Self::Corrupt { what: source.to_string() },
             FailureKind::Duplicate | FailureKind::Refused => {

@@ -64,6 +64,10 @@ const NOTE: &str =
 const IDENTIFY: &str = "INSERT INTO identity (id, cluster_id, log_id) VALUES (1, $1, $2)";
 pub(super) const IDENTITY: &str = "SELECT cluster_id, log_id FROM identity";
 
+/// Live nodes that may not write a schema whose oldest writer is `$1`.
+const OUTDATED: &str = "SELECT id, software FROM node CROSS JOIN clock WHERE state <> 'gone' \
+     AND last_seen >= now - 20000000 AND schema_step < $1 ORDER BY id";
+
 const POSTGRES_NOTES: &str = "CREATE TABLE hearken_migration (version bigint PRIMARY KEY, name text NOT NULL, \
      min_reader bigint NOT NULL, min_writer bigint NOT NULL, \
      applied_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
@@ -75,13 +79,27 @@ const SQLITE_NOTES: &str = "CREATE TABLE hearken_migration (version INTEGER PRIM
 /// which no other program is likely to use.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(29382302398371182)";
 
+/// Newest step of the schema that this program knows.
+pub(super) fn known_step() -> i64 {
+    POSTGRES.last().map_or(0, |migration| migration.version)
+}
+
+/// Treatment of nodes that run a hearken which may not write the schema after the migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutdatedNodes {
+    /// While such a node lives, no migration is applied.
+    Spare,
+    /// Such nodes write nothing from now on.
+    CutOff,
+}
+
 /// The databases that are migrated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MigrationScope {
     /// Only a database without any table.
     EmptyOnly,
     /// Any database with pending migrations.
-    Any,
+    Any(OutdatedNodes),
 }
 
 /// What a program does with the database.
@@ -223,6 +241,9 @@ async fn migrate_once(
     if scope == MigrationScope::EmptyOnly && tables > 0 {
         return Err(OpenError::PendingMigrations { pending: names });
     }
+    if scope == MigrationScope::Any(OutdatedNodes::Spare) && noted {
+        spare_nodes(&mut tx, &pending).await?;
+    }
     if !noted {
         let made = sqlx::query(POSTGRES_NOTES).execute(&mut *tx).await;
         made.map_err(migration_failed("of the list of migrations"))?;
@@ -230,6 +251,19 @@ async fn migrate_once(
     apply!(tx, pending, applied);
     tx.commit().await.map_err(failed)?;
     Ok(names)
+}
+
+/// Refuses migrations after which a live node may not write any more.
+async fn spare_nodes(session: &mut PgConnection, pending: &[&Migration]) -> Result<(), OpenError> {
+    let needed = pending.iter().map(|migration| migration.min_writer).max().unwrap_or(0);
+    let rows = sqlx::query(OUTDATED).bind(needed).fetch_all(session).await.map_err(failed)?;
+    let nodes: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!("{} (hearken {})", row.get::<&str, _>("id"), row.get::<&str, _>("software"))
+        })
+        .collect();
+    if nodes.is_empty() { Ok(()) } else { Err(OpenError::LiveNodes { nodes: nodes.join(", ") }) }
 }
 
 /// State of a database's schema.

@@ -4,6 +4,8 @@ use super::{
     Store, codec,
     engine::{args, json, statements},
     error::StoreError,
+    failure::FailureKind,
+    migrations,
     row::{Row, word},
 };
 use crate::domain::{
@@ -17,16 +19,19 @@ use uuid::Uuid;
 statements! {
     /// Changes nothing while another process that lives uses the id: `$2` is the instance, `$8` how
     /// long it has run.
-    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms) \
-            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9 FROM clock WHERE 1 = 1 \
+    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms, schema_step) \
+            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9, $10 FROM clock WHERE 1 = 1 \
             ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, host = excluded.host, \
             software = excluded.software, state = excluded.state, \
             started_at = CASE WHEN node.instance = excluded.instance THEN node.started_at ELSE excluded.started_at END, \
-            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms \
+            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms, \
+            schema_step = excluded.schema_step \
             WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
             OR node.last_seen < excluded.last_seen - 12000000 \
             RETURNING started_at, last_seen, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head, \
-            (SELECT COUNT(*) FROM task WHERE ended_at IS NULL) AS unfinished";
+            (SELECT COUNT(*) FROM task WHERE ended_at IS NULL) AS unfinished, \
+            (SELECT COALESCE(MAX(min_writer), 0) FROM hearken_migration) AS min_writer";
+    MIN_WRITER = "SELECT COALESCE(MAX(min_writer), 0) AS min_writer FROM hearken_migration";
     HOLDER = "SELECT host FROM node WHERE id = $1";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
     ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
@@ -88,13 +93,24 @@ impl Store {
             json(&status.listeners),
             uptime,
             codec::FORMS,
+            migrations::known_step(),
         ];
-        let rows = self.inner.engine.write_returning(BEAT, values).await?;
+        let rows = match self.inner.engine.write_returning(BEAT, values).await {
+            Ok(rows) => rows,
+            // The tables may have changed, so the reason may be a newer schema.
+            Err(failure) if failure.kind == FailureKind::Refused => {
+                let noted = self.inner.engine.read(MIN_WRITER, &[]).await?;
+                self.inner.engine.heed(noted.first())?;
+                return Err(failure.into());
+            }
+            Err(failure) => return Err(failure.into()),
+        };
         let Some(row) = rows.first() else {
             let holder = self.inner.engine.read(HOLDER, args![status.id.as_str()]).await?;
             let host = holder.first().map(|row| row.text("host")).transpose()?;
             return Ok(Heartbeat::IdInUse { host: host.unwrap_or_default() });
         };
+        self.inner.engine.heed(Some(row))?;
         let (started_at, last_seen) = (row.time("started_at")?, row.time("last_seen")?);
         let (head, unfinished) = (row.count("head")?, row.count("unfinished")?);
         Ok(Heartbeat::Written { started_at, last_seen, head, unfinished })

@@ -5,7 +5,7 @@ use super::{
     engine::Engine,
     error::OpenError,
     lease,
-    migrations::{self, IDENTITY, MigrationScope},
+    migrations::{self, IDENTITY, MigrationScope, OutdatedNodes},
     postgres::{DEFAULT_CONNECTIONS, DatabaseServer, Sessions, failed},
     sqlite::{self, SqlitePools},
 };
@@ -55,11 +55,14 @@ impl Store {
     /// Brings a cluster's database up to date. Returns the names of the migrations applied.
     ///
     /// # Errors
-    /// As [`Store::postgres`].
-    pub async fn migrate_postgres(url: &str) -> Result<Vec<String>, OpenError> {
+    /// As [`Store::postgres`], and [`OpenError::LiveNodes`].
+    pub async fn migrate_postgres(
+        url: &str,
+        outdated: OutdatedNodes,
+    ) -> Result<Vec<String>, OpenError> {
         crate::tls::init();
         let mut session = Sessions::parse(url)?.first().await?;
-        let applied = migrations::postgres(&mut session, MigrationScope::Any).await?;
+        let applied = migrations::postgres(&mut session, MigrationScope::Any(outdated)).await?;
         let _ = session.close().await;
         Ok(applied)
     }

@@ -4,6 +4,7 @@ use super::{
     doubt::Doubt,
     error::{OpenError, StoreError},
     failure::{DriverFailure, NO_CONNECTION_LEFT},
+    schema_fence::SchemaFence,
 };
 use sqlx::{
     Connection, PgConnection, PgPool, Row as _,
@@ -71,6 +72,7 @@ pub(super) struct ReadOnlySession;
 pub(super) struct DatabaseServer {
     pub(super) pool: PgPool,
     pub(super) doubt: Doubt,
+    pub(super) schema_fence: SchemaFence,
     sessions: Sessions,
     /// Held while one caller finds out why the pool could not open a session.
     explaining: Mutex<()>,
@@ -82,7 +84,13 @@ impl DatabaseServer {
         let pooled = connections.max(FEWEST_CONNECTIONS) - OUTSIDE_POOL;
         let doubt = Doubt::default();
         let pool = pool_options(pooled, &doubt).connect_lazy_with(sessions.options.clone());
-        Self { pool, doubt, sessions, explaining: Mutex::new(()) }
+        Self {
+            pool,
+            doubt,
+            schema_fence: SchemaFence::default(),
+            sessions,
+            explaining: Mutex::new(()),
+        }
     }
 
     /// Why the pool gave no session in time. The pool itself does not tell why it could not

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Checks the address, the data directory, the tokens and the required listeners.
-pub(super) fn examine(
+pub(super) async fn examine(
     settings: &Serve,
     extras: &Extras,
     clock: &Clock,
@@ -37,7 +37,7 @@ pub(super) fn examine(
     let names: Vec<_> = catalog.iter().map(|(name, ..)| name.to_string()).collect();
     findings.note("classes", Ok(names.join(", ")))?;
     for listener in settings.required.iter().chain(&extras.required) {
-        findings.note("required", required(&catalog, listener))?;
+        findings.note("required", required(&catalog, listener).await)?;
     }
     Ok(())
 }
@@ -98,9 +98,9 @@ fn tokens(settings: &Serve) -> Result<String, String> {
     }
 }
 
-fn required(catalog: &Catalog, listener: &ListenerSpec) -> Result<String, String> {
+async fn required(catalog: &Catalog, listener: &ListenerSpec) -> Result<String, String> {
     let (group, class) = (&listener.group, &listener.class);
-    match catalog.verdict(listener) {
+    match catalog.verdict_in_time(listener).await {
         ClassVerdict::Accepted => {}
         ClassVerdict::Unknown { known } => {
             let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

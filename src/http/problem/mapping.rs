@@ -32,7 +32,9 @@ impl From<StoreError> for Problem {
                 let node = node.clone();
                 Self::new(&kinds::OUTDATED_NODE, error.to_string()).with("node", node)
             }
-            StoreError::Shorter { .. } | StoreError::StaleRead => {
+            StoreError::Shorter { .. }
+            | StoreError::StaleRead
+            | StoreError::SchemaTooNew { .. } => {
                 Self::new(&kinds::STORE_UNAVAILABLE, error.to_string()).retry_after(5)
             }
             StoreError::LeaseLost { .. } => {

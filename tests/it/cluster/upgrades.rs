@@ -11,27 +11,29 @@ use crate::support::{
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, Row as _};
+use std::process::Command;
 
 async fn on_database(services: &Services, sql: &str) {
     let mut session = PgConnection::connect(&services.database).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut session).await.unwrap();
 }
 
-/// Makes the heartbeats of a node report the forms of events that an older program knows.
-async fn make_older(services: &Services, id: &str) {
+/// Makes the heartbeats of a node report what an older program knows: form 1 of the events, or step
+/// 1 of the schema.
+async fn make_older(services: &Services, id: &str, column: &str) {
     let sql = format!(
         "CREATE FUNCTION older() RETURNS trigger LANGUAGE plpgsql AS \
-         'BEGIN NEW.event_forms := 1; RETURN NEW; END'; \
+         'BEGIN NEW.{column} := 1; RETURN NEW; END'; \
          CREATE TRIGGER older BEFORE INSERT OR UPDATE ON node FOR EACH ROW \
          WHEN (NEW.id = '{id}') EXECUTE FUNCTION older()"
     );
     on_database(services, &sql).await;
-    let known = format!("SELECT event_forms FROM node WHERE id = '{id}'");
-    wait::until("the node reports fewer forms", async || {
+    let known = format!("SELECT {column} AS known FROM node WHERE id = '{id}'");
+    wait::until("the node reports less", async || {
         let mut session = PgConnection::connect(&services.database).await.unwrap();
         let known = sqlx::AssertSqlSafe(known.clone());
         let row = sqlx::query(known).fetch_one(&mut session).await.unwrap();
-        (row.get::<i64, _>("event_forms") == 1).then_some(())
+        (row.get::<i64, _>("known") == 1).then_some(())
     })
     .await;
 }
@@ -44,6 +46,15 @@ async fn make_newer(services: &Services, min_reader: i64, min_writer: i64) {
     let noted = "INSERT INTO hearken_migration (version, name, min_reader, min_writer)";
     let sql = format!("{added}; {noted} VALUES (900, '0900_later', {min_reader}, {min_writer})");
     on_database(services, &sql).await;
+}
+
+/// Runs `hearken migrate`. Returns the exit code, and what the command printed.
+fn migrate(services: &Services, flags: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
+    command.args(["migrate", "--database-url", &services.database]).args(flags);
+    let output = command.output().expect("the program starts");
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
 }
 
 /// Publishes an event through a node, and waits until so many are handled by a group in all.
@@ -70,7 +81,7 @@ async fn an_event_of_a_new_form_is_written_once_the_older_process_has_stopped() 
     let mut old = Setup::cluster("old", &services).start().await;
     old.add(log("a")).await;
     let new = Setup::cluster("new", &services).start().await;
-    make_older(&services, "old").await;
+    make_older(&services, "old", "event_forms").await;
 
     // What both know goes on through either.
     new.add(log("b")).await;
@@ -134,4 +145,42 @@ async fn a_schema_that_older_programs_may_not_write_keeps_them_from_starting() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("0900_later") && said.contains("upgrade hearken"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_node_stops_writing_when_a_newer_schema_shuts_it_out() {
+    let (services, _host) = Services::fresh().await;
+    let node = Setup::cluster("one", &services).start().await;
+    node.add(log("a")).await;
+    make_newer(&services, 2, 900).await;
+    wait::until("the health says why", async || {
+        let check = node.call(Method::GET, "/healthcheck/checks/Database", None).await;
+        let cause = check.body["cause"].as_str()?;
+        cause.contains("a newer hearken migrated the database").then_some(())
+    })
+    .await;
+    let refused = node.call(Method::DELETE, "/listeners/a", None).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("step 900") && detail.contains("upgrade hearken"), "{detail}");
+    assert_eq!(history(&node).await.len(), 1, "nothing was written, and the log can be read");
+    // Events need no database, and their consumers go on.
+    handle(&[&node], &node, "a", "e1", 1.0).await;
+    let reported = node.log().matches("and writers must know step 900").count();
+    assert_eq!(reported, 1, "{}", node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_shuts_live_nodes_out_is_refused_without_a_yes() {
+    let (services, _host) = Services::fresh().await;
+    let _old = Setup::cluster("old", &services).start().await;
+    make_older(&services, "old", "schema_step").await;
+    let undone = "DROP TABLE dead_letter, dead_letter_usage CASCADE; \
+        DROP FUNCTION dead_letter_is_counted; DELETE FROM hearken_migration WHERE version = 2";
+    on_database(&services, undone).await;
+    let (code, printed) = migrate(&services, &[]);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("old (hearken ") && printed.contains("--yes"), "{printed}");
+    let (code, printed) = migrate(&services, &["--yes"]);
+    assert_eq!((code, printed.as_str()), (Some(0), "applied 0002_dead_letters\n"));
 }

@@ -2,7 +2,7 @@
 
 use super::{append, history};
 use crate::support::{services, wait};
-use hearken::store::{OpenError, Schema, Store};
+use hearken::store::{OpenError, OutdatedNodes, Schema, Store};
 use sqlx::Connection as _;
 use std::{error::Error, time::Duration};
 
@@ -39,7 +39,10 @@ async fn nodes_that_start_together_on_an_empty_database_agree_on_its_identity() 
     assert_eq!((one.cluster_id(), one.log_id()), (three.cluster_id(), three.log_id()));
     assert_ne!(one.cluster_id(), one.log_id());
     assert_eq!(one.kind(), "PostgreSQL");
-    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        Store::migrate_postgres(&url, OutdatedNodes::Spare).await.unwrap(),
+        Vec::<String>::new()
+    );
 }
 
 /// Every step of the schema.
@@ -53,7 +56,7 @@ async fn a_database_with_pending_migrations_is_left_alone_until_an_operator_asks
     assert!(error.to_string().contains("hearken migrate --database-url"), "{error}");
     let OpenError::PendingMigrations { pending } = error else { panic!("{error:?}") };
     assert_eq!(pending, ALL);
-    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), ALL);
+    assert_eq!(Store::migrate_postgres(&url, OutdatedNodes::Spare).await.unwrap(), ALL);
     Store::postgres(&url).await.unwrap();
 }
 
@@ -76,7 +79,10 @@ async fn an_older_hearken_runs_and_starts_beside_a_newer_one_that_only_added() {
     restarted.check_statements().await.unwrap();
     append(&restarted, 2, "after").await.unwrap();
     assert_eq!(history(&running).await.len(), 3);
-    assert_eq!(Store::migrate_postgres(&url).await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        Store::migrate_postgres(&url, OutdatedNodes::Spare).await.unwrap(),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -100,7 +106,7 @@ async fn a_migration_waits_behind_a_long_transaction_without_blocking_others() {
         .execute(&mut *long)
         .await
         .unwrap();
-    let (migrated, ()) = tokio::join!(Store::migrate_postgres(&url), async {
+    let (migrated, ()) = tokio::join!(Store::migrate_postgres(&url, OutdatedNodes::Spare), async {
         wait::pace(Duration::from_secs(3)).await;
         long.commit().await.unwrap();
     });
@@ -112,7 +118,7 @@ async fn a_database_of_a_newer_hearken_is_refused_by_opening_and_by_migrating() 
     let url = services::database().await;
     Store::postgres(&url).await.unwrap().close().await;
     on_postgres(&url, &later(900, 900)).await;
-    let migrated = Store::migrate_postgres(&url).await.unwrap_err();
+    let migrated = Store::migrate_postgres(&url, OutdatedNodes::Spare).await.unwrap_err();
     for error in [refused(Store::postgres(&url).await), migrated] {
         assert!(matches!(error, OpenError::NewerSchema { found: 900, .. }), "{error:?}");
         assert!(error.to_string().contains("upgrade hearken"), "{error}");
@@ -123,7 +129,7 @@ async fn a_database_of_a_newer_hearken_is_refused_by_opening_and_by_migrating() 
 async fn a_migration_that_fails_is_named_and_changes_nothing() {
     let url = services::database().await;
     on_postgres(&url, "CREATE TABLE roster_event (mine bigint)").await;
-    let error = Store::migrate_postgres(&url).await.unwrap_err();
+    let error = Store::migrate_postgres(&url, OutdatedNodes::Spare).await.unwrap_err();
     assert!(
         matches!(&error, OpenError::Migration { name, .. } if name == "0001_start"),
         "{error:?}"
