@@ -140,7 +140,7 @@ pub(super) static SETTINGS: [Setting; 26] = [
     setting(
         "shutdown-patience",
         "TIME",
-        Some("30s"),
+        Some("20s"),
         "Time that listeners have to finish their events when the node stops",
     ),
     setting(

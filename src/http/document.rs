@@ -174,6 +174,8 @@ fn example(kind: &'static ProblemKind) -> Example {
 fn problem_schema() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let types = kinds::ALL.iter().map(|kind| kind.uri());
+    let known = "Kind of the problem: an address that answers an explanation. The examples are the \
+        kinds that there are; a later version may have more.";
     let members = "Refusal or failure (RFC 9457). A problem may have further members; the \
         explanation at `type` lists them.";
     ObjectBuilder::new()
@@ -182,8 +184,8 @@ fn problem_schema() -> Schema {
             "type",
             text()
                 .format(Some(SchemaFormat::Custom("uri-reference".into())))
-                .enum_values(Some(types))
-                .description(Some("Kind of the problem: an address that answers an explanation.")),
+                .examples(types)
+                .description(Some(known)),
         )
         .property("title", text().description(Some("Kind of the problem in a few words.")))
         .property(

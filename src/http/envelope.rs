@@ -1,13 +1,14 @@
 //! The outermost layer of every request: request id, log span, metrics and the writing of problems.
 //!
-//! Every answer has an `X-Request-Id`. A [`Problem`] and a panic of a handler are written as
+//! Every answer has an `X-Request-Id`, and no cache may keep it: most answers need a token, and parts
+//! of an answer change without a new version of the roster. A [`Problem`] and a panic of a handler are written as
 //! problem+json. A failure of hearken itself is logged once, with the request id.
 
 use super::{App, problem::Problem};
 use crate::{clock::Clock, metrics::Metrics};
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -69,6 +70,8 @@ pub(crate) async fn wrap(
     let mut response = span.in_scope(|| write_problem(inner, &id));
     let value = HeaderValue::from_str(&id.0).expect("an id is plain ASCII");
     response.headers_mut().insert(REQUEST_ID, value);
+    let uncached = HeaderValue::from_static("no-store");
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(uncached);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
     meter.metrics.http(route, method_label(&method), status, meter.clock.elapsed(began));
@@ -78,7 +81,7 @@ pub(crate) async fn wrap(
 /// Label of a method in the metrics. All methods that no call takes share one label, so that a
 /// client cannot create labels.
 fn method_label(method: &Method) -> &str {
-    let used = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    let used = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     if used.contains(method) { method.as_str() } else { "other" }
 }
 
@@ -106,7 +109,7 @@ fn write_problem(inner: Response, id: &RequestId) -> Response {
     }
     let mut answer = problem.answer(&id.0);
     for (name, value) in inner.headers() {
-        if !answer.headers().contains_key(name) && name != axum::http::header::CONTENT_LENGTH {
+        if !answer.headers().contains_key(name) && name != header::CONTENT_LENGTH {
             answer.headers_mut().append(name, value.clone());
         }
     }
@@ -177,6 +180,7 @@ mod tests {
     async fn every_answer_has_the_requests_id_and_every_problem_names_it() {
         let (answer, body) = answer_to(Method::GET, "/refuse").await;
         assert_eq!(answer.headers()[REQUEST_ID], "r1");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         assert_eq!((&body["group"], &body["instance"]), (&"a".into(), &"urn:request:r1".into()));
         assert_eq!(answer.headers().get_all("content-type").iter().count(), 1);

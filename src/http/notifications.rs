@@ -6,7 +6,7 @@ use super::{
     events::find_bus,
     parameters::{Query, Segment, invalid_parameter},
     problem::Problem,
-    streams::StreamPlace,
+    streams::{STREAM_HEADERS, StreamPlace},
 };
 use crate::{
     bus::{Failure, KeyListener, Registration, codec::encode_cloudevent, event::Event},
@@ -15,7 +15,6 @@ use crate::{
 use async_trait::async_trait;
 use axum::{
     extract::State,
-    http::header,
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -99,7 +98,7 @@ pub(crate) async fn follow(
     let established = timeout(ESTABLISHING, registration.established()).await.is_ok();
     let follower = KeyFollower { app, client, waiting, registration, established, _place: place };
     let stream = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
-    Ok(([(header::CACHE_CONTROL, "no-store")], stream).into_response())
+    Ok((STREAM_HEADERS, stream).into_response())
 }
 
 fn keys(query: &Query) -> Result<BTreeSet<RegistrationKey>, Problem> {

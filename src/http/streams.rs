@@ -1,11 +1,17 @@
 //! The bound on the streams of server-sent events that a node serves.
 
 use super::problem::{Problem, kinds};
+use axum::http::{HeaderName, header};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest number of streams of a node. A stream costs a connection and some kilobytes.
 const MOST: usize = 1_000;
+
+/// Headers of an event stream. The second keeps nginx and the proxies that copied the header from
+/// collecting events before they pass them on.
+pub(super) const STREAM_HEADERS: [(HeaderName, &str); 2] =
+    [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
 
 /// Places for the streams of a node.
 #[derive(Clone)]

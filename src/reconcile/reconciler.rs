@@ -17,10 +17,10 @@ use crate::{
         drift::{self, Drift, DriftKey},
         event::Version,
         layout::ObjectName,
-        name::GroupName,
         plan::Plan,
         repair::{Comparison, Occasion, RepairChoice},
         report::{DriftReport, StepRecord, TopologyStatus},
+        roster::QueueId,
         topology::Topology,
     },
     shared_read::SharedRead,
@@ -230,15 +230,15 @@ impl Reconciler {
         self.context.broker.oldest(queue).await.ok().flatten()
     }
 
-    /// The group whose current work queue has this name.
+    /// The listener's current work queue that has this name.
     #[must_use]
-    pub fn queue_group(&self, queue: &str) -> Option<GroupName> {
+    pub fn current_queue(&self, queue: &str) -> Option<QueueId> {
         let layout = self.context.roster.layout();
         let roster = self.context.roster.known();
         let Some(ObjectName::Work { bus, queue }) = layout.read(queue) else { return None };
         let configured = roster.listeners().get(&queue.group)?;
         let current = configured.generation == queue.generation && configured.listener.bus == bus;
-        current.then_some(queue.group)
+        current.then_some(queue)
     }
 }
 

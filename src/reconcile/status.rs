@@ -9,13 +9,16 @@ use crate::{
         desired::desired,
         drift::{Drift, DriftKind},
         repair::LastSeen,
-        report::{PassFailure, TopologyState, TopologyStatus},
+        report::{DriftReport, PassFailure, TopologyState, TopologyStatus},
         roster::Roster,
     },
     error_chain::error_chain,
     store::{Lease, StoreError},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use time::OffsetDateTime;
 
 /// What a pass found at its end.
@@ -40,7 +43,8 @@ pub(super) async fn save_status(
     let now = context.clock.now();
     let Findings { drift, failure, .. } = findings;
     let state = grade(&baseline.last_seen, drift);
-    let drift_reports = memory.reports(&baseline.last_seen, drift, now);
+    let mut drift_reports = memory.reports(&baseline.last_seen, drift, now);
+    carry_since(&mut drift_reports, &baseline.status.drift);
     // An object that is tried again later fails still.
     let cause = failure.as_ref().map(|error| error_chain(error));
     let cause = cause.or_else(|| memory.setbacks().cause().map(str::to_owned));
@@ -87,6 +91,17 @@ pub(super) async fn save_failure(
             error,
             "the database could not store the status of the topology; it shows the status of an earlier pass: {error}"
         );
+    }
+}
+
+/// Gives each drift the time of its first observation by any process: this process may have started
+/// later, or may have looked later.
+fn carry_since(reports: &mut [DriftReport], known: &[DriftReport]) {
+    let known: BTreeMap<_, _> = known.iter().map(|report| (report.key(), report.since)).collect();
+    for report in reports {
+        if let Some(since) = known.get(&report.key()) {
+            report.since = report.since.min(*since);
+        }
     }
 }
 
@@ -163,6 +178,15 @@ mod tests {
         assert_eq!(grade(&last_seen(&[&binding]), &drift), TopologyState::Drifted);
         let unfinished = LastSeen { unfinished: [drift[0].key()].into(), ..last_seen(&[&binding]) };
         assert_eq!(grade(&unfinished, &drift), TopologyState::Pending);
+    }
+
+    #[test]
+    fn a_drift_keeps_the_time_at_which_another_process_saw_it_first() {
+        let drift = ["a", "b"].map(|key| missing(&Binding::of_queue("x", "q", key)));
+        let at = |seconds| OffsetDateTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut reports = drift.each_ref().map(|drift| DriftReport::new(drift, at(9)));
+        carry_since(&mut reports, &[DriftReport::new(&drift[0], at(5))]);
+        assert_eq!(reports.map(|report| report.since), [at(5), at(9)]);
     }
 
     #[test]

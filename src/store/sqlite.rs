@@ -28,9 +28,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(unusable)?;
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(directory.join(LOCK)).map_err(unusable)?;
+    let mut file = create(&directory.join(LOCK)).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -43,6 +41,15 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     }
     sign(&mut file).map_err(unusable)?;
     Ok(file)
+}
+
+/// Opens a file, and creates it readable and writable only by its owner.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
@@ -80,9 +87,11 @@ pub(super) async fn open(directory: &Path) -> Result<SqlitePools, OpenError> {
     let options = options(directory)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let mut first = SqliteConnection::connect_with(&options.clone().create_if_missing(true))
-        .await
-        .map_err(failed)?;
+    // SQLite would create the file with the rights of the umask. Its other files copy the rights of
+    // this file.
+    let file = create(&directory.join(FILE));
+    file.map_err(|source| OpenError::Directory { directory: directory.to_owned(), source })?;
+    let mut first = SqliteConnection::connect_with(&options).await.map_err(failed)?;
     super::migrations::sqlite(&mut first).await?;
     first.close().await.map_err(failed)?;
     let pool = |size| {

@@ -1,6 +1,11 @@
 //! Commands to the roster.
 
-use super::{bus::BusDefinition, listener::ListenerSpec, name::GroupName, roster::OrphanQueue};
+use super::{
+    bus::BusDefinition,
+    listener::ListenerSpec,
+    name::GroupName,
+    roster::{OrphanQueue, QueueId},
+};
 use serde::{Deserialize, Serialize};
 
 /// Treatment of the events that wait for a removed listener.
@@ -45,8 +50,8 @@ pub enum Command {
     /// Gives a listener a new queue and drains the old queue. This is a removal and an addition in
     /// one step, so that no event is lost between them.
     MigrateListener {
-        /// The listener's group.
-        group: GroupName,
+        /// The queue that the listener leaves.
+        queue: QueueId,
     },
     /// Adds a bus, which every node takes up without a restart.
     AddBus(BusDefinition),
@@ -66,8 +71,8 @@ impl Command {
             Self::AddListener(listener) | Self::ChangeListener(listener) => listener.group.as_str(),
             Self::PauseListener { group }
             | Self::ResumeListener { group }
-            | Self::RemoveListener { group, .. }
-            | Self::MigrateListener { group } => group.as_str(),
+            | Self::RemoveListener { group, .. } => group.as_str(),
+            Self::MigrateListener { queue } => queue.group.as_str(),
             Self::ReleaseQueue { queue } => queue.id.group.as_str(),
         }
     }

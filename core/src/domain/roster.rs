@@ -74,8 +74,8 @@ pub struct Roster {
 /// last pass found; only the addition of a listener depends on them.
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
-/// resumption of a listener that is not paused, a change to the settings that the listener has, and
-/// the release of a queue that is released.
+/// resumption of a listener that is not paused, a change to the settings that the listener has, the
+/// migration of a queue that its listener has left, and the release of a queue that is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
@@ -110,8 +110,11 @@ pub fn decide(
             roster.configured(group)?;
             Ok(vec![RosterEvent::ListenerRemoved { group: group.clone(), pending: *pending }])
         }
-        Command::MigrateListener { group } => {
+        Command::MigrateListener { queue: QueueId { group, generation } } => {
             let present = roster.configured(group)?;
+            if present.generation != *generation {
+                return Ok(Vec::new());
+            }
             let mut events = vec![
                 RosterEvent::ListenerRemoved { group: group.clone(), pending: Pending::Drain },
                 RosterEvent::ListenerAdded {

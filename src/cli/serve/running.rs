@@ -19,8 +19,9 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 /// How long open HTTP requests may take once the node stops.
 const HTTP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an orderly stop may take in addition to the patience, after a part of the node broke.
-const BROKEN_STOP: Duration = Duration::from_secs(15);
+/// How long an orderly stop may take in addition to the patience. With the default patience of 20
+/// seconds, a node ends before Kubernetes kills it after 30, also when the database is away.
+const BEYOND_PATIENCE: Duration = Duration::from_secs(8);
 
 /// A node whose loops run.
 pub(super) struct RunningNode {
@@ -94,11 +95,7 @@ impl RunningNode {
         self.node.stopping();
         let patience = self.patience;
         tracing::info!(%patience, "stopping: this node takes no new events; handlers have {patience} to finish");
-        // What broke a loop may also keep other parts from stopping.
-        let limit = match failure {
-            Some(_) => patience.duration() + BROKEN_STOP,
-            None => Duration::MAX,
-        };
+        let limit = patience.duration() + BEYOND_PATIENCE;
         tokio::select! {
             () = self.stop() => tracing::info!("stopped"),
             () = signals.next() => tracing::warn!("stopped at once, because of a second signal"),

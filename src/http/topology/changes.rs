@@ -15,13 +15,13 @@ use crate::{
         App,
         parameters::{Query, invalid_parameter},
         problem::Problem,
-        streams::StreamPlace,
+        streams::{STREAM_HEADERS, StreamPlace},
     },
     store::StoreError,
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName},
     response::{
         IntoResponse, Response,
         sse::{Event, Sse},
@@ -93,8 +93,7 @@ pub(crate) async fn changes(
         _ => Event::default().id(follower.id(follower.cursor)).retry(PAUSE),
     };
     follower.waiting.push_back(first);
-    let headers = [(header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Sse::new(follower.stream())).into_response())
+    Ok((STREAM_HEADERS, Sse::new(follower.stream())).into_response())
 }
 
 /// Position in the stream, as a client names it.

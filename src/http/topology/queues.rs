@@ -67,7 +67,7 @@ async fn migrate_queue(
     audited: Audited,
 ) -> Result<Response, Problem> {
     app.roster.current().await?;
-    let Some(group) = app.reconciler.queue_group(&name) else {
+    let Some(queue) = app.reconciler.current_queue(&name) else {
         let look = app.reconciler.look().await?;
         let foreign = look.observed.is_ok_and(|observed| {
             let check =
@@ -83,8 +83,9 @@ async fn migrate_queue(
     };
     let (roster, reconciler) = (Arc::clone(&app.roster), app.reconciler.clone());
     start_task(app, "queue-migrate", actor, Box::pin(async move {
-        let outcome = roster.execute(Command::MigrateListener { group: group.clone() }, audited).await?;
-        let version = outcome.events.last().map_or(0, |event| event.version);
+        let group = queue.group.clone();
+        // A queue that another request migrated meanwhile is not migrated twice.
+        let version = roster.execute(Command::MigrateListener { queue }, audited).await?.version;
         if !reconciler.wait_for(version, PATIENCE).await {
             let detail = format!(
                 "the roster has the migration (version {version}), but the broker did not follow within {} seconds; hearken continues by itself",

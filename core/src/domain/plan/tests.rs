@@ -188,7 +188,8 @@ fn plan_for_divergent_foreign_and_surplus_objects_only_reports() {
 fn a_group_whose_new_queue_cannot_be_bound_keeps_its_old_one() {
     let group = crate::domain::name::GroupName::parse("a").unwrap();
     let mut events = vec![added("a", 1)];
-    let migrate = crate::domain::command::Command::MigrateListener { group };
+    let queue = crate::domain::roster::QueueId::new(group, 1);
+    let migrate = crate::domain::command::Command::MigrateListener { queue };
     events.extend(
         crate::domain::roster::decide(&given(&events), &migrate, &BTreeSet::new()).unwrap(),
     );

@@ -33,7 +33,8 @@ fn shown(plan: &Plan) -> Vec<String> {
 
 fn migrated() -> Vec<RosterEvent> {
     let group = crate::domain::name::GroupName::parse("a").unwrap();
-    let migrate = crate::domain::command::Command::MigrateListener { group };
+    let queue = crate::domain::roster::QueueId::new(group, 1);
+    let migrate = crate::domain::command::Command::MigrateListener { queue };
     let mut events = vec![added("a", 1)];
     events.extend(
         crate::domain::roster::decide(&given(&events), &migrate, &BTreeSet::new()).unwrap(),

@@ -133,11 +133,13 @@ fn given_a_queue_kept_on_another_bus_when_adding_the_group_then_its_name_is_new(
 #[test]
 fn when_migrating_then_the_old_queue_drains_while_the_new_one_works() {
     let group = GroupName::parse("a").unwrap();
-    let events = decide(&given(&[added("a", 1)]), &Command::MigrateListener { group }).unwrap();
+    let migrate = Command::MigrateListener { queue: QueueId::new(group, 1) };
+    let events = decide(&given(&[added("a", 1)]), &migrate).unwrap();
     assert_eq!(events, vec![removed("a", Pending::Drain), added("a", 2)]);
     let roster = given(&[&[added("a", 1)], &events[..]].concat());
     assert_eq!(roster.listeners().values().next().unwrap().generation, 2);
     assert_eq!(roster.tombstones().values().next().unwrap().pending, Pending::Drain);
+    assert_eq!(decide(&roster, &migrate), Ok(Vec::new()), "a queue is migrated once");
 }
 
 #[test]
@@ -199,7 +201,7 @@ fn a_pause_lasts_until_the_listener_is_resumed_or_removed() {
 fn a_paused_listener_whose_queue_is_migrated_stays_paused() {
     let history = [added("a", 1), paused("a")];
     let group = GroupName::parse("a").unwrap();
-    let migrate = Command::MigrateListener { group: group.clone() };
+    let migrate = Command::MigrateListener { queue: QueueId::new(group.clone(), 1) };
     let events = decide(&given(&history), &migrate).unwrap();
     assert!(given(&[&history[..], &events[..]].concat()).is_paused(&group));
 }
@@ -262,7 +264,8 @@ fn run(asks: &[Ask]) -> Vec<RosterEvent> {
             Ask::Remove(group, pending) => remove(&format!("g{group}"), *pending),
             Ask::Migrate(group) => {
                 let group = GroupName::parse(format!("g{group}")).unwrap();
-                Command::MigrateListener { group }
+                let current = roster.listeners().get(&group).map_or(1, |found| found.generation);
+                Command::MigrateListener { queue: QueueId::new(group, current) }
             }
             Ask::Change(group) => change(&format!("g{group}"), concurrency),
             Ask::Pause(group) => pause(&format!("g{group}")),
