@@ -108,6 +108,7 @@ impl Changes {
         }
         let answer = request.send().await.expect("the node answers");
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert_eq!(answer.headers()["x-accel-buffering"], "no");
         Self { answer, text: String::new() }
     }
 

@@ -26,6 +26,7 @@ impl Stream {
         let answer = client.get(url).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert_eq!(answer.headers()["x-accel-buffering"], "no");
         Self { answer, text: String::new() }
     }
 
