@@ -41,7 +41,7 @@ impl TwinReport {
 /// Writes a heartbeat after each pause and after each change of the node's state, until it is told
 /// to stop. Then it writes a last heartbeat, with state `gone`.
 ///
-/// The database's answer tells the newest version of the roster, so that a lost ring of the
+/// The database's answer tells the newest event of the roster, so that a lost ring of the
 /// doorbell costs no statement of its own.
 pub async fn beat(
     node: ThisNode,
@@ -66,11 +66,11 @@ pub async fn beat(
         let instance = NodeInstance { id, uptime: clock.elapsed(began) };
         let mut unfinished_tasks = 0;
         match store.heartbeat(&status, instance).await {
-            Ok(Heartbeat::Written { head, unfinished, .. }) => {
+            Ok(Heartbeat::Written { last_event, unfinished, .. }) => {
                 twin.over(&status.id);
                 node.own_id();
                 unfinished_tasks = unfinished;
-                if head != roster.known().version() {
+                if last_event != roster.known().last_event() {
                     store.ring_here();
                 }
             }

@@ -8,10 +8,7 @@ use super::{
     migrations,
     row::{Row, word},
 };
-use crate::domain::{
-    event::Version,
-    report::{NodeState, NodeStatus},
-};
+use crate::domain::report::{NodeState, NodeStatus};
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -28,7 +25,7 @@ statements! {
             schema_step = excluded.schema_step \
             WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
             OR node.last_seen < excluded.last_seen - 12000000 \
-            RETURNING started_at, last_seen, (SELECT COALESCE(MAX(version), 0) FROM roster_event) AS head, \
+            RETURNING started_at, last_seen, (SELECT event_id FROM roster_event ORDER BY version DESC LIMIT 1) AS last_event, \
             (SELECT COUNT(*) FROM task WHERE ended_at IS NULL) AS unfinished, \
             (SELECT COALESCE(MAX(min_writer), 0) FROM hearken_migration) AS min_writer";
     MIN_WRITER = "SELECT COALESCE(MAX(min_writer), 0) AS min_writer FROM hearken_migration";
@@ -49,8 +46,8 @@ pub enum Heartbeat {
         started_at: OffsetDateTime,
         /// Time of this heartbeat, by the database's clock.
         last_seen: OffsetDateTime,
-        /// Newest version of the roster.
-        head: Version,
+        /// Identity of the newest event of the roster.
+        last_event: Option<Uuid>,
         /// Number of tasks of the cluster that have not ended.
         unfinished: u64,
     },
@@ -112,8 +109,8 @@ impl Store {
         };
         self.inner.engine.heed(Some(row))?;
         let (started_at, last_seen) = (row.time("started_at")?, row.time("last_seen")?);
-        let (head, unfinished) = (row.count("head")?, row.count("unfinished")?);
-        Ok(Heartbeat::Written { started_at, last_seen, head, unfinished })
+        let (last_event, unfinished) = (row.opt_uuid("last_event")?, row.count("unfinished")?);
+        Ok(Heartbeat::Written { started_at, last_seen, last_event, unfinished })
     }
 
     /// Every node, by id. A node without a heartbeat for 20 seconds is gone.
