@@ -54,6 +54,28 @@ async fn drift_is_the_servers_own_part_of_the_topology() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passes_are_listed_with_their_steps_and_the_next_page() {
+    let step = r#"{"action":"bind","object":"binding","name":"b","class":"safe","reason":"r","outcome":"started"}"#;
+    let pass = format!(
+        r#"{{"id":7,"node":{{"id":"n1","host":"h"}},"startedAt":"2026-11-21T05:00:00Z","state":"interrupted","version":3,"steps":[{step}]}}"#
+    );
+    let page = format!(r#"{{"passes":[{pass}],"next":7}}"#);
+    let server = Fake::start().await.json("GET /topology/passes?limit=1", 200, &page).json(
+        "GET /topology/passes?after=7",
+        200,
+        r#"{"passes":[]}"#,
+    );
+    let first = run(&server, &["topology", "passes", "--limit", "1"]);
+    assert_eq!(
+        words(&first.out)[1],
+        ["7", "2026-11-21T05:00:00Z", "n1", "interrupted", "bind", "b", "started"]
+    );
+    assert!(first.out.ends_with("continue with --after 7\n"), "{}", first.out);
+    let last = run(&server, &["topology", "passes", "--after", "7"]);
+    assert_eq!(last.out, "no pass changed anything\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_asked_for_without_changing_anything() {
     let step = r#"{"steps":[{"action":"bind","object":"binding","name":"n","class":"safe","reason":"it is missing"}]}"#;
     let line = "POST /topology?action=reconcile&dryRun=true";
