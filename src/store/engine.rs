@@ -247,10 +247,11 @@ impl Engine {
         use sqlx::Connection as _;
         match self {
             Self::Postgres(server) => {
-                pooled(server, async { server.pool.acquire().await?.ping().await }).await
+                let answering = async { server.pool.acquire().await?.ping().await };
+                Box::pin(pooled(server, answering)).await
             }
             Self::Sqlite { readers, .. } => {
-                bounded(async { readers.acquire().await?.ping().await }).await
+                Box::pin(bounded(async { readers.acquire().await?.ping().await })).await
             }
         }
     }
