@@ -202,6 +202,12 @@ mod tests {
     }
 
     #[test]
+    fn a_method_that_no_call_takes_makes_no_label() {
+        let labels = [Method::PUT, Method::PATCH].map(|method| method_label(&method).to_owned());
+        assert_eq!(labels, ["PUT", "other"]);
+    }
+
+    #[test]
     fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
         assert_eq!(id_of("client-7:a.b"), "client-7:a.b");
         for odd in ["", "a b", "a\"b", "<x>", &"x".repeat(101)] {
