@@ -12,8 +12,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Time that a connection may be idle; also the time that a client may take to send the head of a
-/// request. Load balancers keep idle connections for 60 seconds, and answer 502 when a server closes
-/// such a connection before they do.
+/// request. Load balancers keep idle connections for 60 seconds, and answer 502 when a server
+/// closes such a connection before they do.
 const HEAD_LIMIT: Duration = Duration::from_secs(75);
 
 /// Pause between two requests to the server to stop. A server that is accepting a connection misses

@@ -6,7 +6,7 @@ use crate::{
     domain::report::{NodeState, NodeStatus},
     roster::RosterService,
     store::{
-        Store,
+        Store, StoreError,
         nodes::{Heartbeat, NodeInstance},
     },
 };
@@ -87,16 +87,9 @@ pub async fn beat(
         if unfinished_tasks > 0
             && clock.elapsed(beating_since) > 6 * BEAT
             && clock.elapsed(looked_for_orphans) > ORPHANS
-            && let Ok(orphans) = store.fail_tasks_of_gone_nodes().await
+            && fail_orphaned_tasks(&store).await.is_ok()
         {
             looked_for_orphans = clock.monotonic();
-            let count = orphans.len();
-            if count > 0 {
-                tracing::warn!(
-                    count,
-                    "{count} tasks have failed, because the node that ran them is gone"
-                );
-            }
         }
         if last {
             return;
@@ -109,6 +102,15 @@ pub async fn beat(
             _ = versions.changed() => {}
         }
     }
+}
+
+/// Ends the tasks of nodes that are gone, as failed.
+async fn fail_orphaned_tasks(store: &Store) -> Result<(), StoreError> {
+    let count = store.fail_tasks_of_gone_nodes().await?.len();
+    if count > 0 {
+        tracing::warn!(count, "{count} tasks have failed, because the node that ran them is gone");
+    }
+    Ok(())
 }
 
 fn status(node: &ThisNode, roster: &RosterService, clock: &Clock) -> NodeStatus {

@@ -21,7 +21,7 @@ struct SharedFailure {
 }
 
 /// The turn of one caller.
-pub(super) struct Turn<'a> {
+pub(super) struct RosterTurn<'a> {
     clock: &'a Clock,
     last_failure: MutexGuard<'a, Option<SharedFailure>>,
 }
@@ -35,19 +35,19 @@ impl Turns {
     ///
     /// # Errors
     /// When the database did not answer another caller since this caller began to wait.
-    pub(super) async fn wait(&self) -> Result<Turn<'_>, StoreError> {
+    pub(super) async fn wait(&self) -> Result<RosterTurn<'_>, StoreError> {
         let asked = self.clock.monotonic();
         let last_failure = self.last_failure.lock().await;
         match &*last_failure {
             Some(SharedFailure { at, cause }) if *at > asked => {
                 Err(StoreError::Unavailable { source: cause.clone().into() })
             }
-            _ => Ok(Turn { clock: &self.clock, last_failure }),
+            _ => Ok(RosterTurn { clock: &self.clock, last_failure }),
         }
     }
 }
 
-impl Turn<'_> {
+impl RosterTurn<'_> {
     /// Ends the turn, with the result of the use.
     pub(super) fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Unavailable { source }) = &result {

@@ -83,9 +83,9 @@ pub struct ListenerOnNode {
 /// List the listeners
 ///
 /// Lists the listeners of the present roster, or of an earlier version. The `ETag` is the version,
-/// for use in `If-Match`. It does not tell whether an answer changed: the state of the topology and
-/// of the nodes changes without a new version. So no answer may be cached, and `If-None-Match` has no
-/// effect.
+/// for use in `If-Match`. It does not tell whether an answer changed: the state of the topology
+/// and of the nodes changes without a new version. So no answer may be cached, and `If-None-Match`
+/// has no effect.
 #[utoipa::path(
     get, path = "/listeners", tag = "listeners", operation_id = "listListeners",
     params(
