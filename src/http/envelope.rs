@@ -2,7 +2,8 @@
 //!
 //! Every answer has an `X-Request-Id`, and no cache may keep it: most answers need a token, and
 //! parts of an answer change without a new version of the roster. A [`Problem`] and a panic of a
-//! handler are written as problem+json. A failure of hearken itself is logged once, with the request id.
+//! handler are written as problem+json. A failure of hearken itself is logged once, with the
+//! request id.
 
 use super::{App, problem::Problem};
 use crate::{clock::Clock, metrics::Metrics};
