@@ -172,7 +172,7 @@ async fn every_documented_series_moves_in_a_running_process() {
     let left = std::cell::RefCell::new(scrapes);
     let ask = async || {
         // Health is computed when a caller asks for it.
-        one.get("/healthcheck").await;
+        one.call(Method::GET, "/healthcheck", None).await;
         let mut scrapes = left.take();
         scrapes.scrape(&nodes).await;
         let standing = scrapes.standing().is_empty();

@@ -114,7 +114,7 @@ async fn a_closed_bus_leaves_no_connection() {
     let consumer = stage.consume(&node, &listener("a"), &Calls::held()).await;
     node.dispatch(&bus(), &event("e1"), true).await.unwrap();
     wait::until("its connections are listed", async || {
-        // The broker's admin connection, and the bus's to publish, to consume and to look for queues.
+        // The broker's admin connection; the bus publishes, consumes and looks for queues.
         (connections::names(stage.host()).await.len() == 4).then_some(())
     })
     .await;
