@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod examine;
 mod failure;
+mod founding;
 mod history;
 mod lease;
 mod log;
@@ -157,6 +158,7 @@ impl Store {
             retention::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
+            founding::STATEMENTS,
             lease::STATEMENTS,
             snapshot::STATEMENTS,
         ]

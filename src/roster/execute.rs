@@ -183,6 +183,7 @@ impl RosterService {
             | Command::RemoveListener { .. }
             | Command::MigrateListener { .. }
             | Command::AddBus(_)
+            | Command::ChangeCluster(_)
             | Command::ReleaseQueue { .. } => ClassVerdict::Accepted,
         }
     }

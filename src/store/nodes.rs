@@ -14,12 +14,13 @@ use uuid::Uuid;
 statements! {
     /// Changes nothing while another process that lives uses the id: `$2` is the instance, `$8` how
     /// long it has run.
-    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms) \
-            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9 FROM clock WHERE 1 = 1 \
+    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms, differing) \
+            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9, $10 FROM clock WHERE 1 = 1 \
             ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, host = excluded.host, \
             software = excluded.software, state = excluded.state, \
             started_at = CASE WHEN node.instance = excluded.instance THEN node.started_at ELSE excluded.started_at END, \
-            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms \
+            last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms, \
+            differing = excluded.differing \
             WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
             OR node.last_seen < excluded.last_seen - 12000000 \
             RETURNING started_at, last_seen";
@@ -80,6 +81,7 @@ impl Store {
             json(&status.listeners),
             uptime,
             codec::FORMS,
+            json(&status.differing_settings),
         ];
         let rows = self.inner.engine.write_returning(BEAT, values).await?;
         let Some(row) = rows.first() else {
@@ -120,5 +122,6 @@ fn read(row: &Row) -> Result<NodeStatus, StoreError> {
         last_seen: row.time("last_seen")?,
         roster_version: row.count("roster_version")?,
         listeners: row.record("listeners")?,
+        differing_settings: row.record("differing")?,
     })
 }

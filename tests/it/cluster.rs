@@ -19,6 +19,7 @@ mod races;
 mod removal;
 mod restore;
 mod series;
+mod settings;
 mod supervision;
 mod twins;
 mod upgrades;

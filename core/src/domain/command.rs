@@ -1,6 +1,9 @@
 //! Commands to the roster.
 
-use super::{bus::BusDefinition, listener::ListenerSpec, name::GroupName, roster::OrphanQueue};
+use super::{
+    bus::BusDefinition, cluster::ClusterChange, listener::ListenerSpec, name::GroupName,
+    roster::OrphanQueue,
+};
 use serde::{Deserialize, Serialize};
 
 /// Treatment of the events that wait for a removed listener.
@@ -50,6 +53,8 @@ pub enum Command {
     },
     /// Adds a bus, which every node takes up without a restart.
     AddBus(BusDefinition),
+    /// Changes settings of the cluster, which every node follows without a restart.
+    ChangeCluster(ClusterChange),
     /// Lets an orphan go: its queue is unbound and deleted with the events in it.
     ReleaseQueue {
         /// The orphan.
@@ -58,11 +63,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Name of the group or the bus that the command is about.
+    /// Name of the group or the bus that the command is about; `cluster` for its settings.
     #[must_use]
     pub fn subject(&self) -> &str {
         match self {
             Self::AddBus(bus) => bus.name.as_str(),
+            Self::ChangeCluster(_) => "cluster",
             Self::AddListener(listener) | Self::ChangeListener(listener) => listener.group.as_str(),
             Self::PauseListener { group }
             | Self::ResumeListener { group }
