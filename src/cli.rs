@@ -3,6 +3,7 @@
 mod buses;
 mod classes;
 mod client;
+mod cluster;
 mod completions;
 mod dead_letters;
 mod doctor;
@@ -56,6 +57,8 @@ enum CliCommand {
     Listeners(listeners::ListenersCommand),
     /// List and add the buses of the cluster
     Buses(buses::BusesCommand),
+    /// Show and change the settings of the cluster
+    Cluster(cluster::ClusterCommand),
     /// List the classes that the node can run
     Classes(classes::ClassesCommand),
     /// Compare the broker with the roster, and repair the broker
@@ -120,6 +123,7 @@ async fn execute(command: CliCommand, extras: serve::Extras, clock: Clock) -> Co
         CliCommand::Migrate(command) => command.run().await,
         CliCommand::Listeners(command) => command.run().await,
         CliCommand::Buses(command) => command.run().await,
+        CliCommand::Cluster(command) => command.run().await,
         CliCommand::Classes(command) => command.run().await,
         CliCommand::Topology(command) => command.run().await,
         CliCommand::Nodes(command) => command.run().await,

@@ -17,10 +17,12 @@ mod sources;
 pub use error::{ConfigError, Origin};
 pub use flags::Flags;
 pub use host::host_name;
+pub(crate) use parse::{parse_history_limit, parse_quota};
 pub use secret::SecretUrl;
 
 use crate::domain::{
     bus::{BusDefinition, DEFAULT_BUSES},
+    cluster::{ClusterSetting, ClusterSettings, NodeSettings},
     layout::{Layout, QueueType},
     listener::ListenerSpec,
     name::GroupName,
@@ -29,8 +31,8 @@ use crate::domain::{
     span::Span,
 };
 use parse::{
-    choose, parse_age, parse_database_connections, parse_history_limit, parse_listen, parse_name,
-    parse_path, parse_prefix, parse_quota, span_within,
+    choose, parse_age, parse_database_connections, parse_listen, parse_name, parse_path,
+    parse_prefix, span_within,
 };
 use sources::{Environment, Sources};
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
@@ -97,6 +99,8 @@ pub struct Serve {
     pub required: Vec<ListenerSpec>,
     /// Limits of the cluster's records.
     pub retention: Retention,
+    /// Settings of the cluster that a flag, a variable or the file gives a value.
+    pub given: BTreeSet<ClusterSetting>,
 }
 
 impl Serve {
@@ -111,6 +115,20 @@ impl Serve {
                 amqp_url.without_credentials()
             ),
         }
+    }
+
+    /// The settings that are the same on every node of a cluster, as this node has them. They hold
+    /// for the cluster when this node is its first.
+    #[must_use]
+    pub fn node_settings(&self) -> NodeSettings {
+        let values = ClusterSettings {
+            prefix: self.prefix.clone(),
+            queue_type: self.queue_type,
+            reconcile: self.reconcile,
+            reconcile_interval: self.reconcile_interval,
+            retention: self.retention,
+        };
+        NodeSettings { values, given: self.given.clone() }
     }
 
     /// Reads the settings from the flags, this process's environment and the configuration file.
@@ -149,6 +167,9 @@ impl Serve {
             buses: buses(&sources)?,
             required: sources.file().map(|file| file.required.clone()).unwrap_or_default(),
             retention: retention(&sources)?,
+            given: (ClusterSetting::ALL.into_iter())
+                .filter(|setting| sources.gives(setting.name()))
+                .collect(),
         };
         settings.check_together(&sources)?;
         Ok(settings)
@@ -198,14 +219,6 @@ impl Serve {
             };
             if !groups.insert(&listener.group) {
                 return Err(refused("appears twice; a group has one listener".into()));
-            }
-            if !self.buses.iter().any(|bus| bus.name == listener.bus) {
-                let known = self.buses.iter().map(|bus| bus.name.as_str());
-                let known = known.collect::<Vec<_>>().join(", ");
-                return Err(refused(format!(
-                    "names bus {}, which is not one of {known}; add [[bus]] name = \"{}\"",
-                    listener.bus, listener.bus
-                )));
             }
             layout.fits(listener).map_err(|error| refused(format!("is refused: {error}")))?;
         }

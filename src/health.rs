@@ -14,7 +14,7 @@ use crate::{
     broker::Broker,
     bus::EventBus,
     clock::Clock,
-    domain::{layout::Flavor, roster::Roster},
+    domain::{cluster::ClusterSetting, layout::Flavor, roster::Roster},
     error_chain::error_chain,
     metrics::Metrics,
     node,
@@ -145,8 +145,6 @@ pub struct Health {
     pub roster: Arc<RosterService>,
     /// State of this node.
     pub node: node::ThisNode,
-    /// Age from which the last comparison of broker and roster is out of date.
-    pub stale: Duration,
     /// Source of time.
     pub clock: Clock,
 }
@@ -232,6 +230,7 @@ impl Health {
         let causes: Vec<_> = causes
             .chain(self.required_otherwise(&roster))
             .chain(self.buses_otherwise(&roster))
+            .chain(self.settings_otherwise())
             .collect();
         if causes.is_empty() {
             return Ok(());
@@ -268,6 +267,19 @@ impl Health {
             )
         });
         causes.collect()
+    }
+
+    /// Settings that the cluster has otherwise than this node's configuration. The value of the
+    /// cluster holds.
+    fn settings_otherwise(&self) -> Option<String> {
+        let differing = self.roster.differing_settings();
+        let names: Vec<_> = differing.into_iter().map(ClusterSetting::name).collect();
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!(
+                "the configuration of this node has other values than the cluster for {names}; the cluster's values hold (hearken cluster show); change the cluster (hearken cluster set) or the configuration of this node"
+            )
+        })
     }
 
     async fn check_tail(&self) -> Result<(), Impairment> {

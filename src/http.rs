@@ -9,6 +9,7 @@ pub mod auth;
 pub mod body;
 pub mod buses;
 pub mod classes;
+pub mod cluster;
 pub mod dead_letters;
 pub mod document;
 pub mod envelope;
@@ -106,6 +107,7 @@ fn guarded_routes() -> Routes {
         .routes(routes!(history::history))
         .routes(routes!(listeners::diff))
         .routes(routes!(buses::list, buses::add))
+        .routes(routes!(cluster::show, cluster::change))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))
         .routes(routes!(topology::migrate_or_release_queue, topology::delete_queue))

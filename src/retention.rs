@@ -38,8 +38,8 @@ pub struct Sweeper {
     pub store: Store,
     /// Id of this node, which takes the lease on sweeps.
     pub node: String,
-    /// The limits.
-    pub retention: Retention,
+    /// Reads the limits that the cluster has now.
+    pub retention: Box<dyn Fn() -> Retention + Send + Sync>,
     /// The counters of this process.
     pub metrics: Arc<Metrics>,
     /// The clock of this node.
@@ -92,7 +92,7 @@ impl Sweeper {
     }
 
     async fn sweep(&self, lease: &Lease) -> Result<u64, StoreError> {
-        let Retention { dead_letters, tasks, commands, passes, .. } = self.retention;
+        let Retention { dead_letters, tasks, commands, passes, .. } = (self.retention)();
         let mut removed = 0;
         for limit in [
             Limit::Age(AgedRecord::DeadLetter, dead_letters),

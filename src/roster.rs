@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     domain::{
         bus::{BusDefinition, Buses},
+        cluster::{ClusterSetting, NodeSettings, RecordedSettings},
         event::{NodeRef, RecordedEvent, Version},
         layout::Layout,
         listener::ListenerSpec,
@@ -42,7 +43,11 @@ pub struct RosterConfig {
     pub required: BTreeMap<GroupName, ListenerSpec>,
     /// Buses that the node's configuration defines.
     pub buses: Vec<BusDefinition>,
-    /// How groups and buses become queue names.
+    /// Settings with which the cluster begins.
+    pub founding: RecordedSettings,
+    /// Settings of the cluster, as the node's configuration has them.
+    pub own_settings: NodeSettings,
+    /// How groups and buses become queue names. Its queue type is that of the roster, not this one.
     pub layout: Layout,
     /// The clock of this node.
     pub clock: Clock,
@@ -68,7 +73,8 @@ impl RosterService {
     /// A service that has not folded any event yet.
     #[must_use]
     pub fn new(store: Store, config: RosterConfig, metrics: Arc<Metrics>) -> Self {
-        let start = Arc::<Roster>::default();
+        let start = Arc::new(Roster::founded(config.founding.clone()));
+        store.limit_dead_letters(start.settings().retention.dead_letter_quota);
         let (folding, appending) = (Turns::new(&config.clock), Turns::new(&config.clock));
         start.buses().keys().for_each(|bus| metrics.bus(bus));
         Self {
@@ -111,7 +117,7 @@ impl RosterService {
                              {version} (a restored backup, or a failover that lost commits); \
                              hearken reads the roster again from the start"
                     );
-                    roster = Arc::default();
+                    roster = Arc::new(self.start());
                     continue;
                 }
                 other => other?,
@@ -129,12 +135,29 @@ impl RosterService {
         }
     }
 
+    /// The roster before the first event.
+    #[must_use]
+    pub fn start(&self) -> Roster {
+        Roster::founded(self.config.founding.clone())
+    }
+
     fn publish(&self, roster: &Arc<Roster>) {
         self.metrics.roster(roster.version());
         if !Arc::ptr_eq(roster.buses(), self.known().buses()) {
             roster.buses().keys().for_each(|bus| self.metrics.bus(bus));
         }
+        let settings = roster.cluster();
+        if settings.settings != self.known().cluster().settings {
+            self.store.limit_dead_letters(settings.settings.retention.dead_letter_quota);
+            let RecordedSettings { version, by, .. } = &**settings;
+            tracing::info!(version, %by, "the settings of the cluster are those of version {version}, by {by}");
+        }
         self.state.send_replace(Arc::clone(roster));
+    }
+
+    /// Settings for which this node's configuration gives another value than the cluster has.
+    pub fn differing_settings(&self) -> Vec<ClusterSetting> {
+        self.config.own_settings.differing(self.known().settings()).collect()
     }
 
     /// The roster, as this node last read it.
@@ -160,7 +183,7 @@ impl RosterService {
     /// # Errors
     /// When the log cannot be read.
     pub async fn at(&self, version: Version) -> Result<Option<Roster>, StoreError> {
-        let mut roster = Roster::default();
+        let mut roster = self.start();
         while roster.version() < version {
             let left = usize::try_from(version - roster.version()).unwrap_or(PAGE).min(PAGE);
             let events = self.store.events_after(roster.version(), left).await?;
@@ -202,10 +225,17 @@ impl RosterService {
         &self.config.catalog
     }
 
-    /// How groups and buses become queue names.
+    /// How groups and buses become queue names. [`RosterService::layout_at`] knows the type of the
+    /// queues, too.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.config.layout
+    }
+
+    /// How the objects of a roster are named and declared.
+    #[must_use]
+    pub fn layout_at(&self, roster: &Roster) -> Layout {
+        Layout { queue_type: roster.settings().queue_type, ..self.config.layout.clone() }
     }
 
     /// This node's signature under its actions.

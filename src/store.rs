@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod examine;
 mod failure;
+mod founding;
 mod history;
 mod lease;
 mod log;
@@ -155,6 +156,7 @@ impl Store {
             retention::STATEMENTS,
             dispatch_failures::STATEMENTS,
             topology::STATEMENTS,
+            founding::STATEMENTS,
             lease::STATEMENTS,
             snapshot::STATEMENTS,
         ]

@@ -15,11 +15,13 @@
 //! 6. [`repair`], [`breaker`], [`depth`] and [`deletion`]: which drift is repaired, when no drift
 //!    is repaired, and when a queue may be deleted.
 //! 7. [`report`] and [`retention`]: records that nodes store and show, and how long they are kept.
-//!    [`condition`] is what the records say about one listener.
+//!    [`condition`] is what the records say about one listener. [`cluster`] is what every node has
+//!    the same setting for.
 
 pub mod admission;
 pub mod breaker;
 pub mod bus;
+pub mod cluster;
 pub mod command;
 pub mod condition;
 pub mod dead_letter;

@@ -8,7 +8,10 @@ CREATE TABLE identity (
     cluster_id  uuid   NOT NULL,
     log_id      uuid   NOT NULL,
     marker_made bigint NOT NULL DEFAULT 0,
-    swept_at    bigint NOT NULL DEFAULT 0 -- when old records were last removed
+    swept_at    bigint NOT NULL DEFAULT 0, -- when old records were last removed
+    settings    jsonb,  -- settings of the first node, with which the cluster began
+    settings_by text,
+    settings_at bigint
 );
 
 -- Work that one node does at a time. The token grows with each take.
@@ -66,6 +69,7 @@ CREATE TABLE node (
     last_seen      bigint NOT NULL,
     roster_version bigint NOT NULL,
     listeners      jsonb  NOT NULL,
+    differing      jsonb  NOT NULL, -- settings that the node's own configuration has otherwise
     event_forms    bigint NOT NULL, -- newest form of events that the node can read
     schema_step    bigint NOT NULL  -- newest step of the schema that the node knows
 );

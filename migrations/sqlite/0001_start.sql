@@ -11,7 +11,10 @@ CREATE TABLE identity (
     cluster_id BLOB NOT NULL,
     log_id BLOB NOT NULL,
     marker_made INTEGER NOT NULL DEFAULT 0,
-    swept_at INTEGER NOT NULL DEFAULT 0 -- when old records were last removed
+    swept_at INTEGER NOT NULL DEFAULT 0, -- when old records were last removed
+    settings TEXT, -- settings of the first node, with which the cluster began
+    settings_by TEXT,
+    settings_at INTEGER
 ) STRICT;
 
 -- Work that one node does at a time. The token grows with each take.
@@ -71,6 +74,7 @@ CREATE TABLE node (
     last_seen INTEGER NOT NULL,
     roster_version INTEGER NOT NULL,
     listeners TEXT NOT NULL,
+    differing TEXT NOT NULL, -- settings that the node's own configuration has otherwise
     event_forms INTEGER NOT NULL, -- newest form of events that the node can read
     schema_step INTEGER NOT NULL -- newest step of the schema that the node knows
 ) STRICT;

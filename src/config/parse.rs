@@ -79,7 +79,7 @@ pub(super) fn parse_age(text: &str) -> Result<Span, String> {
 }
 
 /// Reads an age and a number of records.
-pub(super) fn parse_history_limit(text: &str) -> Result<HistoryLimit, String> {
+pub(crate) fn parse_history_limit(text: &str) -> Result<HistoryLimit, String> {
     let wrong = || format!("is {text:?}; it must be an age and a number, such as 30d,10000");
     let (age, count) = text.split_once(',').ok_or_else(wrong)?;
     let count = count.trim().parse().map_err(|_| wrong())?;
@@ -87,7 +87,7 @@ pub(super) fn parse_history_limit(text: &str) -> Result<HistoryLimit, String> {
 }
 
 /// Reads a number of dead letters and their size.
-pub(super) fn parse_quota(text: &str) -> Result<DeadLetterQuota, String> {
+pub(crate) fn parse_quota(text: &str) -> Result<DeadLetterQuota, String> {
     let wrong = || format!("is {text:?}; it must be a number and a size, such as 1000000,1GiB");
     let (entries, size) = text.split_once(',').ok_or_else(wrong)?;
     let entries = entries.trim().parse().ok().filter(|entries| *entries > 0).ok_or_else(wrong)?;

@@ -63,6 +63,11 @@ impl<'a> Sources<'a> {
         self.find(name).ok().flatten().map(|(origin, _)| origin)
     }
 
+    /// Whether a flag, the environment or the file has a value for a setting.
+    pub(super) fn gives(&self, name: &'static str) -> bool {
+        self.origin(name).is_some_and(|origin| !matches!(origin, Origin::Default(_)))
+    }
+
     /// Value of a setting, if a source or the default has it.
     pub(super) fn get<T>(
         &self,

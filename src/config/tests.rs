@@ -170,7 +170,6 @@ fn required_listeners_have_defaults_and_nested_configuration() {
 fn wrong_buses_and_required_listeners_are_refused() {
     for (file, expected) in [
         ("[[required]]\nclass='log'\n[[required]]\nclass='log'", "appears twice"),
-        ("[[required]]\nclass='log'\nbus='nowhere'", "add [[bus]] name = \"nowhere\""),
         ("[[required]]\nclass='log'\nconcurrency=0", "between 1 and 1000"),
         ("[[required]]\ngroup='a'", "missing field `class`"),
         ("[required]\nclass='log'", "write [[required]]"),

@@ -9,13 +9,18 @@ use crate::domain::{
 /// Largest number of objects that a cause names.
 const NAMED: usize = 5;
 
+/// Number of intervals without a pass after which the last comparison of broker and roster is out
+/// of date.
+const MISSED_INTERVALS: u32 = 4;
+
 impl Health {
     /// Checks that the broker was seen to match the roster, and lately.
     pub(super) async fn check_topology(&self) -> Result<(), Impairment> {
         let status = self.store.topology_status().await?;
         // A status that no node renews does not describe the present.
         let age = status.observed_at.map(|at| self.clock.now() - at);
-        if let Some(age) = age.filter(|age| *age > self.stale && status.failure.is_none()) {
+        let stale = self.roster.known().settings().reconcile_interval.duration() * MISSED_INTERVALS;
+        if let Some(age) = age.filter(|age| *age > stale && status.failure.is_none()) {
             let cause = format!("no pass has ended for {} s", age.whole_seconds());
             return Err(Impairment::degraded(cause));
         }

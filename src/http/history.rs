@@ -7,6 +7,7 @@ use super::{
 use crate::{
     domain::{
         bus::BusDefinition,
+        cluster::ClusterSettings,
         command::Pending,
         event::{Generation, NodeRef, RecordedEvent, RosterEvent, Version},
         listener::ListenerSpec,
@@ -48,6 +49,8 @@ pub enum EventType {
     ListenerRemoved,
     /// A bus was added.
     BusAdded,
+    /// Settings of the cluster were changed.
+    ClusterChanged,
     /// The listener that was added next took an orphan over, with the events in it.
     QueueTakenOver,
     /// An orphan was released: it is deleted with the events in it.
@@ -63,7 +66,7 @@ pub struct HistoryEvent {
     version: Version,
     /// Type of the event.
     r#type: EventType,
-    /// Group of the listener; absent for an event about a bus.
+    /// Group of the listener; absent for an event about a bus or the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
     group: Option<GroupName>,
@@ -71,6 +74,10 @@ pub struct HistoryEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::BusDefinitionSchema>, nullable = false)]
     bus: Option<BusDefinition>,
+    /// Settings of the cluster after their change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::ClusterSettingsSchema>, nullable = false)]
+    cluster: Option<ClusterSettings>,
     /// Settings of an added or changed listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ListenerSpecSchema>, nullable = false)]
@@ -132,6 +139,7 @@ impl From<OrphanQueue> for HistoryQueue {
 struct EventDetails {
     listener: Option<ListenerSpec>,
     bus: Option<BusDefinition>,
+    cluster: Option<ClusterSettings>,
     queue: Option<HistoryQueue>,
     generation: Option<Generation>,
     pending: Option<Pending>,
@@ -161,6 +169,10 @@ impl From<RecordedEvent> for HistoryEvent {
                 details.bus = Some(bus);
                 EventType::BusAdded
             }
+            RosterEvent::ClusterChanged { settings } => {
+                details.cluster = Some(settings);
+                EventType::ClusterChanged
+            }
             RosterEvent::QueueTakenOver { queue } => {
                 details.queue = Some(queue.into());
                 EventType::QueueTakenOver
@@ -170,12 +182,13 @@ impl From<RecordedEvent> for HistoryEvent {
                 EventType::QueueReleased
             }
         };
-        let EventDetails { listener, bus, queue, generation, pending } = details;
+        let EventDetails { listener, bus, cluster, queue, generation, pending } = details;
         Self {
             version: recorded.version,
             r#type,
             group,
             bus,
+            cluster,
             listener,
             queue,
             generation,

@@ -5,12 +5,17 @@
 //! of the domain's type. The contract test holds every answer of a running server against these
 //! descriptions and reports a member that is missing on either side.
 
+mod cluster;
 mod health;
 mod parameters;
 mod passes;
 mod roster;
 mod topology;
 
+pub use cluster::{
+    ClusterSettingsSchema, DeadLetterQuotaSchema, HistoryLimitSchema, QueueTypeSchema,
+    RepairModeSchema, RetentionSchema,
+};
 pub use health::GradeSchema;
 pub use parameters::{CommandHeaderParams, DeadLetterFilterParams, PageLimitParams, WaitParams};
 pub use passes::{

@@ -3,7 +3,10 @@
 use super::ThisNode;
 use crate::{
     clock::Clock,
-    domain::report::{NodeState, NodeStatus},
+    domain::{
+        cluster::ClusterSetting,
+        report::{NodeState, NodeStatus},
+    },
     roster::RosterService,
     store::{
         Store, StoreError,
@@ -115,6 +118,7 @@ async fn fail_orphaned_tasks(store: &Store) -> Result<(), StoreError> {
 
 fn status(node: &ThisNode, roster: &RosterService, clock: &Clock) -> NodeStatus {
     let now = clock.now();
+    let differing = roster.differing_settings().into_iter().map(ClusterSetting::name);
     NodeStatus {
         id: node.node.id.clone(),
         host: node.node.host.clone(),
@@ -125,5 +129,6 @@ fn status(node: &ThisNode, roster: &RosterService, clock: &Clock) -> NodeStatus 
         last_seen: now,
         roster_version: roster.known().version(),
         listeners: node.listeners(),
+        differing_settings: differing.map(ToOwned::to_owned).collect(),
     }
 }

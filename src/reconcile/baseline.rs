@@ -43,7 +43,8 @@ impl Baseline {
         if let Some(followed) = &status.buses {
             buses.retain(|name, _| followed.contains(name));
         }
-        let desired = desired(context.roster.layout(), &buses, &roster, &intent.retired);
+        let layout = context.roster.layout_at(&roster);
+        let desired = desired(&layout, &buses, &roster, &intent.retired);
         let unfinished = status.drift.iter().filter(|drift| drift.unfinished);
         let unfinished = unfinished.map(DriftReport::key).collect();
         Ok(Self { last_seen: LastSeen { desired, unfinished }, status, marker_made })
@@ -64,7 +65,8 @@ async fn roster_at(
     if let Some(known) = memory.roster_at(version) {
         return Ok(known);
     }
-    let folded = Arc::new(context.roster.at(version).await?.unwrap_or_default());
+    let folded = context.roster.at(version).await?;
+    let folded = Arc::new(folded.unwrap_or_else(|| context.roster.start()));
     memory.remember_roster(&folded);
     Ok(folded)
 }

@@ -1,12 +1,7 @@
 //! Everything that the reconciler works with.
 
 use crate::{
-    broker::Broker,
-    bus::EventBus,
-    clock::Clock,
-    domain::{repair::RepairMode, span::Span},
-    metrics::Metrics,
-    roster::RosterService,
+    broker::Broker, bus::EventBus, clock::Clock, metrics::Metrics, roster::RosterService,
     store::Store,
 };
 use std::sync::Arc;
@@ -26,10 +21,6 @@ pub struct ReconcileContext {
     pub metrics: Arc<Metrics>,
     /// Source of the time.
     pub clock: Clock,
-    /// Whether drift is repaired without a request.
-    pub mode: RepairMode,
-    /// Pause between two passes while the broker does not differ from the roster.
-    pub interval: Span,
     /// Wakes a pass. Rung by a part of this node that found the broker other than expected, such
     /// as a consumer whose queue vanished. Carries no data: the pass looks at everything.
     pub nudge: Arc<Notify>,

@@ -70,11 +70,10 @@ impl ReconcileLoop {
         context: Arc<ReconcileContext>,
         requests: mpsc::Receiver<ReconcileRequest>,
     ) -> Self {
-        let longest = LONGEST_PAUSE.min(context.interval.duration());
         let failing = "the topology cannot be reconciled, and hearken tries again";
         let outage = Outage::new(&context.clock, failing, "the topology can be reconciled again")
             .reporting(Reporting::EachCause)
-            .with_pauses(FIRST_PAUSE.min(longest), longest);
+            .with_pauses(FIRST_PAUSE, LONGEST_PAUSE);
         let memory = Memory::new(&context.clock);
         let tried = watch::Sender::new(false);
         Self { context, requests, memory, tried, outage, busy_pause: Duration::ZERO }
@@ -202,15 +201,20 @@ impl ReconcileLoop {
                 if is_blocked && self.outage.length() > BLOCKED_OFTEN {
                     self.interval()
                 } else {
-                    pause
+                    pause.min(self.recorded_interval())
                 }
             }
         }
     }
 
+    /// The interval that the roster has.
+    fn recorded_interval(&self) -> Duration {
+        self.context.roster.known().settings().reconcile_interval.duration()
+    }
+
     /// The interval and at most a tenth more, so that nodes do not look at the same moment.
     fn interval(&self) -> Duration {
-        let interval = self.context.interval.duration();
+        let interval = self.recorded_interval();
         let tenth = interval / 10;
         let jittered = pauses(tenth, 2 * tenth).next();
         interval * 9 / 10 + jittered.unwrap_or(tenth)
@@ -219,10 +223,10 @@ impl ReconcileLoop {
     /// Whether another node made a pass lately that stands for a pass of this node, too: the node
     /// saw the broker and follows the newest roster, or found that nothing may be changed.
     async fn another_node_reconciles(&self) -> bool {
-        let ReconcileContext { roster, store, clock, interval, .. } = &*self.context;
+        let ReconcileContext { roster, store, clock, .. } = &*self.context;
         let Ok(Some(last)) = store.last_pass().await else { return false };
         let (status, this_node) = (&last.status, &roster.node().id);
-        let recent = interval.duration() * 4 / 5;
+        let recent = self.recorded_interval() * 4 / 5;
         match status.state {
             TopologyState::Converged | TopologyState::Pending | TopologyState::Drifted => {
                 let is_recent = status.observed_at.is_some_and(|at| {

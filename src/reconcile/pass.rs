@@ -201,7 +201,7 @@ impl Pass<'_> {
         let repair = comparison.repair(match self.occasion {
             Occasion::Reconcile | Occasion::Rebuild => RepairChoice::Everything,
             Occasion::Routine => RepairChoice::Routine {
-                mode: self.context.mode,
+                mode: self.intent.roster.settings().reconcile,
                 last_seen: &self.baseline.last_seen,
                 believed: &believed,
                 postponed: &postponed,

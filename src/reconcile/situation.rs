@@ -39,7 +39,8 @@ impl Situation {
     fn new(context: &ReconcileContext, roster: Arc<Roster>, snapshot: TopologySnapshot) -> Self {
         let TopologySnapshot { status, marker_made, retired, .. } = snapshot;
         let buses = Arc::clone(roster.buses());
-        let desired = desired(context.roster.layout(), &buses, &roster, &retired);
+        let layout = context.roster.layout_at(&roster);
+        let desired = desired(&layout, &buses, &roster, &retired);
         let intent = Intent { roster, buses, retired, desired };
         Self { intent, status, marker_made }
     }

@@ -200,6 +200,7 @@ impl RosterService {
             | Command::RemoveListener { .. }
             | Command::MigrateListener { .. }
             | Command::AddBus(_)
+            | Command::ChangeCluster(_)
             | Command::ReleaseQueue { .. } => ClassVerdict::Accepted,
         }
     }

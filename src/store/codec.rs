@@ -10,6 +10,7 @@
 
 use crate::domain::{
     bus::BusDefinition,
+    cluster::ClusterSettings,
     command::Pending,
     event::{Generation, RosterEvent},
     listener::ListenerSpec,
@@ -67,6 +68,11 @@ struct BusAddedV1 {
     bus: BusDefinition,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ClusterChangedV1 {
+    settings: ClusterSettings,
+}
+
 /// Payload of a decision about an orphan.
 #[derive(Serialize, Deserialize)]
 struct Orphan {
@@ -102,6 +108,9 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
         RosterEvent::BusAdded { bus } => json(&BusAddedV1 { bus: bus.clone() }),
+        RosterEvent::ClusterChanged { settings } => {
+            json(&ClusterChangedV1 { settings: settings.clone() })
+        }
         RosterEvent::QueueTakenOver { queue } | RosterEvent::QueueReleased { queue } => {
             json(&Orphan::from(queue.clone()))
         }
@@ -119,6 +128,7 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::BusAdded { .. }
+        | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
         | RosterEvent::QueueReleased { .. } => 2,
     }
@@ -132,6 +142,7 @@ fn schema_version(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::ListenerRemoved { .. }
         | RosterEvent::BusAdded { .. }
+        | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
         | RosterEvent::QueueReleased { .. } => 1,
     }
@@ -165,6 +176,8 @@ pub(super) fn decode(
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
         ("BusAdded", 1) => read(payload).map(|BusAddedV1 { bus }| RosterEvent::BusAdded { bus }),
+        ("ClusterChanged", 1) => read(payload)
+            .map(|ClusterChangedV1 { settings }| RosterEvent::ClusterChanged { settings }),
         ("QueueTakenOver", 1) => {
             read(payload).map(|queue: Orphan| RosterEvent::QueueTakenOver { queue: queue.into() })
         }

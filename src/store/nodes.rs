@@ -16,13 +16,13 @@ use uuid::Uuid;
 statements! {
     /// Changes nothing while another process that lives uses the id: `$2` is the instance, `$8` how
     /// long it has run.
-    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms, schema_step) \
-            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9, $10 FROM clock WHERE 1 = 1 \
+    BEAT = "INSERT INTO node (id, instance, host, software, state, started_at, last_seen, roster_version, listeners, event_forms, schema_step, differing) \
+            SELECT $1, $2, $3, $4, $5, now - $8, now, $6, $7, $9, $10, $11 FROM clock WHERE 1 = 1 \
             ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, host = excluded.host, \
             software = excluded.software, state = excluded.state, \
             started_at = CASE WHEN node.instance = excluded.instance THEN node.started_at ELSE excluded.started_at END, \
             last_seen = excluded.last_seen, roster_version = excluded.roster_version, listeners = excluded.listeners, event_forms = excluded.event_forms, \
-            schema_step = excluded.schema_step \
+            schema_step = excluded.schema_step, differing = excluded.differing \
             WHERE node.instance = excluded.instance OR node.state = 'gone' OR node.state = 'stopping' \
             OR node.last_seen < excluded.last_seen - 12000000 \
             RETURNING started_at, last_seen, (SELECT event_id FROM roster_event ORDER BY version DESC LIMIT 1) AS last_event, \
@@ -31,7 +31,7 @@ statements! {
     MIN_WRITER = "SELECT COALESCE(MAX(min_writer), 0) AS min_writer FROM hearken_migration";
     HOLDER = "SELECT host FROM node WHERE id = $1";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
-    ALL = "SELECT id, host, software, state, started_at, last_seen, roster_version, listeners, now - last_seen AS silence \
+    ALL = "SELECT id, host, software, state, started_at, last_seen, roster_version, listeners, differing, now - last_seen AS silence \
            FROM node CROSS JOIN clock ORDER BY id";
 }
 
@@ -92,6 +92,7 @@ impl Store {
             uptime,
             codec::FORMS,
             migrations::known_step(),
+            json(&status.differing_settings),
         ];
         let rows = match self.inner.engine.write_returning(BEAT, values).await {
             Ok(rows) => rows,
@@ -143,5 +144,6 @@ fn read(row: &Row) -> Result<NodeStatus, StoreError> {
         last_seen: row.time("last_seen")?,
         roster_version: row.count("roster_version")?,
         listeners: row.record("listeners")?,
+        differing_settings: row.record("differing")?,
     })
 }

@@ -4,6 +4,7 @@
 
 mod buses;
 mod changing;
+mod cluster;
 mod dead_letters;
 mod doctor;
 mod fake;

@@ -21,6 +21,7 @@ mod races;
 mod removal;
 mod restore;
 mod series;
+mod settings;
 mod supervision;
 mod twins;
 mod upgrades;

@@ -2,6 +2,7 @@
 
 mod away;
 mod changing;
+mod cluster;
 mod conditions;
 mod dead_letters;
 mod events;

@@ -146,6 +146,7 @@ pub fn check(
         | Command::MigrateListener { .. }
         | Command::ReleaseQueue { .. } => Ok(()),
         Command::AddBus(bus) => Ok(check_bus(node.layout, bus)?),
+        Command::ChangeCluster(change) => Ok(change.check()?),
     }
 }
 

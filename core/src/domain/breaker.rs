@@ -21,7 +21,7 @@ const TOLERATED: usize = 10;
 pub enum Blockage {
     /// The marker exchange names another cluster, or no cluster that can be read.
     #[error(
-        "exchange {marker} belongs to {}, not to this cluster ({ours}): check the virtual host in --amqp-url, or choose another --prefix",
+        "exchange {marker} belongs to {}, not to this cluster ({ours}): check the virtual host in --amqp-url, or start a cluster with an empty database and another --prefix",
         found.map_or("another program".to_owned(), |found| format!("cluster {found}"))
     )]
     AnotherCluster {

@@ -2,6 +2,7 @@
 
 use super::{
     bus::BusDefinition,
+    cluster::ClusterChange,
     listener::ListenerSpec,
     name::GroupName,
     roster::{OrphanQueue, QueueId},
@@ -55,6 +56,8 @@ pub enum Command {
     },
     /// Adds a bus, which every node takes up without a restart.
     AddBus(BusDefinition),
+    /// Changes settings of the cluster, which every node follows without a restart.
+    ChangeCluster(ClusterChange),
     /// Lets an orphan go: its queue is unbound and deleted with the events in it.
     ReleaseQueue {
         /// The orphan.
@@ -63,11 +66,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Name of the group or the bus that the command is about.
+    /// Name of the group or the bus that the command is about; `cluster` for its settings.
     #[must_use]
     pub fn subject(&self) -> &str {
         match self {
             Self::AddBus(bus) => bus.name.as_str(),
+            Self::ChangeCluster(_) => "cluster",
             Self::AddListener(listener) | Self::ChangeListener(listener) => listener.group.as_str(),
             Self::PauseListener { group }
             | Self::ResumeListener { group }

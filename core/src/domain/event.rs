@@ -1,8 +1,8 @@
 //! Events of the roster, and the audit that each of them carries.
 
 use super::{
-    bus::BusDefinition, command::Pending, listener::ListenerSpec, name::GroupName,
-    roster::OrphanQueue,
+    bus::BusDefinition, cluster::ClusterSettings, command::Pending, listener::ListenerSpec,
+    name::GroupName, roster::OrphanQueue,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -50,6 +50,11 @@ pub enum RosterEvent {
         /// The whole bus.
         bus: BusDefinition,
     },
+    /// Settings of the cluster were changed.
+    ClusterChanged {
+        /// All settings, also those that stayed.
+        settings: ClusterSettings,
+    },
     /// The listener that is added next took an orphan over, with the events in it.
     QueueTakenOver {
         /// The orphan.
@@ -63,7 +68,8 @@ pub enum RosterEvent {
 }
 
 impl RosterEvent {
-    /// The group that the event is about. `None` for an event about a bus.
+    /// The group that the event is about. `None` for an event about a bus or the
+    /// cluster.
     #[must_use]
     pub fn group(&self) -> Option<&GroupName> {
         match self {
@@ -74,7 +80,7 @@ impl RosterEvent {
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => Some(group),
             Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => Some(&queue.id.group),
-            Self::BusAdded { .. } => None,
+            Self::BusAdded { .. } | Self::ClusterChanged { .. } => None,
         }
     }
 
@@ -88,6 +94,7 @@ impl RosterEvent {
             Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
             Self::BusAdded { .. } => "BusAdded",
+            Self::ClusterChanged { .. } => "ClusterChanged",
             Self::QueueTakenOver { .. } => "QueueTakenOver",
             Self::QueueReleased { .. } => "QueueReleased",
         }

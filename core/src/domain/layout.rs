@@ -72,6 +72,9 @@ pub struct Layout {
     pub log: Uuid,
     /// Kind of the work queues.
     pub queue_type: QueueType,
+    /// Kind of the queues of parked messages: the kind with which the cluster began. Their names
+    /// have no generation, so they cannot be replaced by a queue of another kind.
+    pub parked_type: QueueType,
     /// Kind of the broker.
     pub flavor: Flavor,
 }

@@ -1,4 +1,4 @@
-//! The roster: the listeners and the buses of a cluster, folded from the history of events.
+//! The roster: the listeners, the buses and the settings of a cluster, folded from the history of events.
 //!
 //! [`decide`] says which events a command leads to, and [`Roster::evolve`] folds an event into the
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
@@ -9,6 +9,7 @@ mod configured;
 mod diff;
 mod orphan;
 mod refusal;
+mod settings;
 
 pub use bus_list::BusAddition;
 use bus_list::BusList;
@@ -19,6 +20,7 @@ pub use refusal::{FixedSetting, Refusal};
 
 use super::{
     bus::Buses,
+    cluster::RecordedSettings,
     command::{Command, Pending},
     event::{Generation, RecordedEvent, RosterEvent, Version},
     listener::ListenerSpec,
@@ -58,7 +60,7 @@ impl QueueId {
     }
 }
 
-/// The buses, the configured listeners and the tombstones, at one version.
+/// The settings, the buses, the configured listeners and the tombstones, at one version.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Roster {
     version: Version,
@@ -67,6 +69,7 @@ pub struct Roster {
     tombstones: BTreeMap<QueueId, Tombstone>,
     generations: BTreeMap<GroupName, Generation>,
     buses: BusList,
+    cluster: Arc<RecordedSettings>,
     orphans: BTreeMap<OrphanQueue, OrphanDecision>,
 }
 
@@ -74,8 +77,9 @@ pub struct Roster {
 /// last pass found; only the addition of a listener depends on them.
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
-/// resumption of a listener that is not paused, a change to the settings that the listener has, the
-/// migration of a queue that its listener has left, and the release of a queue that is released.
+/// resumption of a listener that is not paused, a change to the settings that the listener or the
+/// cluster has, the migration of a queue that its listener has left, and the release of a queue that
+/// is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
@@ -131,6 +135,7 @@ pub fn decide(
             roster.check_new_bus(bus)?;
             Ok(vec![RosterEvent::BusAdded { bus: bus.clone() }])
         }
+        Command::ChangeCluster(change) => roster.cluster_change(change),
         Command::ReleaseQueue { queue } => {
             let release = RosterEvent::QueueReleased { queue: queue.clone() };
             Ok(Vec::from_iter((!roster.check_release(queue)?).then_some(release)))
@@ -223,6 +228,7 @@ impl Roster {
                 }
             }
             RosterEvent::BusAdded { bus } => self.buses.add(bus, recorded),
+            RosterEvent::ClusterChanged { settings } => self.record_settings(settings, recorded),
             RosterEvent::ListenerRemoved { group, pending } => {
                 if let Some(removed) = self.listeners.remove(group) {
                     let tombstone = Tombstone {

@@ -46,6 +46,10 @@ pub(super) async fn examine(
         Ok(url) => url,
         Err(error) => return findings.note("amqp", Err(error.to_string())),
     };
+    // The cluster keeps the prefix of its first node.
+    let recorded = database.ok().and_then(|examined| examined.prefix);
+    let prefix = recorded.unwrap_or_else(|| settings.prefix.clone());
+    let settings = &Serve { prefix, ..settings.clone() };
     findings.note("amqp", amqp(settings, url.clone()).await)?;
     management(settings, cluster, url, id, findings).await
 }
@@ -165,13 +169,13 @@ fn same_cluster(marker: Marker, own: Option<Uuid>) -> Result<String, String> {
             Ok("names this cluster".into())
         }
         (Marker::Present { cluster: Some(found), .. }, Some(own)) => Err(format!(
-            "this virtual host belongs to cluster {found}, and the database to cluster {own}; check --amqp-url and --database-url, or choose another --prefix"
+            "this virtual host belongs to cluster {found}, and the database to cluster {own}; check --amqp-url and --database-url, or start a cluster with an empty database and another --prefix"
         )),
         (Marker::Present { cluster: Some(found), .. }, None) => Err(format!(
-            "this virtual host belongs to cluster {found}, and whether the database belongs to it is not known; check --amqp-url and --database-url, or choose another --prefix"
+            "this virtual host belongs to cluster {found}, and whether the database belongs to it is not known; check --amqp-url and --database-url, or start a cluster with an empty database and another --prefix"
         )),
         (Marker::Present { cluster: None, .. }, _) => Err(
-            "an exchange that hearken did not create has the marker's name; choose another --prefix"
+            "an exchange that hearken did not create has the marker's name; rename it, or start a cluster with an empty database and another --prefix"
                 .into(),
         ),
     }
@@ -212,6 +216,7 @@ mod tests {
             server: "15.4".into(),
             schema: Schema::Current,
             cluster: None,
+            prefix: None,
             clock: Clock::system().now(),
             connections: 17,
             live_nodes: live.iter().map(ToString::to_string).collect(),
@@ -230,6 +235,7 @@ mod tests {
             server: "15.4".into(),
             schema: Schema::Empty,
             cluster: None,
+            prefix: None,
             clock: clock.now() + time::Duration::seconds(seconds),
             connections: 97,
             live_nodes: Vec::new(),

@@ -96,7 +96,6 @@ pub(super) async fn assemble(
     stops: &Stops,
     clock: Clock,
 ) -> anyhow::Result<Assembly> {
-    store.limit_dead_letters(settings.retention.dead_letter_quota);
     let metrics = Arc::new(Metrics::new(clock.clone()));
     let roster = load_roster(settings, extras, &store, &metrics, &clock).await?;
     let BrokerAndBus { broker, bus } = connect(settings, &store, &roster, &metrics, &clock)?;
@@ -107,8 +106,6 @@ pub(super) async fn assemble(
         bus,
         metrics,
         clock: clock.clone(),
-        mode: settings.reconcile,
-        interval: settings.reconcile_interval,
         nudge: Arc::default(),
     });
     let ReconcileContext { roster, store, bus, metrics, .. } = &*context;
@@ -125,7 +122,7 @@ pub(super) async fn assemble(
         reconciler: passes.run(stops.others.clone()).boxed(),
         heartbeat: heartbeat.boxed(),
         dispatcher: dispatcher.clone().run(stops.others.clone()).boxed(),
-        sweeper: sweeper(settings, &context).run(stops.others.clone()).boxed(),
+        sweeper: sweeper(&context).run(stops.others.clone()).boxed(),
     };
     let app = Arc::new(App {
         store: store.clone(),
@@ -135,7 +132,7 @@ pub(super) async fn assemble(
         bus: Arc::clone(bus),
         catalog: roster.catalog().clone(),
         tasks: tasks.clone(),
-        health: health_monitor(settings, &context, &node, &clock),
+        health: health_monitor(&context, &node, &clock),
         node: node.clone(),
         metrics: Arc::clone(metrics),
         streams: Streams::default(),
@@ -148,12 +145,11 @@ pub(super) async fn assemble(
 }
 
 fn health_monitor(
-    settings: &config::Serve,
     context: &ReconcileContext,
     node: &node::ThisNode,
     clock: &Clock,
 ) -> HealthMonitor {
-    let health = health(settings, context, node, clock.clone());
+    let health = health(context, node, clock.clone());
     HealthMonitor::new(health, Arc::clone(&context.metrics))
 }
 
@@ -177,11 +173,12 @@ fn heartbeat(
     node::beat(node.clone(), roster, store, clock.clone(), stops.heartbeat.clone())
 }
 
-fn sweeper(settings: &config::Serve, context: &ReconcileContext) -> Sweeper {
+fn sweeper(context: &ReconcileContext) -> Sweeper {
+    let roster = Arc::clone(&context.roster);
     Sweeper {
         node: context.roster.node().id.clone(),
         store: context.store.clone(),
-        retention: settings.retention,
+        retention: Box::new(move || roster.known().settings().retention),
         metrics: Arc::clone(&context.metrics),
         clock: context.clock.clone(),
     }
@@ -205,19 +202,13 @@ fn supervisor(
     }
 }
 
-fn health(
-    settings: &config::Serve,
-    context: &ReconcileContext,
-    node: &node::ThisNode,
-    clock: Clock,
-) -> Health {
+fn health(context: &ReconcileContext, node: &node::ThisNode, clock: Clock) -> Health {
     Health {
         store: context.store.clone(),
         broker: Arc::clone(&context.broker),
         bus: Arc::clone(&context.bus),
         roster: Arc::clone(&context.roster),
         node: node.clone(),
-        stale: settings.reconcile_interval.duration() * 4,
         clock,
     }
 }

@@ -22,7 +22,8 @@ use crate::{
 use anyhow::Context;
 use std::sync::Arc;
 
-/// Reads the roster from the log, and adds the buses and the required listeners of this node.
+/// Reads the roster from the log, and adds the buses and the required listeners of this node. The
+/// first node of a cluster gives the cluster its settings; every later node runs with them.
 pub(super) async fn load_roster(
     settings: &config::Serve,
     extras: &Extras,
@@ -33,11 +34,16 @@ pub(super) async fn load_roster(
     let node = NodeRef { id: settings.node_id.clone(), host: config::host_name() };
     let required: Vec<ListenerSpec> =
         settings.required.iter().chain(&extras.required).cloned().collect();
+    let own_settings = settings.node_settings();
+    let author = format!("node:{}", node.id);
+    let founding = store.found_cluster(&own_settings.values, &author).await;
+    let founding = founding.context("the settings of the cluster cannot be read")?;
     let layout = Layout {
-        prefix: settings.prefix.clone(),
+        prefix: founding.settings.prefix.clone(),
         cluster: store.cluster_id(),
         log: store.log_id(),
-        queue_type: settings.queue_type,
+        queue_type: founding.settings.queue_type,
+        parked_type: founding.settings.queue_type,
         flavor: if settings.cluster.is_some() { Flavor::RabbitMq } else { Flavor::Local },
     };
     let here = RosterConfig {
@@ -47,14 +53,28 @@ pub(super) async fn load_roster(
             .map(|listener| (listener.group.clone(), listener))
             .collect(),
         buses: settings.buses.clone(),
+        founding,
+        own_settings,
         layout,
         clock: clock.clone(),
     };
     let roster = Arc::new(RosterService::new(store.clone(), here, Arc::clone(metrics)));
     roster.current().await.context("the roster cannot be read")?;
+    warn_of_differing_settings(&roster);
     add_buses(&roster).await.context("the buses cannot be added")?;
     add_required(&roster, &required).await.context("the required listeners cannot be added")?;
     Ok(roster)
+}
+
+/// Logs the settings for which the cluster has another value than this node's configuration.
+fn warn_of_differing_settings(roster: &RosterService) {
+    for setting in roster.differing_settings() {
+        let name = setting.name();
+        tracing::warn!(
+            setting = name,
+            "the cluster has another value of {name} than the configuration of this node; the cluster's value holds (hearken cluster show); change the cluster (hearken cluster set) or the configuration of this node"
+        );
+    }
 }
 
 /// Classes that a node of these settings can run.

@@ -106,8 +106,8 @@ kinds! {
         "A bus is defined once. `GET /buses` shows the buses of the cluster."
         [bus "The bus."];
     CANNOT_CHANGE "cannot-change" 409 "This setting cannot change in place"
-        "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`."
-        [group "The group.", setting "Name of the setting: `bus` or `delivery`."];
+        "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`. The prefix of a cluster stays, because every object on the broker has it in its name. Start a new cluster with the other prefix."
+        [group "The group of a listener.", setting "Name of the setting: `bus`, `delivery` or `prefix`."];
     REQUIRED_HERE "required-here" 409 "This node's configuration requires the listener"
         "A listener in `[[required]]` cannot be removed or paused through a node that requires it, because the node asks for it. Take the listener out of the configuration first."
         [group "The group."];
@@ -145,7 +145,7 @@ kinds! {
         "`GET /classes` has the JSON Schema of each class's configuration."
         [class "The class.", errors "Every wrong value, each with a JSON pointer and the problem."];
     INVALID_SETTING "invalid-setting" 422 "A setting is out of its range"
-        "A setting of the listener is outside its range."
+        "A setting of the listener or of the cluster is outside its range."
         [field "Name of the setting.", allowed "Range of the setting."];
     INVALID_BUS "invalid-bus" 422 "The definition of the bus cannot be used"
         "An attached bus names the exchange of another program, and any other bus names none."

@@ -57,6 +57,9 @@ impl From<Refusal> for Problem {
             Refusal::CannotChange { group, setting } => Self::new(&kinds::CANNOT_CHANGE, detail)
                 .with("group", group)
                 .with("setting", setting.name()),
+            Refusal::PrefixStays { .. } => {
+                Self::new(&kinds::CANNOT_CHANGE, detail).with("setting", "prefix")
+            }
             Refusal::GenerationInUse { .. } => Self::new(&kinds::NOT_ORPHAN, detail),
             Refusal::NotConfigured { group } => {
                 Self::new(&kinds::NOT_CONFIGURED, detail).with("group", group)

@@ -191,6 +191,9 @@ pub struct NodeSchema {
     pub roster_version: u64,
     /// Listeners on the node.
     pub listeners: Vec<ListenerStatusSchema>,
+    /// Settings for which the configuration of the node has another value than the cluster; the
+    /// value of the cluster holds.
+    pub differing_settings: Vec<String>,
 }
 
 /// Type of a condition of a listener.

@@ -213,6 +213,7 @@ impl ChangeFollower {
             | RosterEvent::ListenerPaused { .. }
             | RosterEvent::ListenerResumed { .. }
             | RosterEvent::BusAdded { .. }
+            | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
             | RosterEvent::QueueReleased { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::domain::{
+    layout::QueueType,
     listener::{Delivery, Mode},
+    repair::RepairMode,
+    retention::{DeadLetterQuota, HistoryLimit, Retention},
     retry::Retry,
     span::Span,
 };
@@ -12,6 +15,7 @@ const CHANGED_V1: &str = include_str!("../golden/ListenerChanged.v1.json");
 const PAUSED_V1: &str = include_str!("../golden/ListenerPaused.v1.json");
 const RESUMED_V1: &str = include_str!("../golden/ListenerResumed.v1.json");
 const BUS_ADDED_V1: &str = include_str!("../golden/BusAdded.v1.json");
+const CLUSTER_CHANGED_V1: &str = include_str!("../golden/ClusterChanged.v1.json");
 const REMOVED_V1: &str = include_str!("../golden/ListenerRemoved.v1.json");
 const TAKEN_OVER_V1: &str = include_str!("../golden/QueueTakenOver.v1.json");
 const RELEASED_V1: &str = include_str!("../golden/QueueReleased.v1.json");
@@ -53,6 +57,24 @@ fn bus_added() -> RosterEvent {
     RosterEvent::BusAdded { bus: serde_json::from_value(bus).unwrap() }
 }
 
+fn cluster_changed() -> RosterEvent {
+    let day = |days: u64, count| HistoryLimit { age: Span::from_secs(days * 86_400), count };
+    let settings = ClusterSettings {
+        prefix: "mail".into(),
+        queue_type: QueueType::Classic,
+        reconcile: RepairMode::Manual,
+        reconcile_interval: Span::from_secs(60),
+        retention: Retention {
+            dead_letters: Span::from_secs(7 * 86_400),
+            dead_letter_quota: DeadLetterQuota { entries: 1_000, bytes: 65_536 },
+            tasks: day(1, 10),
+            commands: day(2, 20),
+            passes: day(3, 30),
+        },
+    };
+    RosterEvent::ClusterChanged { settings }
+}
+
 fn changed() -> RosterEvent {
     RosterEvent::ListenerChanged { listener: listener() }
 }
@@ -88,6 +110,7 @@ fn every_event_ever_written_can_be_read() {
         ("ListenerResumed", 1, RESUMED_V1, resumed()),
         ("ListenerRemoved", 1, REMOVED_V1, removed()),
         ("BusAdded", 1, BUS_ADDED_V1, bus_added()),
+        ("ClusterChanged", 1, CLUSTER_CHANGED_V1, cluster_changed()),
         ("QueueTakenOver", 1, TAKEN_OVER_V1, taken_over()),
         ("QueueReleased", 1, RELEASED_V1, released()),
     ] {
@@ -105,6 +128,7 @@ fn an_event_is_written_as_its_golden_file_has_it() {
         (RESUMED_V1, 1, resumed()),
         (REMOVED_V1, 1, removed()),
         (BUS_ADDED_V1, 1, bus_added()),
+        (CLUSTER_CHANGED_V1, 1, cluster_changed()),
         (TAKEN_OVER_V1, 1, taken_over()),
         (RELEASED_V1, 1, released()),
     ] {

@@ -188,12 +188,15 @@ async fn a_queue_with_other_arguments_is_reported_and_migrated_on_request_withou
     let node = Setup::cluster("one", &services).start().await;
     node.add(receiver.listener("a")).await;
     node.wait_listener("a", "running").await;
-    let mut node = node;
-    node.terminate().await;
-
-    let flags = ["--queue-type", "classic"];
-    let node = Setup::cluster("one", &services).with(&flags).start().await;
+    let classic = json!({"queueType": "classic", "reason": "CHG-1"});
+    let changed = node.call(Method::PUT, "/cluster", Some(classic)).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let follow_up = changed.body["followUp"].as_str().unwrap_or_default();
+    assert!(follow_up.contains("action=migrate"), "{}", changed.body);
     node.wait_topology("drifted").await;
+    let drift = node.get("/topology").await["drift"].clone();
+    let entries: Vec<_> = drift.as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(entries, [WORK], "only the work queue differs: {drift}");
     assert_eq!(node.send("mailboxEvent", "before").await.status, 202);
     let task =
         node.call(Method::POST, &format!("/topology/queues/{WORK}?action=migrate"), None).await;

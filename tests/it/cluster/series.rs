@@ -157,8 +157,11 @@ async fn every_documented_series_moves_in_a_running_process() {
     let one = Setup::cluster("one", &services).running("troublemaker").with(&manual).start().await;
     let mut scrapes = Scrapes::default();
     scrapes.scrape(&[&one]).await;
-    let other = ["--database-connections", "5", "--dead-letter-quota", "5,64KiB"];
+    let other = ["--database-connections", "5"];
     let two = Setup::cluster("two", &services).with(&manual).with(&other).start().await;
+    let quota = json!({"retention": {"deadLetterQuota": {"entries": 5, "bytes": 65_536}}});
+    let changed = two.call(Method::PUT, "/cluster", Some(quota)).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
     let nodes = [&one, &two];
     one.add(log("a")).await;
     execute(&nodes, &mut scrapes).await;

@@ -68,6 +68,7 @@ fn sweeper(bench: &Bench, retention: Retention) -> Sweeper {
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new(clock.clone()));
     let node = "n1".to_owned();
+    let retention = Box::new(move || retention);
     Sweeper { store: bench.store.clone(), node, retention, metrics, clock }
 }
 

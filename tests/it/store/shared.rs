@@ -34,6 +34,7 @@ pub(crate) fn node(id: &str) -> NodeStatus {
         started_at: OffsetDateTime::UNIX_EPOCH,
         last_seen: OffsetDateTime::UNIX_EPOCH,
         roster_version: 7,
+        differing_settings: Vec::new(),
         listeners: vec![ListenerStatus {
             group: group("g"),
             class: ClassName::parse("webhook").unwrap(),

@@ -25,6 +25,7 @@ use hearken::{
     bus::{EventBus, local::LocalBus},
     clock::Clock,
     domain::{
+        cluster::{NodeSettings, RecordedSettings},
         command::{Command, Pending},
         desired::{Desired, desired},
         event::NodeRef,
@@ -180,6 +181,8 @@ async fn roster(node: &str, store: &Store, layout: &Layout) -> Arc<RosterService
         catalog: built_in(WebhookPolicy::default(), Clock::system()),
         required: BTreeMap::new(),
         buses: Vec::new(),
+        founding: RecordedSettings::default(),
+        own_settings: NodeSettings::default(),
         layout: layout.clone(),
         clock: Clock::system(),
     };

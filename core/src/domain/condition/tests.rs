@@ -71,6 +71,7 @@ fn node(id: &str, state: ListenerState, cause: Option<&str>) -> NodeStatus {
         started_at: START,
         last_seen: START,
         roster_version: 3,
+        differing_settings: Vec::new(),
         listeners: vec![listener],
     }
 }

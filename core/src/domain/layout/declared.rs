@@ -109,7 +109,7 @@ impl Layout {
         let name = self.parked(bus);
         let length = ("x-max-length", Argument::from(PARKED_LENGTH));
         let overflow = ("x-overflow", Argument::from("drop-head"));
-        match self.queue_type {
+        match self.parked_type {
             QueueType::Classic => {
                 self.queue(name, [("x-queue-type", "classic".into()), length, overflow])
             }

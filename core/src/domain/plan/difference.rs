@@ -7,7 +7,8 @@ use crate::domain::desired::Desired;
 /// the broker.
 ///
 /// Declares and binds may be repeated, so the difference can be applied at once. The observation
-/// that follows finds the rest.
+/// that follows finds the rest. A queue that was applied with other arguments is left to the
+/// observation, because RabbitMQ refuses to declare a queue that exists with other arguments.
 #[must_use]
 pub fn between(applied: &Desired, desired: &Desired) -> Plan {
     let (old, new) = (&applied.topology, &desired.topology);
@@ -19,7 +20,7 @@ pub fn between(applied: &Desired, desired: &Desired) -> Plan {
         }
     }
     for (name, queue) in &new.queues {
-        if old.queues.get(name) != Some(queue) {
+        if !old.queues.contains_key(name) {
             let action = Action::DeclareQueue(queue.clone());
             steps.push(Step::new(action, StepClass::Safe, "the roster asks for it"));
         }

@@ -58,7 +58,7 @@ fn report(drift: &Drift) -> &'static str {
     let policy = matches!(&drift.found, Some(Object::Queue(queue)) if queue.policy.is_some());
     match drift.kind {
         DriftKind::Foreign if drift.expected.is_some() => {
-            "an object that hearken did not make has the name hearken needs: rename or delete it, or choose another --prefix"
+            "an object that hearken did not make has the name hearken needs: rename or delete it"
         }
         DriftKind::Foreign => "it has our prefix and is not ours: never touched",
         DriftKind::Orphan => {

@@ -179,7 +179,7 @@ fn plan_for_divergent_foreign_and_surplus_objects_only_reports() {
     }), @r"
     report Exchange hearken.gone (Report): it is ours and nothing asks for it: an administrator decides
     report Binding hearken.mailboxEvent -> hearken.mailboxEvent.work.a.v1 [by-hand] (Report): it is ours and nothing asks for it: an administrator decides
-    report Queue hearken.mailboxEvent.parked (Report): an object that hearken did not make has the name hearken needs: rename or delete it, or choose another --prefix
+    report Queue hearken.mailboxEvent.parked (Report): an object that hearken did not make has the name hearken needs: rename or delete it
     report Queue hearken.mailboxEvent.work.a.v1 (Migrate): its arguments differ, which RabbitMQ does not change in place: POST /topology/queues/hearken.mailboxEvent.work.a.v1?action=migrate
     ");
 }

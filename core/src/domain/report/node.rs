@@ -95,4 +95,7 @@ pub struct NodeStatus {
     pub roster_version: Version,
     /// Listeners of the node.
     pub listeners: Vec<ListenerStatus>,
+    /// Settings for which the node's own configuration has another value than the cluster. The node
+    /// runs with the value of the cluster.
+    pub differing_settings: Vec<String>,
 }

@@ -104,6 +104,7 @@ impl Configured {
             RosterEvent::ListenerAdded { .. }
             | RosterEvent::ListenerRemoved { .. }
             | RosterEvent::BusAdded { .. }
+            | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
             | RosterEvent::QueueReleased { .. } => return,
         }

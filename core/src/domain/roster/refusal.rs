@@ -41,6 +41,16 @@ pub enum Refusal {
         /// The setting that cannot change.
         setting: FixedSetting,
     },
+    /// A change names another prefix than the cluster has.
+    #[error(
+        "the prefix {present} cannot be changed (to {refused}), because every exchange and queue on the broker has it in its name, and RabbitMQ renames nothing; to use another prefix, start a new cluster with an empty database and --prefix {refused}, add the listeners there, and move the publishers over"
+    )]
+    PrefixStays {
+        /// Prefix of the cluster.
+        present: String,
+        /// Prefix in the command.
+        refused: String,
+    },
     /// The log has a queue of the same group and generation, so the queue cannot be released.
     #[error(
         "the log has a queue of group {group} with generation {generation} already, so no orphan of this group and generation can be released; delete the queue by its name instead: DELETE /topology/queues/{{name}}?force=true"

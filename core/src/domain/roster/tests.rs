@@ -300,6 +300,7 @@ proptest! {
                 | RosterEvent::ListenerPaused { .. }
                 | RosterEvent::ListenerResumed { .. }
                 | RosterEvent::BusAdded { .. }
+                | RosterEvent::ClusterChanged { .. }
                 | RosterEvent::QueueTakenOver { .. }
                 | RosterEvent::QueueReleased { .. } => {}
             }
