@@ -1,5 +1,6 @@
 //! `hearken topology`.
 
+mod queues;
 mod reconcile;
 mod release;
 mod watch;
@@ -22,6 +23,8 @@ Examples:
   hearken topology drift        the differences
   hearken topology plan         the steps of a reconciliation, without doing them
   hearken topology reconcile    do these steps, and wait for the end
+  hearken topology queues --kind orphan
+                                the orphans, and what can be done about each
   hearken topology release hearken.mailboxEvent.work.old.v1
                                 delete this orphan with the events in it
   hearken topology watch        a line for each change, until interrupted";
@@ -45,6 +48,8 @@ enum TopologyAction {
     Plan,
     /// Make the broker match the roster
     Reconcile(reconcile::ReconcileTopology),
+    /// List the queues with their counts, and what can be done about them
+    Queues(queues::ListQueues),
     /// Let an orphan go: the queue is deleted with the events in it
     Release(release::ReleaseQueue),
     /// Print a line for each change, until interrupted
@@ -62,6 +67,7 @@ impl TopologyCommand {
             TopologyAction::Drift => drift(&server).await?,
             TopologyAction::Plan => plan(&server).await?,
             TopologyAction::Reconcile(reconcile) => return reconcile.run(&server).await,
+            TopologyAction::Queues(queues) => return queues.run(&server).await,
             TopologyAction::Release(release) => return release.run(&server).await,
             TopologyAction::Watch => return watch::run(&server).await,
         }

@@ -105,6 +105,7 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
         RosterEvent::QueueTakenOver { queue } | RosterEvent::QueueReleased { queue } => {
             json(&Orphan::from(queue.clone()))
         }
+        RosterEvent::LogAdopted { adoption } => json(adoption),
     };
     let (event_type, schema_version) = (event.type_name(), schema_version(event));
     Stored { event_type, schema_version, payload }
@@ -120,7 +121,8 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::BusAdded { .. }
         | RosterEvent::QueueTakenOver { .. }
-        | RosterEvent::QueueReleased { .. } => 2,
+        | RosterEvent::QueueReleased { .. }
+        | RosterEvent::LogAdopted { .. } => 2,
     }
 }
 
@@ -133,7 +135,8 @@ fn schema_version(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerRemoved { .. }
         | RosterEvent::BusAdded { .. }
         | RosterEvent::QueueTakenOver { .. }
-        | RosterEvent::QueueReleased { .. } => 1,
+        | RosterEvent::QueueReleased { .. }
+        | RosterEvent::LogAdopted { .. } => 1,
     }
 }
 
@@ -171,6 +174,7 @@ pub(super) fn decode(
         ("QueueReleased", 1) => {
             read(payload).map(|queue: Orphan| RosterEvent::QueueReleased { queue: queue.into() })
         }
+        ("LogAdopted", 1) => read(payload).map(|adoption| RosterEvent::LogAdopted { adoption }),
         _ => Err(PayloadError::Unknown),
     }
 }

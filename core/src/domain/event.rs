@@ -1,8 +1,8 @@
 //! Events of the roster, and the audit that each of them carries.
 
 use super::{
-    bus::BusDefinition, command::Pending, listener::ListenerSpec, name::GroupName,
-    roster::OrphanQueue,
+    adoption::LogAdoption, bus::BusDefinition, command::Pending, listener::ListenerSpec,
+    name::GroupName, roster::OrphanQueue,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -60,10 +60,15 @@ pub enum RosterEvent {
         /// The orphan.
         queue: OrphanQueue,
     },
+    /// The log got a new identity, after a restore or a loss of the database.
+    LogAdopted {
+        /// The identities before and after.
+        adoption: LogAdoption,
+    },
 }
 
 impl RosterEvent {
-    /// The group that the event is about. `None` for an event about a bus.
+    /// The group that the event is about. `None` for an event about a bus or about the log.
     #[must_use]
     pub fn group(&self) -> Option<&GroupName> {
         match self {
@@ -74,7 +79,7 @@ impl RosterEvent {
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => Some(group),
             Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => Some(&queue.id.group),
-            Self::BusAdded { .. } => None,
+            Self::BusAdded { .. } | Self::LogAdopted { .. } => None,
         }
     }
 
@@ -90,6 +95,7 @@ impl RosterEvent {
             Self::BusAdded { .. } => "BusAdded",
             Self::QueueTakenOver { .. } => "QueueTakenOver",
             Self::QueueReleased { .. } => "QueueReleased",
+            Self::LogAdopted { .. } => "LogAdopted",
         }
     }
 }

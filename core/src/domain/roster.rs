@@ -28,6 +28,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The roster's memory of a removed listener.
@@ -39,6 +40,12 @@ pub struct Tombstone {
     pub pending: Pending,
     /// Version that removed the listener.
     pub version: Version,
+    /// Time of the removal, by the database's clock.
+    pub removed_at: OffsetDateTime,
+    /// Actor who removed the listener.
+    pub removed_by: String,
+    /// Reason that the actor gave.
+    pub reason: Option<String>,
 }
 
 /// Identity of a work queue in the roster.
@@ -226,6 +233,9 @@ impl Roster {
                         listener: removed.listener,
                         pending: *pending,
                         version: recorded.version,
+                        removed_at: recorded.recorded_at,
+                        removed_by: recorded.audit.actor.clone(),
+                        reason: recorded.audit.reason.clone(),
                     };
                     self.tombstones
                         .insert(QueueId::new(group.clone(), removed.generation), tombstone);
@@ -237,6 +247,7 @@ impl Roster {
             RosterEvent::QueueReleased { queue } => {
                 self.decide_orphan(queue, OrphanDecision::Released);
             }
+            RosterEvent::LogAdopted { .. } => {}
         }
     }
 

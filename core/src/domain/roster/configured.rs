@@ -105,7 +105,8 @@ impl Configured {
             | RosterEvent::ListenerRemoved { .. }
             | RosterEvent::BusAdded { .. }
             | RosterEvent::QueueTakenOver { .. }
-            | RosterEvent::QueueReleased { .. } => return,
+            | RosterEvent::QueueReleased { .. }
+            | RosterEvent::LogAdopted { .. } => return,
         }
         self.amended = Some(amendment);
         self.reason.clone_from(&recorded.audit.reason);
