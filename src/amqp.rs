@@ -41,8 +41,8 @@ use tokio::{runtime::Handle as Runtime, sync::Mutex, time::timeout};
 /// Limit of connecting, of opening a channel, and of every other single request to the broker.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// The connections for one purpose. A connection is made when it is first needed, again after it was
-/// lost, and beside the others when no other has room for a channel.
+/// The connections for one purpose. A connection is made when it is first needed, again after it
+/// was lost, and beside the others when no other has room for a channel.
 pub struct Amqp {
     url: AmqpUrl,
     purpose: Purpose,

@@ -3,7 +3,8 @@
 //! RabbitMQ and lapin agree on the number of channels of a connection. lapin cannot use the number
 //! of a channel again that the broker closed because of an error: it answers the next opening under
 //! that number with the old error, and the number stays taken. So a connection wears out. A worn
-//! connection is closed as soon as no channel of it is open, and channels are opened on another one.
+//! connection is closed as soon as no channel of it is open, and channels are opened on another
+//! one.
 
 use super::{AmqpError, LIMIT, socket::Socket};
 use crate::background;

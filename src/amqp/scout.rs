@@ -14,9 +14,9 @@ const AT_ONCE: usize = 8;
 
 /// Looks for queues and exchanges over a connection of its own.
 ///
-/// RabbitMQ closes the channel of a request that names a missing object, and each such channel wears
-/// its connection out. The connections that carry events last, because the scout looks first. The
-/// scout's connection is replaced when it is worn.
+/// RabbitMQ closes the channel of a request that names a missing object, and each such channel
+/// wears its connection out. The connections that carry events last, because the scout looks first.
+/// The scout's connection is replaced when it is worn.
 pub struct Scout {
     amqp: Amqp,
     permits: Semaphore,

@@ -61,7 +61,8 @@ statements! {
     LAST = "SELECT COALESCE(MAX(seq), 0) AS seq FROM dead_letter";
     GROUPS = "SELECT DISTINCT group_name FROM dead_letter";
     COUNT = filtered!("SELECT COUNT(*) AS count FROM dead_letter", "");
-    ONE = "SELECT * FROM dead_letter WHERE id = $1";
+    ONE = "SELECT seq, id, bus, group_name, origin, event_id, event_type, user_name, content_type, body, keys, cause, attempts, first_failed_at, last_failed_at, node, previous \
+           FROM dead_letter WHERE id = $1";
     REMOVE = "DELETE FROM dead_letter WHERE id = $1";
 }
 

@@ -18,6 +18,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct Sql(pub(super) &'static str);
 
 /// Defines statements, and the list `STATEMENTS` of all statements with their names.
+///
+/// A statement names the columns of its result. PostgreSQL refuses a prepared `SELECT *` in a
+/// running process once a newer program has added a column.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         $($(#[$doc])* const $name: $crate::store::engine::Sql = $crate::store::engine::Sql($sql);)+

@@ -16,7 +16,8 @@ use crate::{
 use time::OffsetDateTime;
 
 statements! {
-    HISTORY = "SELECT * FROM roster_event WHERE version > $1 AND (CAST($2 AS TEXT) IS NULL OR group_name = $2) \
+    HISTORY = "SELECT version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id, recorded_at \
+               FROM roster_event WHERE version > $1 AND (CAST($2 AS TEXT) IS NULL OR group_name = $2) \
         AND (CAST($3 AS TEXT) IS NULL OR actor = $3) AND (CAST($4 AS BIGINT) IS NULL OR recorded_at >= $4) \
         AND (CAST($5 AS BIGINT) IS NULL OR recorded_at < $5) ORDER BY version LIMIT $6";
 }

@@ -19,14 +19,16 @@ use uuid::Uuid;
 statements! {
     CLAIM = "INSERT INTO roster_command (command_id, fingerprint) VALUES ($1, $2) ON CONFLICT (command_id) DO NOTHING";
     FINGERPRINT = "SELECT fingerprint FROM roster_command WHERE command_id = $1";
-    OF_COMMAND = "SELECT * FROM roster_event WHERE command_id = $1 ORDER BY version";
+    OF_COMMAND = "SELECT version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id, recorded_at \
+                  FROM roster_event WHERE command_id = $1 ORDER BY version";
     /// Inserts nothing when the previous version does not exist.
     INSERT = "INSERT INTO roster_event (version, event_id, event_type, schema_version, payload, group_name, actor, node_id, node_host, reason, command_id, request_id) \
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
               WHERE CAST($1 AS BIGINT) = 1 OR EXISTS (SELECT 1 FROM roster_event WHERE version = CAST($1 AS BIGINT) - 1) RETURNING recorded_at";
-    AFTER = "SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
+    AFTER = "SELECT version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id, recorded_at \
+             FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
     /// One statement, so that the check and the events are read from one snapshot.
-    CATCH_UP = "SELECT e.*, i.cluster_id, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine, \
+    CATCH_UP = "SELECT e.version, e.event_id, e.event_type, e.schema_version, e.payload, e.actor, e.node_id, e.node_host, e.reason, e.command_id, e.request_id, e.recorded_at, i.cluster_id, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine, \
                 (SELECT COALESCE(MAX(h.version), 0) FROM roster_event h) AS head \
                 FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
                 ORDER BY e.version";
@@ -152,7 +154,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Adopted`] when the log got another identity, [`StoreError::AnotherLog`] and
-    /// [`StoreError::Diverged`] when the database holds another history, [`StoreError::Shorter`] when it holds only the beginning of this history, and the errors of
+    /// [`StoreError::Diverged`] when the database holds another history, [`StoreError::Shorter`]
+    /// when it holds only the beginning of this history, and the errors of
     /// [`Store::events_after`].
     pub async fn catch_up(
         &self,

@@ -25,7 +25,8 @@ statements! {
             RETURNING started_at, last_seen";
     HOLDER = "SELECT host FROM node WHERE id = $1";
     FORGET = "UPDATE node SET state = 'gone' WHERE id = $1";
-    ALL = "SELECT n.*, now - last_seen AS silence FROM node n CROSS JOIN clock ORDER BY id";
+    ALL = "SELECT id, host, software, state, started_at, last_seen, roster_version, listeners, now - last_seen AS silence \
+           FROM node CROSS JOIN clock ORDER BY id";
 }
 
 /// Time without a heartbeat after which a node counts as gone, in microseconds.

@@ -22,15 +22,18 @@ statements! {
     FINISH = "UPDATE task SET state = $2, information = $3, ended_at = (SELECT now FROM clock) WHERE id = $1 AND ended_at IS NULL";
     CANCEL = "UPDATE task SET state = 'canceledRequested', cancelled_from = $2 WHERE id = $1 AND state IN ('waiting', 'inProgress')";
     UNFINISHED = "SELECT id, state FROM task WHERE ended_at IS NULL";
-    BY_ID = "SELECT * FROM task WHERE id = $1";
-    FILTERED = "SELECT * FROM task WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR kind = $2) \
+    BY_ID = "SELECT seq, id, kind, state, actor, submitted_from, node, cancelled_from, submitted_at, started_at, ended_at, information \
+             FROM task WHERE id = $1";
+    FILTERED = "SELECT seq, id, kind, state, actor, submitted_from, node, cancelled_from, submitted_at, started_at, ended_at, information \
+                FROM task WHERE (CAST($1 AS TEXT) IS NULL OR state = $1) AND (CAST($2 AS TEXT) IS NULL OR kind = $2) \
         AND (CAST($3 AS BIGINT) IS NULL OR submitted_at < $3) AND (CAST($4 AS BIGINT) IS NULL OR submitted_at > $4) \
         AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS BIGINT) IS NULL OR started_at > $6) \
         AND (CAST($7 AS BIGINT) IS NULL OR (state = 'completed' AND ended_at < $7)) AND (CAST($8 AS BIGINT) IS NULL OR (state = 'completed' AND ended_at > $8)) \
         AND (CAST($9 AS BIGINT) IS NULL OR (state = 'failed' AND ended_at < $9)) AND (CAST($10 AS BIGINT) IS NULL OR (state = 'failed' AND ended_at > $10)) \
         ORDER BY seq DESC LIMIT $11 OFFSET $12";
     /// Unfinished tasks whose node is gone, or was started again after it took them.
-    ORPHANED = "SELECT * FROM task WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM node n CROSS JOIN clock \
+    ORPHANED = "SELECT seq, id, kind, state, actor, submitted_from, node, cancelled_from, submitted_at, started_at, ended_at, information \
+                FROM task WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM node n CROSS JOIN clock \
         WHERE n.id = task.node AND n.state <> 'gone' AND n.last_seen >= now - 20000000 AND n.started_at <= task.submitted_at)";
 }
 

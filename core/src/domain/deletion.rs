@@ -100,7 +100,7 @@ pub fn check_request<'a>(
 /// may be released again.
 ///
 /// # Errors
-/// Why there is nothing to release.
+/// Why the queue is not released.
 pub fn check_release(
     layout: &Layout,
     desired: &Desired,

@@ -112,13 +112,32 @@ pub(super) async fn settle(
     delivery: &LocalDelivery,
     outcome: ExecutionOutcome,
 ) -> Option<Instant> {
-    if let Err(error) = record(queue, delivery, &outcome).await {
+    let mut outcome = outcome;
+    let mut recorded = record(queue, delivery, &outcome).await;
+    if let Err(error @ StoreError::DeadLettersFull { .. }) = &recorded {
+        outcome = postponed(queue, error);
+        recorded = record(queue, delivery, &outcome).await;
+    }
+    if let Err(error) = recorded {
         record_later(queue, delivery, &outcome, error).await;
     }
     match outcome {
         ExecutionOutcome::Retry(pause) => Some(queue.clock.monotonic() + pause),
         ExecutionOutcome::Done | ExecutionOutcome::GivenUp(_) => None,
     }
+}
+
+/// Outcome of a delivery whose dead letter the quota of the group refused. The event stays in the
+/// queue, and the slot of the execution is free for events that can run.
+fn postponed(queue: &LocalQueue, refusal: &StoreError) -> ExecutionOutcome {
+    let listener = &queue.consumption.listener;
+    let (group, pause) = (&listener.group, listener.retry.max.duration());
+    warn!(
+        %group,
+        error = %refusal,
+        "a failed event of group {group} is not kept as a dead letter, so it stays in the queue and runs again in {pause:?}: {refusal}"
+    );
+    ExecutionOutcome::Retry(pause)
 }
 
 /// Records an outcome that the store did not take at first, with growing pauses.

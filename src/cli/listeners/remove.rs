@@ -74,7 +74,7 @@ impl RemoveListener {
         let Some(wait) = self.wait else { return (None, Duration::ZERO) };
         let first = wait.duration().min(SERVER_WAIT);
         let deletes = matches!(self.pending.as_deref(), Some("drain" | "discard"));
-        let more = if deletes { wait.duration() - first } else { Duration::ZERO };
+        let more = if deletes { wait.duration().saturating_sub(first) } else { Duration::ZERO };
         (Some(Span::from_millis(u64::try_from(first.as_millis()).unwrap_or(u64::MAX))), more)
     }
 

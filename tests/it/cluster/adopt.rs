@@ -150,8 +150,8 @@ async fn a_lost_database_takes_over_the_queues_of_its_broker_with_their_events()
         let listed = node.get("/topology/queues?kind=work").await;
         let queues = listed["queues"].as_array().expect("queues");
         let empty = queues.iter().all(|queue| queue["ready"] == 0 && queue["consumers"] == 1);
-        let received = receiver.ids().get("meanwhile").copied().unwrap_or_default();
-        (empty && received >= groups.len()).then_some(())
+        let runs = receiver.ids().get("meanwhile").copied().unwrap_or_default();
+        (empty && runs >= groups.len()).then_some(())
     })
     .await;
 }

@@ -178,9 +178,10 @@ async fn add_failing(emitted: &mut Emitted, node: &Node) {
         ("missing", "webhook", json!({"url": env("NOT_SET"), "headers": headers})),
     ] {
         let listener = json!({"class": class, "group": group, "configuration": configuration,
-            "retry": {"attempts": 1, "first": "10ms"}});
+            "retry": {"attempts": 1, "first": "100ms"}});
         let path = "/listeners?wait=30s";
-        assert_eq!(emitted.ask(node, Method::POST, path, Some(listener)).await, 201, "{group}");
+        let status = emitted.ask(node, Method::POST, path, Some(listener)).await;
+        assert_eq!(status, 201, "{group}: {:?}", emitted.0.last());
     }
     // Wrong requests about them.
     for (body, status) in [
@@ -220,7 +221,7 @@ async fn dead_letter(emitted: &mut Emitted, node: &Node, group: &str) {
 
 /// Every page of the node, with each token, without one and with a wrong one.
 async fn read_all(emitted: &mut Emitted, node: &Node) {
-    let checks = node.get("/healthcheck").await;
+    let checks = node.call(Method::GET, "/healthcheck", None).await.body;
     let components = checks["checks"].as_array().into_iter().flatten();
     let checks = components.filter_map(|check| check["componentName"].as_str());
     let mut paths: Vec<String> =

@@ -123,7 +123,7 @@ async fn an_action_that_is_missing_blank_or_unknown_is_refused_in_james_words() 
         ),
         (
             "/topology/queues/q",
-            "'action' query parameter is compulsory. Supported values are [migrate]",
+            "'action' query parameter is compulsory. Supported values are [migrate, release]",
         ),
     ] {
         let answer = rest.ask("POST", path).send().await;

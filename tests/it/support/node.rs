@@ -231,7 +231,7 @@ impl Node {
     /// Adds a listener and waits until the broker follows.
     pub(crate) async fn add(&self, listener: Value) -> Value {
         let answer = self.call(Method::POST, "/listeners?wait=30s", Some(listener)).await;
-        assert_eq!(answer.status, 201, "{}", answer.body);
+        assert_eq!(answer.status, 201, "{}\n{}", answer.body, self.log());
         assert_eq!(answer.body["topology"], "converged", "{}\n{}", answer.body, self.log());
         answer.body
     }

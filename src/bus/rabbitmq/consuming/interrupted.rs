@@ -14,8 +14,8 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// How long a consumer is interrupted before that is worth a warning. A queue that the reconciler is
-/// about to declare, and a broker that fails over, are back sooner.
+/// How long a consumer is interrupted before that is worth a warning. A queue that the reconciler
+/// is about to declare, and a broker that fails over, are back sooner.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Largest number of consumers that one line names.

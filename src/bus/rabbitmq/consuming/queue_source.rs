@@ -25,8 +25,8 @@ pub(super) struct QueueSource {
 }
 
 impl QueueSource {
-    /// Makes sure that the queue to consume exists, or the exchange that a queue of this node is bound
-    /// to. Otherwise each attempt would cost a channel of the connection that consumes.
+    /// Makes sure that the queue to consume exists, or the exchange that a queue of this node is
+    /// bound to. Otherwise each attempt would cost a channel of the connection that consumes.
     pub(super) async fn find(&self, consumption: &Consumption) -> Result<(), AmqpError> {
         if consumption.every_node() {
             self.scout.find_exchange(&self.layout.events(&consumption.bus)).await
