@@ -12,7 +12,7 @@ use crate::domain::{
     topology::{Argument, Exchange, Topology},
 };
 use async_trait::async_trait;
-use std::{error::Error, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 use uuid::Uuid;
 
 /// Reason why a call to a broker failed.
@@ -126,6 +126,13 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// When the broker cannot be read, or with [`BrokerError::Uncounted`].
     async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError>;
+
+    /// Counts of the queues with our prefix, by name, read at once. A queue that the broker has not
+    /// counted yet is left out. Counts may lag by seconds.
+    ///
+    /// # Errors
+    /// When the broker cannot be read.
+    async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError>;
 
     /// Number of events that wait in a queue at this moment, by the queue itself; `None` when the
     /// queue does not exist. Unacknowledged events are not counted.

@@ -1,5 +1,6 @@
 //! The command line. One file per subcommand: [`serve`] runs a node, the others talk to a node.
 
+mod adopt;
 mod buses;
 mod classes;
 mod client;
@@ -53,6 +54,8 @@ enum CliCommand {
     Serve(config::Flags),
     /// Bring the schema of a PostgreSQL database up to date
     Migrate(migrate::MigrateCommand),
+    /// Give the log a new identity, after a restore or a loss of the database
+    Adopt(adopt::AdoptCommand),
     /// List, add and remove the listeners of the cluster
     Listeners(listeners::ListenersCommand),
     /// List and add the buses of the cluster
@@ -121,6 +124,7 @@ async fn execute(command: CliCommand, extras: serve::Extras, clock: Clock) -> Co
             Ok(DONE)
         }
         CliCommand::Migrate(command) => command.run().await,
+        CliCommand::Adopt(command) => Box::pin(command.run()).await,
         CliCommand::Listeners(command) => command.run().await,
         CliCommand::Buses(command) => command.run().await,
         CliCommand::Cluster(command) => command.run().await,

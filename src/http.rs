@@ -67,6 +67,8 @@ pub struct App {
     pub health: HealthMonitor,
     /// State of this node.
     pub node: node::ThisNode,
+    /// Reports of all nodes, for requests that wait until the nodes follow.
+    pub node_reports: node::NodeReports,
     /// Metrics of this node.
     pub metrics: Arc<Metrics>,
     /// Places for streams of server-sent events.
@@ -110,6 +112,7 @@ fn guarded_routes() -> Routes {
         .routes(routes!(cluster::show, cluster::change))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))
+        .routes(routes!(topology::list_queues))
         .routes(routes!(topology::migrate_or_release_queue, topology::delete_queue))
         .routes(routes!(topology::passes))
         .routes(routes!(topology::changes))

@@ -9,12 +9,14 @@
 mod buses;
 mod heartbeat;
 mod making;
+mod reports;
 mod required;
 mod supervisor;
 mod worker;
 
 pub use buses::add_buses;
 pub use heartbeat::beat;
+pub use reports::NodeReports;
 pub use required::add_required;
 pub use supervisor::Supervisor;
 

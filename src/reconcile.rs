@@ -34,6 +34,6 @@ mod status;
 pub use context::ReconcileContext;
 pub use driver::ReconcileLoop;
 pub use error::PassError;
-pub use reconciler::{Look, Reconciler};
+pub use reconciler::{Look, QueueDepths, Reconciler};
 
 pub use crate::broker::BrokerError;

@@ -107,9 +107,8 @@ impl RosterService {
                 .catch_up(roster.version(), roster.last_event(), PAGE)
                 .await
             {
-                // A log that is only shorter is an error: the roster never goes back on its own
-                // log. A roster without events cannot diverge from the log: the database is then
-                // another cluster's, and the operator must restart this node.
+                // A log that is only shorter, or that has another identity, is an error: the roster
+                // never goes back on its own log.
                 Err(StoreError::Diverged { version }) if version > 0 => {
                     tracing::error!(
                         version,
@@ -176,6 +175,15 @@ impl RosterService {
     #[must_use]
     pub fn halt(&self) -> Halt {
         self.halt.borrow().clone()
+    }
+
+    /// Waits until a read of the log finds that an operator gave the log a new identity. The parts
+    /// of this node know the former identity, so the node has to be assembled again.
+    pub async fn adopted(&self) {
+        let mut halt = self.halt.subscribe();
+        let is_adopted = |halt: &Halt| matches!(halt.as_deref(), Some(StoreError::Adopted));
+        // The sender lives as long as this roster.
+        let _ = halt.wait_for(is_adopted).await;
     }
 
     /// The roster at a version; `None` when the log does not have that version yet.

@@ -7,6 +7,7 @@
 //!
 //! Times are by the database's clock. They inform people and order nothing.
 
+mod adoption;
 mod codec;
 pub mod dead_letters;
 mod dispatch_failures;
@@ -159,6 +160,7 @@ impl Store {
             founding::STATEMENTS,
             lease::STATEMENTS,
             snapshot::STATEMENTS,
+            adoption::STATEMENTS,
         ]
         .concat();
         match self.inner.engine {

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The broker of a single node. No other process can change its objects, and it is out of reach
 /// only while its store is.
@@ -44,6 +44,17 @@ impl Broker for LocalBroker {
         let held = held.map_err(|error| away(&format!("counting queue {queue}"), error))?;
         let QueueUse { consumers, claimed: unacked } = self.occupancy.usage(queue);
         Ok(held.map(|held| Depth { ready: held.saturating_sub(unacked), unacked, consumers }))
+    }
+
+    async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
+        let held = self.store.depths().await;
+        let held = held.map_err(|error| away("counting the queues", error))?;
+        let depths = held.into_iter().map(|(queue, held)| {
+            let QueueUse { consumers, claimed: unacked } = self.occupancy.usage(&queue);
+            let ready = held.saturating_sub(unacked);
+            (queue, Depth { ready, unacked, consumers })
+        });
+        Ok(depths.collect())
     }
 
     async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {

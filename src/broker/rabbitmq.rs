@@ -15,8 +15,10 @@ use crate::{
 use admin::Admin;
 use async_trait::async_trait;
 use management::Management;
-use observed::{BindingRow, ExchangeRow, Overview, PolicyRow, QueueRow};
-use std::{sync::Arc, time::Duration};
+use observed::{
+    BindingRow, COUNT_COLUMNS, ExchangeRow, NamedCountRow, Overview, PolicyRow, QueueRow,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use witness::Witness;
 
 /// Addresses of the broker, and the names of this cluster's objects on it.
@@ -110,12 +112,13 @@ impl Broker for RabbitMqBroker {
             };
         };
         // The counters appear some seconds after the queue. A missing counter does not mean zero.
-        let (Some(ready), Some(unacked), Some(consumers)) =
-            (row.messages_ready, row.messages_unacknowledged, row.consumers)
-        else {
-            return Err(BrokerError::Uncounted(queue.to_owned()));
-        };
-        Ok(Some(Depth { ready, unacked, consumers }))
+        row.depth().map(Some).ok_or_else(|| BrokerError::Uncounted(queue.to_owned()))
+    }
+
+    async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
+        let rows = self.management.list::<NamedCountRow>("queues", COUNT_COLUMNS).await?;
+        let ours = rows.into_iter().filter(|row| self.layout.has_prefix(&row.name));
+        Ok(ours.filter_map(|row| Some((row.name, row.count.depth()?))).collect())
     }
 
     async fn ready(&self, queue: &str) -> Result<Option<u64>, BrokerError> {

@@ -5,12 +5,13 @@ mod change;
 mod diff;
 mod history;
 mod pause;
+mod remove;
 mod settings;
 
 use super::{
     client::{Remote, Server},
     error::{CommandEnd, DONE, PENDING},
-    output::{columns, details, print},
+    output::{columns, details},
     terminal::remark,
 };
 use crate::domain::{
@@ -20,7 +21,6 @@ use crate::domain::{
 };
 use clap::{Args, Subcommand};
 use pause::PauseAction;
-use reqwest::Method;
 use serde_json::Value;
 pub(super) use settings::loose_json;
 
@@ -56,7 +56,7 @@ enum ListenersAction {
     /// End the pause of a listener
     Resume(pause::PauseListener),
     /// Remove a listener
-    Remove(RemoveListener),
+    Remove(remove::RemoveListener),
     /// Show a listener: its settings, its author, and its state on each node
     Show {
         /// Group of the listener
@@ -79,31 +79,6 @@ struct ListListeners {
     /// List the listeners of this version of the roster
     #[arg(long, value_name = "VERSION")]
     at_version: Option<Version>,
-}
-
-const REMOVE_HELP: &str = "\
-Pending events of a removed listener:
-  keep     the queue is unbound and kept; adding the group again consumes it (the default)
-  drain    the queue is unbound, consumed until it is empty, then deleted
-  discard  the queue is unbound and deleted with its events";
-
-#[derive(Debug, Args)]
-#[command(after_help = REMOVE_HELP)]
-struct RemoveListener {
-    /// Group of the listener
-    group: GroupName,
-    /// What happens to the pending events of the listener
-    #[arg(long, value_parser = ["keep", "drain", "discard"], value_name = "WHAT")]
-    pending: Option<String>,
-    /// Reason for the change, kept in the history
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    /// Wait at most this long, such as 5s, until the broker has the change
-    #[arg(long, value_name = "TIME")]
-    wait: Option<Span>,
-    /// Key of the command: the server executes commands with the same key only once
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
 }
 
 impl ListenersCommand {
@@ -189,37 +164,4 @@ async fn show(server: &Server, group: &GroupName) -> CommandEnd {
     ];
     server.show(&answer, |json| details(json, &first))?;
     Ok(DONE)
-}
-
-impl RemoveListener {
-    async fn run(self, server: &Server) -> CommandEnd {
-        let path = ["listeners", self.group.as_str()];
-        let mut call = server.call(Method::DELETE, &path).maybe("pending", self.pending.as_ref());
-        call = call.maybe("reason", self.reason.as_ref()).maybe("wait", self.wait.as_ref());
-        call = call.patience(self.wait.map(Span::duration).unwrap_or_default());
-        if let Some(key) = &self.idempotency_key {
-            call = call.header(settings::IDEMPOTENCY_KEY, key)?;
-        }
-        let answer = call.send().await?;
-        let is_pending =
-            answer.headers.get("hearken-topology").is_some_and(|topology| topology == "pending");
-        let code = if is_pending { PENDING } else { DONE };
-        if server.prints_json() {
-            // The answer has an empty body.
-            print(&answer.text)?;
-            return Ok(code);
-        }
-        let events = match self.pending.as_deref() {
-            Some("drain") => "its pending events are consumed, then its queue is deleted",
-            Some("discard") => "its queue is deleted with the pending events",
-            _ => "its pending events are kept until the group is added again",
-        };
-        let topology = if is_pending {
-            "; the broker has not followed yet, and hearken goes on by itself"
-        } else {
-            ""
-        };
-        print(&format!("removed {}; {events}{topology}", self.group))?;
-        Ok(code)
-    }
 }

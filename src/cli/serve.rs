@@ -8,6 +8,7 @@ mod broker_and_bus;
 mod roster;
 mod running;
 
+pub(super) use assemble::open_store;
 pub(super) use roster::catalog;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 use anyhow::Context;
 use assemble::Stops;
-use running::RunningNode;
+use running::{NodeEnd, RunningNode};
 use std::{net::TcpListener, sync::Arc};
 
 /// Additions of a program that embeds hearken as a library.
@@ -31,7 +32,8 @@ pub struct Extras {
     pub catalog: Catalog,
     /// Listeners that every node of the program demands.
     pub required: Vec<ListenerSpec>,
-    /// Called once the node runs. The dispatcher lets the program dispatch events and follow keys.
+    /// Called once the node runs, and again after the log was adopted under a new identity, with
+    /// a new dispatcher. The dispatcher lets the program dispatch events and follow keys.
     /// Must return quickly; longer work belongs in a task of its own.
     pub started: Option<Started>,
 }
@@ -39,7 +41,8 @@ pub struct Extras {
 /// Callback of a program for a node that has started.
 pub type Started = Arc<dyn Fn(&Dispatcher) + Send + Sync>;
 
-/// Runs a node until a signal stops it.
+/// Runs a node until a signal stops it. A node whose log was adopted under a new identity is
+/// assembled again.
 ///
 /// # Errors
 /// The reason why the node could not start. Once the node runs, trouble is a state that the node
@@ -52,11 +55,20 @@ pub async fn serve(settings: config::Serve, extras: Extras, clock: Clock) -> any
     // Bound before anything else is opened, so that a port in use is reported at once.
     let listener = TcpListener::bind(settings.listen)
         .with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
-    let store = assemble::open_store(&settings).await?;
-    let tokens = load_tokens(&settings)?;
-    let stops = Stops::default();
-    let assembly = assemble::assemble(&settings, &extras, store, tokens, &stops, clock).await?;
-    RunningNode::start(assembly, stops, listener, extras.started)?.run_until_stopped().await
+    loop {
+        let store = assemble::open_store(&settings).await?;
+        let tokens = load_tokens(&settings)?;
+        let (stops, clock) = (Stops::default(), clock.clone());
+        let assembly = assemble::assemble(&settings, &extras, store, tokens, &stops, clock).await?;
+        // The socket stays open while the node is assembled again, so that callers wait.
+        let (socket, started) = (listener.try_clone()?, extras.started.clone());
+        match RunningNode::start(assembly, stops, socket, started)?.run_until_stopped().await? {
+            NodeEnd::Stopped => return Ok(()),
+            NodeEnd::LogAdopted => tracing::info!(
+                "an operator gave the log a new identity; this node starts again with it"
+            ),
+        }
+    }
 }
 
 /// Loads the bearer tokens, and logs where a generated one is.

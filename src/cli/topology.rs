@@ -1,6 +1,7 @@
 //! `hearken topology`.
 
 mod passes;
+mod queues;
 mod reconcile;
 mod release;
 mod watch;
@@ -24,6 +25,8 @@ Examples:
   hearken topology plan         the steps of a reconciliation, without doing them
   hearken topology reconcile    do these steps, and wait for the end
   hearken topology passes       what was done to the broker
+  hearken topology queues --kind orphan
+                                the orphans, and what can be done about each
   hearken topology release hearken.mailboxEvent.work.old.v1
                                 delete this orphan with the events in it
   hearken topology watch        a line for each change, until interrupted";
@@ -49,6 +52,8 @@ enum TopologyAction {
     Reconcile(reconcile::ReconcileTopology),
     /// List what the passes did to the broker, step by step, oldest first
     Passes(passes::ListPasses),
+    /// List the queues with their counts, and what can be done about them
+    Queues(queues::ListQueues),
     /// Let an orphan go: the queue is deleted with the events in it
     Release(release::ReleaseQueue),
     /// Print a line for each change, until interrupted
@@ -67,6 +72,7 @@ impl TopologyCommand {
             TopologyAction::Plan => plan(&server).await?,
             TopologyAction::Reconcile(reconcile) => return reconcile.run(&server).await,
             TopologyAction::Passes(passes) => return passes.run(&server).await,
+            TopologyAction::Queues(queues) => return queues.run(&server).await,
             TopologyAction::Release(release) => return release.run(&server).await,
             TopologyAction::Watch => return watch::run(&server).await,
         }

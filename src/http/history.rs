@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     domain::{
+        adoption::LogAdoption,
         bus::BusDefinition,
         cluster::ClusterSettings,
         command::Pending,
@@ -55,6 +56,8 @@ pub enum EventType {
     QueueTakenOver,
     /// An orphan was released: it is deleted with the events in it.
     QueueReleased,
+    /// The log got a new identity, after a restore or a loss of the database.
+    LogAdopted,
 }
 
 /// Recorded event of the roster.
@@ -66,7 +69,7 @@ pub struct HistoryEvent {
     version: Version,
     /// Type of the event.
     r#type: EventType,
-    /// Group of the listener; absent for an event about a bus or the cluster.
+    /// Group of the listener; absent for an event about a bus, the cluster or the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
     group: Option<GroupName>,
@@ -86,6 +89,10 @@ pub struct HistoryEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     queue: Option<HistoryQueue>,
+    /// Identities before and after an adoption of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::LogAdoptionSchema>, nullable = false)]
+    adoption: Option<LogAdoption>,
     /// Generation of the queue of an added listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, nullable = false)]
@@ -141,6 +148,7 @@ struct EventDetails {
     bus: Option<BusDefinition>,
     cluster: Option<ClusterSettings>,
     queue: Option<HistoryQueue>,
+    adoption: Option<LogAdoption>,
     generation: Option<Generation>,
     pending: Option<Pending>,
 }
@@ -181,8 +189,12 @@ impl From<RecordedEvent> for HistoryEvent {
                 details.queue = Some(queue.into());
                 EventType::QueueReleased
             }
+            RosterEvent::LogAdopted { adoption } => {
+                details.adoption = Some(adoption);
+                EventType::LogAdopted
+            }
         };
-        let EventDetails { listener, bus, cluster, queue, generation, pending } = details;
+        let EventDetails { listener, bus, cluster, queue, adoption, generation, pending } = details;
         Self {
             version: recorded.version,
             r#type,
@@ -191,6 +203,7 @@ impl From<RecordedEvent> for HistoryEvent {
             cluster,
             listener,
             queue,
+            adoption,
             generation,
             pending,
             actor: recorded.audit.actor,

@@ -187,12 +187,20 @@ impl Query {
     /// When one of the two is not a number or outside its range.
     pub fn page(&self) -> Result<Page, Problem> {
         let after = self.read("after", "a whole number, the `next` of the previous page")?;
+        Ok(Page { after: after.unwrap_or(0), limit: self.limit()? })
+    }
+
+    /// Largest number of entries on the page, by the parameter `limit`.
+    ///
+    /// # Errors
+    /// When the parameter is not a number or outside its range.
+    pub fn limit(&self) -> Result<usize, Problem> {
         let limit = self.read::<usize>("limit", PAGE_RANGE)?.unwrap_or(PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
-            let what = format!("query parameter limit is {limit}; it must be {PAGE_RANGE}");
-            return Err(invalid_parameter("limit", what));
+        if (1..=LARGEST_PAGE).contains(&limit) {
+            return Ok(limit);
         }
-        Ok(Page { after: after.unwrap_or(0), limit })
+        let what = format!("query parameter limit is {limit}; it must be {PAGE_RANGE}");
+        Err(invalid_parameter("limit", what))
     }
 
     /// Names and values in order, without those of one parameter.

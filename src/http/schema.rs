@@ -25,11 +25,11 @@ pub use passes::{
 pub use roster::{
     BusDefinitionSchema, ClassSourceSchema, CodecSchema, ConditionReasonSchema, ConditionSchema,
     ConditionStatusSchema, ConditionTypeSchema, DeliverySchema, ListenerSpecSchema,
-    ListenerStateSchema, ListenerStatusSchema, ModeSchema, NodeRefSchema, NodeSchema,
-    NodeStateSchema, PendingSchema, RetrySchema,
+    ListenerStateSchema, ListenerStatusSchema, LogAdoptionSchema, LogIdentitySchema, ModeSchema,
+    NodeRefSchema, NodeSchema, NodeStateSchema, PendingSchema, RetrySchema,
 };
 pub use topology::{
     ArgumentSchema, BindingSchema, DestinationSchema, DriftKindSchema, DriftObjectSchema,
-    DriftSchema, ExchangeSchema, ObjectKindSchema, PassFailureSchema, PolicySchema, QueueSchema,
-    RemedySchema, TopologyStateSchema,
+    DriftSchema, ExchangeSchema, ObjectKindSchema, PassFailureSchema, PolicySchema,
+    QueueKindSchema, QueueRemedySchema, QueueSchema, RemedySchema, TopologyStateSchema,
 };

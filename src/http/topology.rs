@@ -2,11 +2,13 @@
 
 pub mod changes;
 pub mod passes;
+pub mod queue_list;
 pub mod queues;
 mod release;
 
 pub(crate) use changes::{__path_changes, changes};
 pub(crate) use passes::{__path_passes, passes};
+pub(crate) use queue_list::{__path_list_queues, list_queues};
 pub(crate) use queues::{
     __path_delete_queue, __path_migrate_or_release_queue, delete_queue, migrate_or_release_queue,
 };
@@ -146,16 +148,14 @@ pub struct PlanView {
 pub(crate) async fn topology(State(app): State<Arc<App>>) -> Result<Json<TopologyView>, Problem> {
     let look = app.reconciler.look().await?;
     let status = StatusView::new(&look);
+    let observed = look.observed().cloned().map(Objects::from).map_err(|error| error_chain(error));
     let desired = Objects::from(look.desired.topology);
-    match look.observed {
-        Ok(observed) => {
-            let observed = Objects::from(observed);
-            Ok(Json(TopologyView { status, desired, observed, drift: look.drift }))
-        }
+    match observed {
+        Ok(observed) => Ok(Json(TopologyView { status, desired, observed, drift: look.drift })),
         Err(cause) => {
             let detail = "the broker cannot be read; the members of this problem have what is known without it";
             Err(Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
-                .with("cause", error_chain(&cause))
+                .with("cause", cause)
                 .with("topologyStatus", status)
                 .with("desired", desired)
                 .with("observed", ())

@@ -263,7 +263,7 @@ mod tests {
     };
     use async_trait::async_trait;
     use parking_lot::Mutex;
-    use std::{sync::Arc, time::Duration};
+    use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
     /// A broker whose node is paused for longer than its lease lasts while it binds.
     struct PausingBroker {
@@ -283,6 +283,10 @@ mod tests {
 
         async fn depth(&self, _: &str) -> Result<Option<Depth>, BrokerError> {
             Ok(None)
+        }
+
+        async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
+            Ok(BTreeMap::new())
         }
 
         async fn ready(&self, _: &str) -> Result<Option<u64>, BrokerError> {

@@ -195,7 +195,8 @@ impl Pass<'_> {
         let comparison = Comparison::new(layout, desired, observed);
         self.memory.note_drift(comparison.drift());
         if self.occasion != Occasion::Rebuild {
-            breaker::check_drift(desired, &self.baseline.last_seen, comparison.drift())?;
+            let last_seen = &self.baseline.last_seen;
+            breaker::check_drift(layout, desired, last_seen, comparison.drift())?;
         }
         let (believed, postponed) = (self.memory.believed(), self.memory.postponed());
         let repair = comparison.repair(match self.occasion {

@@ -20,13 +20,13 @@ use crate::{
         plan::Plan,
         repair::{Comparison, Occasion, RepairChoice},
         report::{DriftReport, StepRecord, TopologyStatus},
-        roster::QueueId,
+        roster::{QueueId, Roster},
         topology::Topology,
     },
     shared_read::SharedRead,
     store::StoreError,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -60,7 +60,14 @@ pub struct Reconciler {
     tried: watch::Receiver<bool>,
     /// Status as callers that wait read it; `None` when it could not be read.
     status: Arc<SharedRead<Option<Arc<TopologyStatus>>>>,
+    /// Topology as callers that look read it. Callers that come together share one observation.
+    observed: Arc<SharedRead<Arc<Result<Topology, BrokerError>>>>,
+    /// Counts of the queues, shared like the topology.
+    depths: Arc<SharedRead<Arc<Result<QueueDepths, BrokerError>>>>,
 }
+
+/// Counts of queues, by name.
+pub type QueueDepths = BTreeMap<String, Depth>;
 
 /// The topology as it is and as it should be, read now.
 pub struct Look {
@@ -68,12 +75,23 @@ pub struct Look {
     pub roster_version: Version,
     /// Topology that the roster asks for.
     pub desired: Desired,
-    /// Topology that the broker holds, or the reason why the broker cannot be read.
-    pub observed: Result<Topology, BrokerError>,
+    /// Roster of this version.
+    pub roster: Arc<Roster>,
+    observed: Arc<Result<Topology, BrokerError>>,
     /// Differences. If the broker cannot be read, the differences that the last pass left.
     pub drift: Vec<DriftReport>,
     /// Result of the last pass.
     pub status: TopologyStatus,
+}
+
+impl Look {
+    /// Topology that the broker holds, or the reason why the broker cannot be read.
+    ///
+    /// # Errors
+    /// The failure of the broker.
+    pub fn observed(&self) -> Result<&Topology, &BrokerError> {
+        (*self.observed).as_ref()
+    }
 }
 
 impl Reconciler {
@@ -83,10 +101,14 @@ impl Reconciler {
         let (requests, receiver) = mpsc::channel(WAITING_REQUESTS);
         let passes = ReconcileLoop::new(Arc::clone(&context), receiver);
         let status = Arc::new(SharedRead::new(&context.clock));
-        (Self { context, requests, tried: passes.tried(), status }, passes)
+        let observed = Arc::new(SharedRead::new(&context.clock));
+        let depths = Arc::new(SharedRead::new(&context.clock));
+        let tried = passes.tried();
+        (Self { context, requests, tried, status, observed, depths }, passes)
     }
 
-    /// Looks at the broker and compares.
+    /// Looks at the broker and compares. The observation began after the call did; callers that
+    /// come together share it.
     ///
     /// # Errors
     /// When the database cannot be read. A broker that cannot be read is part of the answer.
@@ -94,15 +116,24 @@ impl Reconciler {
         let ReconcileContext { roster, broker, clock, .. } = &*self.context;
         let Situation { intent, status, .. } = Situation::load(&self.context).await?;
         let Intent { roster: asked, desired, .. } = intent;
-        let observed = broker.observe().await;
-        let drift = match &observed {
+        let reading = async { Arc::new(broker.observe().await) };
+        let observed = self.observed.since(clock.monotonic(), reading).await;
+        let drift = match &*observed {
             Ok(observed) => {
                 let drift = drift::between(roster.layout(), &desired, observed);
                 reports(&drift, &status, clock.now())
             }
             Err(_) => status.drift.clone(),
         };
-        Ok(Look { roster_version: asked.version(), desired, observed, drift, status })
+        let roster_version = asked.version();
+        Ok(Look { roster_version, desired, roster: asked, observed, drift, status })
+    }
+
+    /// Counts of the queues, read like the topology of [`Reconciler::look`].
+    pub async fn depths(&self) -> Arc<Result<QueueDepths, BrokerError>> {
+        let ReconcileContext { broker, clock, .. } = &*self.context;
+        let reading = async { Arc::new(broker.depths().await) };
+        self.depths.since(clock.monotonic(), reading).await
     }
 
     /// The plan that [`Reconciler::reconcile`] would apply now. Changes nothing. The breaker is not

@@ -114,6 +114,7 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
         RosterEvent::QueueTakenOver { queue } | RosterEvent::QueueReleased { queue } => {
             json(&Orphan::from(queue.clone()))
         }
+        RosterEvent::LogAdopted { adoption } => json(adoption),
     };
     let (event_type, schema_version) = (event.type_name(), schema_version(event));
     Stored { event_type, schema_version, payload }
@@ -130,7 +131,8 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         | RosterEvent::BusAdded { .. }
         | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
-        | RosterEvent::QueueReleased { .. } => 2,
+        | RosterEvent::QueueReleased { .. }
+        | RosterEvent::LogAdopted { .. } => 2,
     }
 }
 
@@ -144,7 +146,8 @@ fn schema_version(event: &RosterEvent) -> i64 {
         | RosterEvent::BusAdded { .. }
         | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
-        | RosterEvent::QueueReleased { .. } => 1,
+        | RosterEvent::QueueReleased { .. }
+        | RosterEvent::LogAdopted { .. } => 1,
     }
 }
 
@@ -184,6 +187,7 @@ pub(super) fn decode(
         ("QueueReleased", 1) => {
             read(payload).map(|queue: Orphan| RosterEvent::QueueReleased { queue: queue.into() })
         }
+        ("LogAdopted", 1) => read(payload).map(|adoption| RosterEvent::LogAdopted { adoption }),
         _ => Err(PayloadError::Unknown),
     }
 }

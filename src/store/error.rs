@@ -99,6 +99,19 @@ pub enum StoreError {
         /// Version up to which this node read the other history.
         version: Version,
     },
+    /// The log got another identity, and still holds what this node has read.
+    #[error(
+        "an operator gave the log a new identity (hearken adopt); this node closes its connections and starts again with that identity, by itself"
+    )]
+    Adopted,
+    /// The database belongs to another cluster, or to another history of this cluster.
+    #[error(
+        "the database has another identity than before, and does not hold the history that this node read up to version {version}: it was replaced; this node stays at version {version} and changes nothing; if the database is the right one, restart this node"
+    )]
+    AnotherLog {
+        /// Version up to which this node read the other history.
+        version: Version,
+    },
     /// The database holds the beginning of the history that this node read.
     #[error(
         "the roster's history in the database ends at version {head}, and this node has read it up to version {version}: the database is a standby that lags, or an old copy was restored; this node stays at version {version} and changes nothing until the database has that version again"

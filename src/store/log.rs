@@ -9,6 +9,7 @@ use super::{
     row::Row,
 };
 use crate::domain::{
+    adoption::LogIdentity,
     event::{Audit, NodeRef, RecordedEvent, RosterEvent, Version},
     name::GroupName,
 };
@@ -27,7 +28,7 @@ statements! {
     AFTER = "SELECT version, event_id, event_type, schema_version, payload, actor, node_id, node_host, reason, command_id, request_id, recorded_at \
              FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2";
     /// One statement, so that the check and the events are read from one snapshot.
-    CATCH_UP = "SELECT e.version, e.event_id, e.event_type, e.schema_version, e.payload, e.actor, e.node_id, e.node_host, e.reason, e.command_id, e.request_id, e.recorded_at, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine, \
+    CATCH_UP = "SELECT e.version, e.event_id, e.event_type, e.schema_version, e.payload, e.actor, e.node_id, e.node_host, e.reason, e.command_id, e.request_id, e.recorded_at, i.cluster_id, i.log_id, (SELECT p.event_id FROM roster_event p WHERE p.version = $1) AS mine, \
                 (SELECT COALESCE(MAX(h.version), 0) FROM roster_event h) AS head \
                 FROM identity i LEFT JOIN (SELECT * FROM roster_event WHERE version > $1 ORDER BY version LIMIT $2) e ON 1 = 1 \
                 ORDER BY e.version";
@@ -151,8 +152,10 @@ impl Store {
     /// The events after version `mine`, for a caller that read the history up to `mine` with event
     /// `last_event`. Checks in the same snapshot that the database still holds that history.
     ///
-    /// # Errors [`StoreError::Diverged`] when the database holds another history,
-    /// [`StoreError::Shorter`] when it holds only the beginning of this history, and the errors of
+    /// # Errors
+    /// [`StoreError::Adopted`] when the log got another identity, [`StoreError::AnotherLog`] and
+    /// [`StoreError::Diverged`] when the database holds another history, [`StoreError::Shorter`]
+    /// when it holds only the beginning of this history, and the errors of
     /// [`Store::events_after`].
     pub async fn catch_up(
         &self,
@@ -163,17 +166,19 @@ impl Store {
         let rows = self.inner.engine.read(CATCH_UP, args![mine, limit]).await?;
         let diverged = || StoreError::Diverged { version: mine };
         let first = rows.first().ok_or_else(diverged)?;
-        let same_log = first.uuid("log_id")? == self.inner.log_id;
-        if !same_log {
-            return Err(diverged());
+        let (cluster, log) = (first.uuid("cluster_id")?, first.uuid("log_id")?);
+        let there = first.opt_uuid("mine")?;
+        let same_event =
+            mine == 0 || (there.is_some() && (last_event.is_none() || there == last_event));
+        if (LogIdentity { cluster, log }) != self.identity() {
+            // The adoption of a log keeps the events that this caller has read.
+            let another = StoreError::AnotherLog { version: mine };
+            return Err(if same_event { StoreError::Adopted } else { another });
         }
         let head = first.count("head")?;
         if head < mine {
             return Err(StoreError::Shorter { head, version: mine });
         }
-        let there = first.opt_uuid("mine")?;
-        let same_event =
-            mine == 0 || (there.is_some() && (last_event.is_none() || there == last_event));
         if !same_event {
             return Err(diverged());
         }
@@ -194,7 +199,7 @@ impl Store {
 }
 
 /// Refuses events that a live node cannot read: its tail would halt at the first of these events.
-async fn check_forms(tx: &mut Tx, events: &[RosterEvent]) -> Result<(), StoreError> {
+pub(super) async fn check_forms(tx: &mut Tx, events: &[RosterEvent]) -> Result<(), StoreError> {
     let newest = events.iter().map(codec::form).max().unwrap_or_default();
     let outdated = tx.fetch(OUTDATED, args![newest]).await?;
     let Some(node) = outdated.first() else { return Ok(()) };
@@ -214,7 +219,7 @@ async fn claim(tx: &mut Tx, id: Uuid, fingerprint: &[u8; 32]) -> Result<(), Appe
     Err(AppendError::Replayed(read_all(&tx.fetch(OF_COMMAND, args![id]).await?)?))
 }
 
-async fn insert_all(
+pub(super) async fn insert_all(
     tx: &mut Tx,
     expected: Version,
     events: &[RosterEvent],

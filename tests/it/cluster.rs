@@ -1,5 +1,6 @@
 //! Whole nodes, as processes, on PostgreSQL and RabbitMQ.
 
+mod adopt;
 mod attached;
 mod buses;
 mod changing;

@@ -7,6 +7,7 @@
 use super::{
     desired::Desired,
     drift::{Drift, DriftKind, Object},
+    layout::Layout,
     repair::LastSeen,
     roster::OrphanDecision,
 };
@@ -21,7 +22,7 @@ const TOLERATED: usize = 10;
 pub enum Blockage {
     /// The marker exchange names another cluster, or no cluster that can be read.
     #[error(
-        "exchange {marker} belongs to {}, not to this cluster ({ours}): check the virtual host in --amqp-url, or start a cluster with an empty database and another --prefix",
+        "exchange {marker} belongs to {}, not to this cluster ({ours}): check the virtual host in --amqp-url, or start a cluster with an empty database and another --prefix; if the database of that cluster is lost, hearken adopt takes its queues over",
         found.map_or("another program".to_owned(), |found| format!("cluster {found}"))
     )]
     AnotherCluster {
@@ -49,7 +50,7 @@ pub enum Blockage {
     },
     /// The broker has too many objects that carry our marker and that the log does not ask for.
     #[error(
-        "{surplus} objects carry the marker of this cluster and the log does not ask for them, beside {owned} that it asks for: the database may have been restored from before they were made; if the log is right, POST /topology?action=rebuild goes on"
+        "{surplus} objects carry the marker of this cluster and the log does not ask for them, beside {owned} that it asks for: the database may have been restored from before they were made; if the log is right, hearken adopt says so, and passes go on"
     )]
     MassSurplus {
         /// Number of objects that the log does not ask for.
@@ -82,6 +83,7 @@ pub enum Blockage {
 /// fifth of what the broker was last seen to hold, are gone or are
 /// surplus.
 pub fn check_drift(
+    layout: &Layout,
     desired: &Desired,
     last_seen: &LastSeen,
     drift: &[Drift],
@@ -98,7 +100,7 @@ pub fn check_drift(
         return Err(Blockage::MassLoss { lost, owned });
     }
     let is_surplus = |drift: &&Drift| match drift.kind {
-        DriftKind::Orphan => true,
+        DriftKind::Orphan => was_made_by_this_log(layout, drift.object()),
         DriftKind::Surplus => {
             drift.is_repairable()
                 && !last_seen.asks_for(drift)
@@ -133,6 +135,12 @@ fn hangs_on(object: &Object, missing: &BTreeSet<&str>, desired: &Desired) -> boo
         }
         Object::Exchange(_) | Object::Queue(_) => false,
     }
+}
+
+/// Whether the object is a queue that this log made. The queues of a former log are expected: an
+/// operator has adopted this log since.
+fn was_made_by_this_log(layout: &Layout, object: &Object) -> bool {
+    matches!(object, Object::Queue(queue) if layout.made_at(queue).is_some())
 }
 
 /// Whether the object is a binding of an orphan that an administrator released.

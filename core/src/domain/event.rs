@@ -1,7 +1,8 @@
 //! Events of the roster, and the audit that each of them carries.
 
 use super::{
-    bus::BusDefinition, cluster::ClusterSettings, command::Pending, listener::ListenerSpec,
+    adoption::LogAdoption, bus::BusDefinition, cluster::ClusterSettings, command::Pending,
+    listener::ListenerSpec,
     name::GroupName, roster::OrphanQueue,
 };
 use time::OffsetDateTime;
@@ -65,11 +66,15 @@ pub enum RosterEvent {
         /// The orphan.
         queue: OrphanQueue,
     },
+    /// The log got a new identity, after a restore or a loss of the database.
+    LogAdopted {
+        /// The identities before and after.
+        adoption: LogAdoption,
+    },
 }
 
 impl RosterEvent {
-    /// The group that the event is about. `None` for an event about a bus or the
-    /// cluster.
+    /// The group that the event is about. `None` for an event about a bus, the cluster or the log.
     #[must_use]
     pub fn group(&self) -> Option<&GroupName> {
         match self {
@@ -80,7 +85,7 @@ impl RosterEvent {
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => Some(group),
             Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => Some(&queue.id.group),
-            Self::BusAdded { .. } | Self::ClusterChanged { .. } => None,
+            Self::BusAdded { .. } | Self::ClusterChanged { .. } | Self::LogAdopted { .. } => None,
         }
     }
 
@@ -97,6 +102,7 @@ impl RosterEvent {
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::QueueTakenOver { .. } => "QueueTakenOver",
             Self::QueueReleased { .. } => "QueueReleased",
+            Self::LogAdopted { .. } => "LogAdopted",
         }
     }
 }

@@ -30,6 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The roster's memory of a removed listener.
@@ -41,6 +42,12 @@ pub struct Tombstone {
     pub pending: Pending,
     /// Version that removed the listener.
     pub version: Version,
+    /// Time of the removal, by the database's clock.
+    pub removed_at: OffsetDateTime,
+    /// Actor who removed the listener.
+    pub removed_by: String,
+    /// Reason that the actor gave.
+    pub reason: Option<String>,
 }
 
 /// Identity of a work queue in the roster.
@@ -235,6 +242,9 @@ impl Roster {
                         listener: removed.listener,
                         pending: *pending,
                         version: recorded.version,
+                        removed_at: recorded.recorded_at,
+                        removed_by: recorded.audit.actor.clone(),
+                        reason: recorded.audit.reason.clone(),
                     };
                     self.tombstones
                         .insert(QueueId::new(group.clone(), removed.generation), tombstone);
@@ -246,6 +256,7 @@ impl Roster {
             RosterEvent::QueueReleased { queue } => {
                 self.decide_orphan(queue, OrphanDecision::Released);
             }
+            RosterEvent::LogAdopted { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! between versions of RabbitMQ.
 
 use crate::domain::{
+    depth::Depth,
     layout::Layout,
     topology::{
         AppliedPolicy, Argument, Arguments, Binding, Destination, Exchange, ExchangeKind, Queue,
@@ -77,9 +78,29 @@ pub(super) struct PolicyRow {
 /// A queue's counters. They are absent until RabbitMQ has counted.
 #[derive(Deserialize)]
 pub(super) struct CountRow {
-    pub(super) messages_ready: Option<u64>,
-    pub(super) messages_unacknowledged: Option<u64>,
-    pub(super) consumers: Option<u64>,
+    messages_ready: Option<u64>,
+    messages_unacknowledged: Option<u64>,
+    consumers: Option<u64>,
+}
+
+impl CountRow {
+    /// The counts; `None` when a counter is absent.
+    pub(super) fn depth(&self) -> Option<Depth> {
+        let (ready, unacked) = (self.messages_ready?, self.messages_unacknowledged?);
+        Some(Depth { ready, unacked, consumers: self.consumers? })
+    }
+}
+
+/// Query that limits a list of queues to the members of [`NamedCountRow`].
+pub(super) const COUNT_COLUMNS: &str =
+    "columns=name,messages_ready,messages_unacknowledged,consumers";
+
+/// A queue's name and counters.
+#[derive(Deserialize)]
+pub(super) struct NamedCountRow {
+    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) count: CountRow,
 }
 
 /// Product and version of the broker.

@@ -54,7 +54,32 @@ pub(super) async fn examine(
     let text = waiting.fold(state, |text, more| text + &more);
     findings.note("node", if json["state"] == "ready" { Ok(text) } else { Err(text) })?;
     versions(doctor, settings, findings).await?;
+    topology(doctor, settings, findings).await?;
     Ok(NodePresence::Answers)
+}
+
+/// Tells whether the broker matches the roster. Names the orphans, or the other sign that the
+/// database is older than the broker, and the page with the drill. Needs a token.
+async fn topology(
+    doctor: &DoctorCommand,
+    settings: &Serve,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let health = async {
+        let server: Server = remote(doctor, settings).server()?;
+        let call = server.get(&["healthcheck", "checks", "Listener topology"]);
+        call.send_accepting(|status| status == StatusCode::SERVICE_UNAVAILABLE).await?.json()
+    };
+    let text = match health.await {
+        Ok(json) if json["status"] == "healthy" => {
+            return findings.note("topology", Ok("the broker matches the roster".into()));
+        }
+        Ok(json) => cell(&json["cause"]),
+        Err(error) => format!("the node does not tell its health: {error}"),
+    };
+    let hint = "hearken topology queues --kind orphan lists the orphans and what to do about each; docs/operations.md has the drill";
+    let is_restrained = text.contains("orphan") || text.contains("history");
+    findings.note("topology", Err(if is_restrained { format!("{text}; {hint}") } else { text }))
 }
 
 /// Compares the versions of the nodes with the version of this program. Needs a token.

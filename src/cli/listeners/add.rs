@@ -64,9 +64,8 @@ impl AddListener {
             call = call.header(IDEMPOTENCY_KEY, key)?;
         }
         let answer = call.send().await?;
-        let mut pending = false;
+        let pending = answer.json()?["topology"] != "converged";
         server.show(&answer, |json| {
-            pending = json["topology"] != "converged";
             let [group, class, bus] = ["group", "class", "bus"].map(|name| cell(&json[name]));
             let topology = cell(&json["topology"]);
             format!("added {group} (class {class}, bus {bus}); topology {topology}")

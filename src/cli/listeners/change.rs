@@ -56,9 +56,8 @@ pub(super) struct ChangeListener {
 impl ChangeListener {
     pub(super) async fn run(self, server: &Server) -> CommandEnd {
         let answer = self.change(server).await?;
-        let mut pending = false;
+        let pending = answer.json()?["topology"] != "converged";
         server.show(&answer, |json| {
-            pending = json["topology"] != "converged";
             format!("changed {}; topology {}", self.group, cell(&json["topology"]))
         })?;
         Ok(if pending { still_pending(self.wait) } else { DONE })

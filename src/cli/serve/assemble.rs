@@ -76,7 +76,7 @@ pub(super) struct Loops {
 }
 
 /// Opens the database of the settings: PostgreSQL in a cluster, SQLite on a node without one.
-pub(super) async fn open_store(settings: &config::Serve) -> anyhow::Result<Store> {
+pub(in crate::cli) async fn open_store(settings: &config::Serve) -> anyhow::Result<Store> {
     Ok(match &settings.cluster {
         Some(Cluster { database_url, database_connections, .. }) => {
             Store::postgres_with(database_url.expose(), *database_connections)
@@ -134,6 +134,7 @@ pub(super) async fn assemble(
         tasks: tasks.clone(),
         health: health_monitor(&context, &node, &clock),
         node: node.clone(),
+        node_reports: node::NodeReports::new(store.clone(), clock.clone()),
         metrics: Arc::clone(metrics),
         streams: Streams::default(),
         tokens,

@@ -23,6 +23,15 @@ const HTTP_PATIENCE: Duration = Duration::from_secs(5);
 /// seconds, a node ends before Kubernetes kills it after 30, also when the database is away.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(8);
 
+/// End of a running node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeEnd {
+    /// A signal stopped the node.
+    Stopped,
+    /// An operator gave the log a new identity, which the parts of the node do not know.
+    LogAdopted,
+}
+
 /// A node whose loops run.
 pub(super) struct RunningNode {
     node: node::ThisNode,
@@ -80,11 +89,18 @@ impl RunningNode {
         Ok(Self { node, context, tasks, patience, stops, running, supervisor, http_server })
     }
 
-    /// Waits for a signal, for the HTTP server to fail, or for a loop to end; then stops the node.
-    pub(super) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
+    /// Waits for a signal, for a new identity of the log, for the HTTP server to fail, or for a
+    /// loop to end; then stops the node.
+    pub(super) async fn run_until_stopped(mut self) -> anyhow::Result<NodeEnd> {
         let mut signals = StopSignals::catch();
+        let mut end = NodeEnd::Stopped;
+        let roster = Arc::clone(&self.context.roster);
         let failure = tokio::select! {
             () = signals.next() => None,
+            () = roster.adopted() => {
+                end = NodeEnd::LogAdopted;
+                None
+            }
             ended = &mut self.http_server => Some(match ended {
                 Ok(Ok(())) => anyhow::anyhow!("the HTTP server ended before the node was told to stop"),
                 Ok(Err(error)) => anyhow::Error::new(error).context("the HTTP server ended"),
@@ -98,10 +114,14 @@ impl RunningNode {
         let limit = patience.duration() + BEYOND_PATIENCE;
         tokio::select! {
             () = self.stop() => tracing::info!("stopped"),
-            () = signals.next() => tracing::warn!("stopped at once, because of a second signal"),
+            () = signals.next() => {
+                // The operator wants the process to end, also when the node was to start again.
+                end = NodeEnd::Stopped;
+                tracing::warn!("stopped at once, because of a second signal");
+            }
             () = tokio::time::sleep(limit) => tracing::error!("stopped at once, because the orderly stop took longer than {limit:?}"),
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(end), Err)
     }
 
     /// Stops the node in the order of [`Stops`], then closes the bus and the database.

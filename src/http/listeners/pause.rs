@@ -1,7 +1,12 @@
 //! Pause and resumption of a listener.
 
 use crate::{
-    domain::{command::Command, name::GroupName},
+    domain::{
+        command::Command,
+        event::Version,
+        name::GroupName,
+        report::{ListenerState, NodeState, NodeStatus},
+    },
     http::{
         App,
         body::{Body, Fields},
@@ -14,11 +19,14 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use std::sync::Arc;
 use utoipa::ToSchema;
+
+/// Header that tells, after a wait, whether the nodes have followed.
+const NODES: HeaderName = HeaderName::from_static("hearken-nodes");
 
 /// Why a listener is paused or resumed. The body may be absent.
 #[derive(ToSchema)]
@@ -33,18 +41,20 @@ pub struct Pause {
 ///
 /// While a listener is paused, no node consumes for it, and its queue stays bound and holds the
 /// events. Running executions finish. An `every-node` listener has no queue, so it misses the
-/// events of the pause. Pausing a paused listener, or resuming one that is not paused, is a success
-/// and records nothing.
+/// events of the pause. With `wait`, the answer comes when each node that lives has followed.
+/// Pausing a paused listener, or resuming one that is not paused, is a success and records nothing.
 #[utoipa::path(
     post, path = "/listeners/{group}", tag = "listeners", operation_id = "pauseListener",
     params(
         ("group" = String, Path, description = "Group of the listener."),
         ("action" = String, Query, description = "`pause` or `resume`.", example = "pause"),
+        ("wait" = Option<String>, Query, description = "Wait until each node that lives has followed, at most for this time (up to 60s).", example = "5s"),
         CommandHeaderParams,
     ),
     request_body = Option<Pause>,
     responses((status = 204, description = "The roster has the pause, or its end.",
-        headers(("ETag" = String, description = "Version of the roster, in quotes.")))),
+        headers(("ETag" = String, description = "Version of the roster, in quotes."),
+            ("Hearken-Nodes" = String, description = "With `wait`: `followed` when each node that lives has stopped consuming, or consumes again; `pending` when that did not happen in time. The nodes go on by themselves.")))),
     extensions(("x-problems" = json!(["invalid-name", "invalid-body", "not-configured", "required-here",
         "stale-version", "command-reused", "body-too-large", "unsupported-media-type", "timeout",
         "contention", "outdated-node", "store-unavailable"]))),
@@ -55,13 +65,44 @@ pub(crate) async fn pause_or_resume(
     request: CommandRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    let command = match action(&request.query, &["pause", "resume"])? {
-        "pause" => Command::PauseListener { group },
-        _ => Command::ResumeListener { group },
-    };
-    let reason = read_reason(&request, &body)?;
-    let outcome = app.roster.execute(command, request.audited(&body, reason)?).await?;
-    Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(outcome.version))]).into_response())
+    let (command, goal): (_, fn(ListenerState) -> bool) =
+        match action(&request.query, &["pause", "resume"])? {
+            "pause" => (Command::PauseListener { group: group.clone() }, is_paused),
+            _ => (Command::ResumeListener { group: group.clone() }, is_resumed),
+        };
+    let (reason, wait) = (read_reason(&request, &body)?, request.wait()?);
+    let version = app.roster.execute(command, request.audited(&body, reason)?).await?.version;
+    let mut headers = HeaderMap::from_iter([(header::ETAG, etag(version))]);
+    if let Some(wait) = wait {
+        let has_followed = |node: &NodeStatus| follows(node, version, &group, goal);
+        let all_followed = |nodes: &[NodeStatus]| nodes.iter().all(has_followed);
+        let is_done = app.node_reports.wait_until(wait, all_followed).await;
+        let value = if is_done { "followed" } else { "pending" };
+        headers.insert(NODES, HeaderValue::from_static(value));
+    }
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
+}
+
+/// Whether a node has followed the pause or the resumption of a listener at a version. A node that
+/// is gone consumes nothing.
+fn follows(
+    node: &NodeStatus,
+    version: Version,
+    group: &GroupName,
+    goal: fn(ListenerState) -> bool,
+) -> bool {
+    let mut listeners = node.listeners.iter().filter(|listener| listener.group == *group);
+    let is_there = listeners.all(|listener| goal(listener.state));
+    node.state == NodeState::Gone || (node.roster_version >= version && is_there)
+}
+
+fn is_paused(state: ListenerState) -> bool {
+    state == ListenerState::Paused
+}
+
+/// Whether a listener consumes again, or cannot for a reason of its own.
+fn is_resumed(state: ListenerState) -> bool {
+    !matches!(state, ListenerState::Paused | ListenerState::Starting)
 }
 
 fn read_reason(request: &CommandRequest, body: &Body) -> Result<Option<String>, Problem> {

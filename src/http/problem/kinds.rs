@@ -158,7 +158,7 @@ kinds! {
         [];
     BROKER_UNAVAILABLE "broker-unavailable" 503 "The broker is out of reach"
         "The broker does not answer, or its answer cannot be read. The members have what is known without the broker."
-        [cause "Message of the broker.", topologyStatus "The member `status` of the topology, under another name because a problem has its own `status`.", desired "The desired topology.", observed "Always null: the broker was not read.", drift "The differences that the last pass saw."];
+        [cause "Message of the broker.", topologyStatus "The member `status` of the topology, under another name because a problem has its own `status`.", desired "The desired topology.", observed "Always null: the broker was not read.", drift "The differences that the last pass saw.", queues "The queues that the roster knows, without counts.", next "Value of `after` for the next page of `queues`; null on the last page."];
     BUSY "busy" 503 "Another pass is running"
         "Another node or request makes a pass now. Try again in a moment."
         [];

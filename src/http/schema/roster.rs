@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// How many nodes execute an event: one of the cluster, or every node.
 #[derive(ToSchema)]
@@ -286,4 +287,24 @@ pub enum ClassSourceSchema {
     BuiltIn,
     /// Compiled in by a program that uses hearken as a library.
     Library,
+}
+
+/// Change of the log's identity.
+#[derive(ToSchema)]
+#[schema(as = LogAdoption)]
+pub struct LogAdoptionSchema {
+    /// Identity from then on.
+    pub identity: LogIdentitySchema,
+    /// Identity until then.
+    pub former: LogIdentitySchema,
+}
+
+/// Identity of a cluster and of its log.
+#[derive(ToSchema)]
+#[schema(as = LogIdentity)]
+pub struct LogIdentitySchema {
+    /// Cluster, as the marker on the broker names it.
+    pub cluster: Uuid,
+    /// Log, as cursors name it.
+    pub log: Uuid,
 }

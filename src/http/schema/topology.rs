@@ -79,6 +79,43 @@ pub enum RemedySchema {
     Report,
 }
 
+/// Purpose of a queue.
+#[derive(ToSchema)]
+#[schema(as = QueueKind, rename_all = "lowercase")]
+pub enum QueueKindSchema {
+    /// Work queue of a listener.
+    Work,
+    /// Queue of a removed listener whose events are kept.
+    Kept,
+    /// Queue that is deleted by itself: of a listener that was removed with `drain` or `discard`,
+    /// or a released orphan.
+    Draining,
+    /// Queue with the marker of this cluster that the log does not know.
+    Orphan,
+    /// Queue in which failed events wait for their next attempt.
+    Wait,
+    /// Queue of messages that no listener can take.
+    Parked,
+}
+
+/// What ends the state of a queue.
+#[derive(ToSchema)]
+#[schema(as = QueueRemedy, rename_all = "kebab-case")]
+pub enum QueueRemedySchema {
+    /// hearken does what is left to do.
+    Wait,
+    /// Add the group again; its listener consumes the queue.
+    AddGroup,
+    /// Remove the listener of the group and add it again; the new listener consumes the queue.
+    ReplaceListener,
+    /// Add the bus again.
+    AddBus,
+    /// Replace the queue by its next generation.
+    Migrate,
+    /// Delete the queue.
+    Delete,
+}
+
 /// One difference between the desired and the observed topology.
 #[derive(ToSchema)]
 #[schema(as = Drift)]

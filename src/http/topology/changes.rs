@@ -215,7 +215,8 @@ impl ChangeFollower {
             | RosterEvent::BusAdded { .. }
             | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
-            | RosterEvent::QueueReleased { .. } => return Ok(None),
+            | RosterEvent::QueueReleased { .. }
+            | RosterEvent::LogAdopted { .. } => return Ok(None),
             RosterEvent::ListenerRemoved { .. } => {
                 (self.bus_before(recorded, &group).await?, vec![], vec![group])
             }

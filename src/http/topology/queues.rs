@@ -69,9 +69,9 @@ async fn migrate_queue(
     app.roster.current().await?;
     let Some(queue) = app.reconciler.current_queue(&name) else {
         let look = app.reconciler.look().await?;
-        let foreign = look.observed.is_ok_and(|observed| {
+        let foreign = look.observed().is_ok_and(|observed| {
             let check =
-                deletion::check_request(app.roster.layout(), &look.desired, &observed, &name);
+                deletion::check_request(app.roster.layout(), &look.desired, observed, &name);
             matches!(check, Err(QueueRefusal::Foreign(_)))
         });
         let detail = format!("no listener consumes a queue {name}; GET /topology lists the queues");
@@ -121,13 +121,13 @@ pub(crate) async fn delete_queue(
     let contents =
         if request.query.flag("force")? { QueueContents::Destroy } else { QueueContents::Spare };
     let look = app.reconciler.look().await?;
-    let observed = look.observed.map_err(|cause| {
+    let observed = look.observed().map_err(|cause| {
         let detail = "the broker cannot be read, so it is unknown whether the queue may be deleted";
         Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
-            .with("cause", error_chain(&cause))
+            .with("cause", error_chain(cause))
             .retry_after(5)
     })?;
-    deletion::check_request(app.roster.layout(), &look.desired, &observed, &name)?;
+    deletion::check_request(app.roster.layout(), &look.desired, observed, &name)?;
     if contents == QueueContents::Spare
         && let Some(depth) = app.reconciler.depth(&name).await
     {

@@ -36,14 +36,14 @@ pub(super) async fn release_queue(
 }
 
 async fn find_orphan(app: &App, queue: &str) -> Result<OrphanQueue, Problem> {
-    let Look { desired, observed, .. } = app.reconciler.look().await?;
-    let observed = observed.map_err(|cause| {
+    let look = app.reconciler.look().await?;
+    let observed = look.observed().map_err(|cause| {
         let detail = "the broker cannot be read, so it is unknown whether the queue is an orphan";
         Problem::new(&kinds::BROKER_UNAVAILABLE, detail)
-            .with("cause", error_chain(&cause))
+            .with("cause", error_chain(cause))
             .retry_after(5)
     })?;
-    Ok(deletion::check_release(app.roster.layout(), &desired, &observed, queue)?)
+    Ok(deletion::check_release(app.roster.layout(), &look.desired, observed, queue)?)
 }
 
 /// Waits until a pass deleted the queue, or until a pass held the deletion back because of another

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::{
+    adoption::{LogAdoption, LogIdentity},
     layout::QueueType,
     listener::{Delivery, Mode},
     repair::RepairMode,
@@ -8,6 +9,7 @@ use crate::domain::{
     span::Span,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 const ADDED_V1: &str = include_str!("../golden/ListenerAdded.v1.json");
 const ADDED_V2: &str = include_str!("../golden/ListenerAdded.v2.json");
@@ -19,6 +21,7 @@ const CLUSTER_CHANGED_V1: &str = include_str!("../golden/ClusterChanged.v1.json"
 const REMOVED_V1: &str = include_str!("../golden/ListenerRemoved.v1.json");
 const TAKEN_OVER_V1: &str = include_str!("../golden/QueueTakenOver.v1.json");
 const RELEASED_V1: &str = include_str!("../golden/QueueReleased.v1.json");
+const ADOPTED_V1: &str = include_str!("../golden/LogAdopted.v1.json");
 
 fn listener() -> ListenerSpec {
     let mut listener: ListenerSpec = serde_json::from_value(
@@ -100,6 +103,13 @@ fn released() -> RosterEvent {
     RosterEvent::QueueReleased { queue: orphan() }
 }
 
+fn adopted() -> RosterEvent {
+    let identity =
+        |cluster, log| LogIdentity { cluster: Uuid::from_u128(cluster), log: Uuid::from_u128(log) };
+    let adoption = LogAdoption { identity: identity(5, 9), former: identity(1, 2) };
+    RosterEvent::LogAdopted { adoption }
+}
+
 #[test]
 fn every_event_ever_written_can_be_read() {
     for (name, version, golden, event) in [
@@ -113,6 +123,7 @@ fn every_event_ever_written_can_be_read() {
         ("ClusterChanged", 1, CLUSTER_CHANGED_V1, cluster_changed()),
         ("QueueTakenOver", 1, TAKEN_OVER_V1, taken_over()),
         ("QueueReleased", 1, RELEASED_V1, released()),
+        ("LogAdopted", 1, ADOPTED_V1, adopted()),
     ] {
         let payload = serde_json::from_str(golden).unwrap();
         assert_eq!(decode(name, version, payload), Ok(event));
@@ -131,6 +142,7 @@ fn an_event_is_written_as_its_golden_file_has_it() {
         (CLUSTER_CHANGED_V1, 1, cluster_changed()),
         (TAKEN_OVER_V1, 1, taken_over()),
         (RELEASED_V1, 1, released()),
+        (ADOPTED_V1, 1, adopted()),
     ] {
         assert!((1..=FORMS).contains(&form(&event)), "this program reads what it writes");
         let stored = encode(&event);

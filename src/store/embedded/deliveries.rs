@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ statements! {
     PENDING = "SELECT 1 FROM local_delivery WHERE seq = $1 AND attempt = $2";
     OLDEST = "SELECT MAX(0, (SELECT now FROM clock) - COALESCE(first_failed_at, due_at)) AS age FROM local_delivery \
         WHERE queue = $1 ORDER BY COALESCE(first_failed_at, due_at) LIMIT 1";
+    DEPTHS = "SELECT q.name AS name, COUNT(d.queue) AS depth FROM local_queue q LEFT JOIN local_delivery d ON d.queue = q.name GROUP BY q.name";
     DEPTH = "SELECT (SELECT COUNT(*) FROM local_delivery WHERE queue = q.name) AS depth FROM local_queue q WHERE q.name = $1";
 }
 
@@ -235,6 +236,15 @@ impl Embedded {
     /// When the database cannot be read.
     pub async fn depth(&self, queue: &str) -> Result<Option<u64>, StoreError> {
         self.number(DEPTH, args![queue], "depth").await
+    }
+
+    /// Number of deliveries in each queue, as [`Embedded::depth`] counts them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn depths(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows = self.inner.engine.read(DEPTHS, &[]).await?;
+        rows.iter().map(|row| Ok((row.text("name")?, row.count("depth")?))).collect()
     }
 }
 

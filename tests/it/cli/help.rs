@@ -20,6 +20,7 @@ fn the_program_lists_its_commands() {
     Commands:
       serve         Run a node
       migrate       Bring the schema of a PostgreSQL database up to date
+      adopt         Give the log a new identity, after a restore or a loss of the database
       listeners     List, add and remove the listeners of the cluster
       buses         List and add the buses of the cluster
       cluster       Show and change the settings of the cluster
@@ -63,7 +64,8 @@ fn the_help_of_remove_explains_what_happens_to_pending_events() {
           --pending <WHAT>         What happens to the pending events of the listener [possible values:
                                    keep, drain, discard]
           --reason <TEXT>          Reason for the change, kept in the history
-          --wait <TIME>            Wait at most this long, such as 5s, until the broker has the change
+          --wait <TIME>            Wait at most this long, such as 5s or 1h, until the broker has the
+                                   change
           --idempotency-key <KEY>  Key of the command: the server executes commands with the same key
                                    only once
       -h, --help                   Print help
@@ -83,6 +85,9 @@ fn the_help_of_remove_explains_what_happens_to_pending_events() {
       keep     the queue is unbound and kept; adding the group again consumes it (the default)
       drain    the queue is unbound, consumed until it is empty, then deleted
       discard  the queue is unbound and deleted with its events
+
+    With drain or discard, --wait ends when the queue is deleted. With exit code 5 it was not deleted
+    in time, and hearken goes on by itself.
     "#);
 }
 

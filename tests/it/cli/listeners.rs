@@ -122,6 +122,24 @@ async fn a_removal_that_the_broker_did_not_follow_in_time_has_its_own_exit_code(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_drain_is_waited_for_until_its_queue_is_deleted() {
+    let server = Fake::start()
+        .await
+        .removed("DELETE /listeners/g?pending=drain&wait=1m", "pending")
+        .json(
+            "GET /topology/queues?kind=draining",
+            200,
+            r#"{"queues":[{"group":"g","tombstone":{"version":4}}]}"#,
+        )
+        .json("GET /topology/queues?kind=draining", 503, "{}")
+        .json("GET /topology/queues?kind=draining", 200, r#"{"queues":[]}"#);
+    let arguments = ["listeners", "remove", "g", "--pending", "drain", "--wait", "1h"];
+    let ended = run(&server, &arguments);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.out, "removed g; its pending events are consumed, and its queue is deleted\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_shown_with_its_state_on_each_node() {
     let listener = r#"{"group":"g","class":"log","retry":{"attempts":8},"reason":null,"backlog":{"ready":2,"unacked":0,"consumers":1},
         "nodes":[{"id":"n1","state":"running","since":"2026-11-21T05:00:00Z"},{"id":"n2","state":"unknown-class","cause":"no class log"}]}"#;

@@ -185,3 +185,25 @@ async fn a_refused_stream_is_not_asked_for_again() {
     );
     assert_eq!(run(&server, &["topology", "watch"]).code, Some(3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_listed_in_pages_with_what_to_do_about_each() {
+    let page = |name: &str, next: &str| {
+        format!(
+            r#"{{"queues":[{{"name":"{name}","kind":"orphan","ready":3,"unacked":0,"consumers":0,"since":"2026-11-21T05:00:00Z","remedy":"add-group","advice":"add group g"}}]{next}}}"#
+        )
+    };
+    let first = page("h.a.v1", r#","next":"h.a.v1""#);
+    let server = Fake::start()
+        .await
+        .json("GET /topology/queues?kind=orphan&limit=1", 200, &first)
+        .json("GET /topology/queues", 200, &first)
+        .json("GET /topology/queues?after=h.a.v1", 200, &page("h.b.v1", ""));
+    let cut = run(&server, &["topology", "queues", "--kind", "orphan", "--limit", "1"]);
+    let lines = words(&cut.out);
+    assert_eq!(lines[1][..3], ["orphan", "h.a.v1", "3"], "{}", cut.out);
+    assert_eq!(lines[4], ["h.a.v1", "add", "group", "g"], "{}", cut.out);
+    assert!(cut.out.contains("continue with --after h.a.v1"), "{}", cut.out);
+    let all = run(&server, &["topology", "queues", "--all", "--output", "json"]);
+    assert_eq!(all.out.lines().count(), 2, "{}", all.out);
+}

@@ -1,11 +1,14 @@
 //! A database that is older than the broker: restored from a backup, or failed over with a loss.
 
 use super::drift::names;
-use crate::support::{
-    node::{Node, Services, Setup},
-    receiver::Receiver,
-    services::{self, VirtualHost},
-    wait,
+use crate::{
+    cli::{end, hearken},
+    support::{
+        node::{Node, Services, Setup, TOKEN},
+        receiver::Receiver,
+        services::{self, VirtualHost},
+        wait,
+    },
 };
 use reqwest::Method;
 use serde_json::json;
@@ -28,6 +31,13 @@ async fn restored(receiver: &Receiver) -> (Services, VirtualHost) {
 async fn restraint(node: &Node) -> Option<String> {
     let topology = node.get("/topology").await;
     topology["status"]["restraint"].as_str().map(str::to_owned)
+}
+
+/// Output of `hearken doctor` beside a running node.
+fn doctor(node: &Node) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = ["doctor", "--url", &node.url, "--token", TOKEN];
+    end(&mut hearken(directory.path(), &arguments)).out
 }
 
 async fn is_bound(host: &VirtualHost, queue: &str) -> bool {
@@ -59,6 +69,15 @@ async fn a_restored_database_unbinds_and_deletes_nothing_until_an_operator_decid
     let health = node.get("/healthcheck/checks/Listener%20topology").await;
     let cause = health["cause"].as_str().unwrap_or_default();
     assert!(health["status"] == "degraded" && cause.contains(ORPHAN), "{health}");
+
+    let examined = doctor(&node);
+    let hint = "FAIL  topology         queue hearken.mailboxEvent.work.b.v1 is an orphan";
+    assert!(examined.contains(hint) && examined.contains("--kind orphan"), "{examined}");
+    let listed = node.get("/topology/queues?kind=orphan").await;
+    let orphan = &listed["queues"][0];
+    let shown = json!([orphan["name"], orphan["group"], orphan["remedy"]]);
+    assert_eq!(shown, json!([ORPHAN, "b", "add-group"]), "{listed}");
+    assert!(orphan["advice"].as_str().unwrap().contains("hearken topology release"), "{listed}");
 
     // What was published meanwhile is not lost: the group takes its queue over.
     assert_eq!(node.send("mailboxEvent", "meanwhile").await.status, 202);

@@ -25,6 +25,10 @@ async fn a_topology_whose_broker_is_away_shows_what_is_known_without_it() {
     assert!(queues.iter().any(|queue| queue["name"] == "hearken.mailboxEvent.work.a.v1"));
     assert_eq!(answer.body["observed"], json!(null));
     assert!(!answer.header("retry-after").is_empty());
+    let listed = rest.ask("GET", "/topology/queues?kind=work").send().await;
+    assert_eq!((listed.status, listed.problem()), (503, "broker-unavailable"), "{}", listed.text);
+    let queue = &listed.body["queues"][0];
+    assert_eq!(json!([queue["group"], queue["present"], queue["ready"]]), json!(["a", null, null]));
     for (method, path) in [
         ("POST", "/topology?action=reconcile&dryRun"),
         ("DELETE", "/topology/queues/hearken.mailboxEvent.work.a.v1"),

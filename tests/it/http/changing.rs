@@ -100,7 +100,14 @@ async fn a_listener_is_paused_and_resumed_with_a_reason() {
     let shown = rest.get("/listeners/a").await.body;
     assert_eq!((&shown["paused"], &shown["reason"]), (&json!(true), &json!("a rest")));
     assert_eq!(act(&rest, "a", "pause").await.header("etag"), "\"2\"");
-    assert_eq!(act(&rest, "a", "resume").await.header("etag"), "\"3\"");
+    for (action, state) in [("resume", "running"), ("pause", "paused")] {
+        let path = format!("/listeners/a?action={action}&wait=30s");
+        let followed = rest.ask("POST", &path).send().await;
+        assert_eq!((followed.status, followed.header("hearken-nodes")), (204, "followed"));
+        let nodes = rest.get("/nodes").await.body;
+        assert_eq!(nodes["nodes"][0]["listeners"][0]["state"], state, "{nodes}");
+    }
+    assert_eq!(act(&rest, "a", "resume").await.header("etag"), "\"5\"");
     rest.node.wait_listener("a", "running").await;
     for (group, action, status, problem) in [
         ("nobody", "pause", 404, "not-configured"),

@@ -75,6 +75,45 @@ async fn a_queue_is_deleted_only_when_nothing_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queues_are_listed_with_counts_tombstone_and_remedy() {
+    let rest = rest::node().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(500);
+    rest.add(receiver.listener("a")).await;
+    rest.add(json!({"class": "log", "group": "b"})).await;
+    assert_eq!(rest.node.send("mailboxEvent", "e1").await.status, 202);
+    receiver.wait_for("e1").await;
+    let removal = "/listeners/a?pending=keep&wait=30s&reason=CHG-1";
+    assert_eq!(rest.ask("DELETE", removal).send().await.status, 204);
+    let kept = wait::until("the kept queue is counted without a consumer", async || {
+        let queue = rest.get("/topology/queues?kind=kept").await.body["queues"][0].clone();
+        (queue["consumers"] == 0 && queue["unacked"] == 0).then_some(queue)
+    })
+    .await;
+    let found = ["name", "kind", "bus", "group", "generation", "present", "ready", "remedy"];
+    let found: Vec<_> = found.iter().map(|name| kept[name].clone()).collect();
+    let queue = "hearken.mailboxEvent.work.a.v1";
+    let expected = json!([queue, "kept", "mailboxEvent", "a", 1, true, 1, "add-group"]);
+    assert_eq!(json!(found), expected, "{kept}");
+    let tombstone = &kept["tombstone"];
+    let removed = json!([tombstone["pending"], tombstone["version"], tombstone["reason"]]);
+    assert_eq!(removed, json!(["keep", 3, "CHG-1"]));
+    assert_eq!(kept["since"], tombstone["removedAt"]);
+    let advice = kept["advice"].as_str().unwrap();
+    assert!(advice.contains("add group a") && advice.contains(queue), "{advice}");
+
+    let first = rest.get("/topology/queues?limit=1").await.body;
+    assert_eq!((&first["queues"][0]["name"], &first["next"]), (&json!(queue), &json!(queue)));
+    let rest_of_list = rest.get(&format!("/topology/queues?after={queue}")).await.body;
+    let work = &rest_of_list["queues"][0];
+    let shown = json!([work["group"], work["kind"], work["consumers"], work["remedy"]]);
+    assert_eq!(shown, json!(["b", "work", 1, null]), "{work}");
+    assert_eq!(rest_of_list["next"], json!(null));
+    let wrong = rest.ask("GET", "/topology/queues?kind=dead").send().await;
+    assert_eq!((wrong.status, wrong.problem()), (400, "invalid-parameter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_is_migrated_to_its_next_generation() {
     let rest = rest::node().await;
     rest.add(json!({"class": "log", "group": "a"})).await;

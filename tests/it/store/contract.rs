@@ -33,6 +33,7 @@ contract! {
     log::a_damaged_event_is_refused_with_its_position,
     log::a_hole_is_refused_and_never_skipped,
     log::a_follower_of_another_history_is_told,
+    log::an_adoption_changes_the_identity_once_and_is_recorded,
     log::a_text_with_nul_is_refused_by_name_on_both_databases,
     log::the_doorbell_rings_for_an_append_and_not_for_a_refused_one,
     commands::an_abandoned_append_leaves_all_or_nothing_and_the_store_usable,

@@ -3,8 +3,11 @@
 use super::{Bench, added, append, audit, event, group, history};
 use crate::support::wait;
 use hearken::{
-    domain::event::{RecordedEvent, RosterEvent},
-    store::{AppendError, Store, StoreError},
+    domain::{
+        adoption::{LogAdoption, LogIdentity},
+        event::{RecordedEvent, RosterEvent},
+    },
+    store::{AppendError, LeaseName, Store, StoreError},
 };
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -217,8 +220,32 @@ pub(crate) async fn a_follower_of_another_history_is_told(bench: Bench) {
         "UPDATE identity SET log_id = randomblob(16)"
     };
     bench.by_hand(other).await.unwrap();
-    diverged(store.catch_up(0, None, 10).await, 0);
-    diverged(store.catch_up(2, Some(second.event_id), 10).await, 2);
+    for known in [None, Some(second.event_id)] {
+        let mine = known.map_or(0, |_| 2);
+        let adopted = store.catch_up(mine, known, 10).await;
+        assert!(matches!(&adopted, Err(StoreError::Adopted)), "{adopted:?}");
+    }
+    let replaced = store.catch_up(2, Some(first.event_id), 10).await;
+    assert!(matches!(&replaced, Err(StoreError::AnotherLog { version: 2 })), "{replaced:?}");
+}
+
+pub(crate) async fn an_adoption_changes_the_identity_once_and_is_recorded(bench: Bench) {
+    let store = &bench.store;
+    append(store, 0, "a").await.unwrap();
+    let former = store.identity();
+    let identity = LogIdentity { cluster: Uuid::new_v4(), log: Uuid::new_v4() };
+    let adoption = LogAdoption { identity, former };
+    let lease = store.take(LeaseName::Passes, "adopt").await.unwrap();
+    let late = lease.adopt(adoption, 0, &audit(Uuid::new_v4())).await;
+    assert!(matches!(&late, Err(AppendError::Conflict)), "{late:?}");
+    assert_eq!(store.head().await.unwrap(), 1, "nothing was changed");
+    let recorded = lease.adopt(adoption, 1, &audit(Uuid::new_v4())).await.unwrap();
+    assert_eq!((recorded.version, recorded.event), (2, RosterEvent::LogAdopted { adoption }));
+    assert!(store.marker_made().await.unwrap(), "the marker that was taken over is there");
+    let twice = lease.adopt(adoption, 2, &audit(Uuid::new_v4())).await;
+    assert!(matches!(&twice, Err(AppendError::Conflict)), "{twice:?}");
+    let noticed = store.catch_up(1, None, 10).await;
+    assert!(matches!(&noticed, Err(StoreError::Adopted)), "{noticed:?}");
 }
 
 pub(crate) async fn a_text_with_nul_is_refused_by_name_on_both_databases(bench: Bench) {

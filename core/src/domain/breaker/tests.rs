@@ -7,6 +7,7 @@ use crate::domain::{
     desired::desired,
     drift::{self, Remedy},
     event::RosterEvent,
+    layout::LOG,
     name::BusName,
     plan::tests::{desired_of, layout},
     roster::tests::{added, given, orphan, removed},
@@ -26,7 +27,8 @@ fn seen(desired: &Desired) -> LastSeen {
 }
 
 fn verdict(desired: &Desired, baseline: &Desired, observed: &Topology) -> Result<(), Blockage> {
-    check_drift(desired, &seen(baseline), &drift::between(&layout(), desired, observed))
+    let drift = drift::between(&layout(), desired, observed);
+    check_drift(&layout(), desired, &seen(baseline), &drift)
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn what_could_not_be_made_yet_is_no_loss() {
     let drift = drift::between(&layout(), &desired, &Topology::default());
     let unfinished = drift.iter().map(Drift::key).collect();
     let last_seen = LastSeen { desired: desired.clone(), unfinished };
-    assert_eq!(check_drift(&desired, &last_seen, &drift), Ok(()));
+    assert_eq!(check_drift(&layout(), &desired, &last_seen, &drift), Ok(()));
     assert!(drift.iter().all(|drift| last_seen.asks_for(drift)));
 }
 
@@ -87,6 +89,15 @@ fn many_orphans_are_a_mass_surplus() {
     let (small, large) = (cluster_of(5), cluster_of(50));
     let refused = verdict(&small, &small, &large.topology);
     assert!(matches!(refused, Err(Blockage::MassSurplus { surplus: 45, .. })), "{refused:?}");
+}
+
+#[test]
+fn many_orphans_of_a_log_before_an_adoption_are_no_mass_surplus() {
+    let (small, mut large) = (cluster_of(5), cluster_of(50));
+    for queue in large.topology.queues.values_mut() {
+        queue.arguments.insert(LOG.to_owned(), uuid::Uuid::from_u128(7).to_string().into());
+    }
+    assert_eq!(verdict(&small, &small, &large.topology), Ok(()));
 }
 
 #[test]
@@ -122,11 +133,11 @@ fn the_deleted_exchange_of_an_attached_bus_is_no_loss() {
     let bindings: BTreeSet<Binding> =
         queues.iter().map(|queue| Binding::of_queue("theirs", queue, "")).collect();
     baseline.topology.bindings = bindings;
-    let refused = check_drift(&Desired::default(), &seen(&baseline), &drift);
+    let refused = check_drift(&layout(), &Desired::default(), &seen(&baseline), &drift);
     assert_eq!(refused, Err(Blockage::MassLoss { lost: 30, owned: 30 }));
     let mut bus = BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
     (bus.attached, bus.exchange) = (true, Some("theirs".into()));
     let buses = Buses::from([(bus.name.clone(), bus)]);
     let attached = desired(&layout(), &buses, &given(&[]), &BTreeSet::new());
-    assert_eq!(check_drift(&attached, &seen(&baseline), &drift), Ok(()));
+    assert_eq!(check_drift(&layout(), &attached, &seen(&baseline), &drift), Ok(()));
 }

@@ -106,7 +106,8 @@ impl Configured {
             | RosterEvent::BusAdded { .. }
             | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
-            | RosterEvent::QueueReleased { .. } => return,
+            | RosterEvent::QueueReleased { .. }
+            | RosterEvent::LogAdopted { .. } => return,
         }
         self.amended = Some(amendment);
         self.reason.clone_from(&recorded.audit.reason);

@@ -58,6 +58,13 @@ impl Roster {
         Ok(false)
     }
 
+    /// Whether an administrator can still decide about an orphan by taking it over or by releasing
+    /// it: the log has not used its group and generation for another queue.
+    #[must_use]
+    pub fn may_decide_about(&self, queue: &OrphanQueue) -> bool {
+        !self.uses(&queue.id)
+    }
+
     /// Whether the log has a queue of this group and generation, on any bus.
     fn uses(&self, id: &QueueId) -> bool {
         let is_current = |generation: Generation| generation == id.generation;

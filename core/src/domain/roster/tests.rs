@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{
+    adoption::{LogAdoption, LogIdentity},
     event::{Audit, NodeRef},
     listener::{Delivery, tests::listener},
     name::BusName,
@@ -302,9 +303,22 @@ proptest! {
                 | RosterEvent::BusAdded { .. }
                 | RosterEvent::ClusterChanged { .. }
                 | RosterEvent::QueueTakenOver { .. }
-                | RosterEvent::QueueReleased { .. } => {}
+                | RosterEvent::QueueReleased { .. }
+                | RosterEvent::LogAdopted { .. } => {}
             }
         }
+    }
+
+    #[test]
+    fn an_adoption_is_a_version_and_changes_nothing_else(asks in asks()) {
+        let events = run(&asks);
+        let (before, identity) = (given(&events), LogIdentity { cluster: Uuid::nil(), log: Uuid::nil() });
+        let adoption = LogAdoption { identity, former: identity };
+        let after = given(&[&events[..], &[RosterEvent::LogAdopted { adoption }]].concat());
+        prop_assert_eq!(after.version(), before.version() + 1);
+        prop_assert_eq!(after.listeners(), before.listeners());
+        prop_assert_eq!(after.tombstones(), before.tombstones());
+        prop_assert_eq!(after.orphans(), before.orphans());
     }
 
     #[test]
