@@ -2,8 +2,7 @@
 
 use super::{
     adoption::LogAdoption, bus::BusDefinition, cluster::ClusterSettings, command::Pending,
-    listener::ListenerSpec,
-    name::GroupName, roster::OrphanQueue,
+    listener::ListenerSpec, name::GroupName, roster::OrphanQueue,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
