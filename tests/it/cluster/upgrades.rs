@@ -166,7 +166,7 @@ async fn a_running_node_stops_writing_when_a_newer_schema_shuts_it_out() {
     assert_eq!(history(&node).await.len(), 1, "nothing was written, and the log can be read");
     // Events need no database, and their consumers go on.
     handle(&[&node], &node, "a", "e1", 1.0).await;
-    let reported = node.log().matches("and writers must know step 900").count();
+    let reported = node.log().matches("hearken::store::schema_fence").count();
     assert_eq!(reported, 1, "{}", node.log());
 }
 
