@@ -41,13 +41,11 @@ pub(super) async fn read_broker(
     store: &Store,
 ) -> Result<BrokerFacts, CliError> {
     let failed = |error| CliError::Failed(format!("nothing was changed: {}", error_chain(&error)));
-    let layout = Layout {
-        prefix: settings.prefix.clone(),
-        cluster: store.cluster_id(),
-        log: store.log_id(),
-        queue_type: settings.queue_type,
-        ..Layout::default()
-    };
+    // The prefix of the cluster holds, also where the configuration has another one.
+    let founding = store.founding().await.map_err(anyhow::Error::from)?;
+    let prefix = founding.map_or_else(|| settings.prefix.clone(), |found| found.settings.prefix);
+    let (cluster_id, log) = (store.cluster_id(), store.log_id());
+    let layout = Layout { prefix, cluster: cluster_id, log, ..Layout::default() };
     let amqp_url = AmqpUrl::parse(cluster.amqp_url.expose()).map_err(anyhow::Error::from)?;
     let management_url = cluster.management_url.as_ref().map(|url| url.expose().to_owned());
     let (node, marker) = (settings.node_id.clone(), layout.marker());
