@@ -12,7 +12,7 @@ use crate::{
         deletion::{NotYet, QuietQueues},
         depth::Depth,
         desired::Fate,
-        plan::Step,
+        plan::{Action, Step},
         report::StepOutcome,
     },
     error_chain::error_chain,
@@ -36,8 +36,11 @@ pub(super) async fn delete_quiet_queues(
 ) -> Applied {
     let deleter = QueueDeleter { context, quiet: Mutex::new(quiet), lease };
     let mut due = Vec::new();
+    let layout = context.roster.layout();
     for deletion in deletions {
-        if let Some(fate) = intent.desired.fates.get(&deletion.action.name()) {
+        if let Action::DeleteQueue(queue) = &deletion.action
+            && let Some(fate) = intent.desired.fate(layout, queue)
+        {
             due.push(deleter.delete_if_quiet(deletion, fate));
         }
     }
@@ -46,10 +49,27 @@ pub(super) async fn delete_quiet_queues(
     while let Some(result) = results.next().await {
         applied.extend(result);
     }
+    // After the queues: a queue is bound to its exchange until it is deleted.
+    applied.extend(delete_exchanges(context, lease, deletions).await);
     applied
 }
 
-/// Deletes queues of removed listeners.
+/// Deletes exchanges of removed buses. Without the lease, a later pass deletes them.
+async fn delete_exchanges(
+    context: &ReconcileContext,
+    lease: &Lease,
+    deletions: &[Step],
+) -> Applied {
+    let is_exchange = |step: &&Step| matches!(step.action, Action::DeleteExchange(_));
+    let steps: Vec<Step> = deletions.iter().filter(is_exchange).cloned().collect();
+    if steps.is_empty() {
+        return Applied::default();
+    }
+    let ReconcileContext { broker, metrics, .. } = context;
+    apply(&**broker, metrics, lease, &steps).await.unwrap_or_default()
+}
+
+/// Deletes queues of removed listeners and buses.
 struct QueueDeleter<'a> {
     context: &'a ReconcileContext,
     /// Locked for single looks only.
@@ -76,10 +96,10 @@ enum Postponed {
 }
 
 impl QueueDeleter<'_> {
-    async fn delete_if_quiet(&self, deletion: &Step, fate: &Fate) -> Applied {
-        let deleted = match self.check(deletion, fate).await {
+    async fn delete_if_quiet(&self, deletion: &Step, fate: Fate) -> Applied {
+        let deleted = match self.check(deletion, &fate).await {
             Ok(QueuePresence::Absent) => return Applied::default(),
-            Ok(QueuePresence::Present) => self.delete(deletion, fate).await,
+            Ok(QueuePresence::Present) => self.delete(deletion, &fate).await,
             Err(postponed) => Err(postponed),
         };
         deleted.unwrap_or_else(|postponed| {
@@ -123,9 +143,11 @@ impl QueueDeleter<'_> {
             apply(&**broker, metrics, self.lease, deletion).await.map_err(Postponed::NoLease)?;
         if applied.is_done() {
             let destroyed = applied.destroyed();
-            tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
+            tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener or bus; it held {destroyed} events");
             self.quiet.lock().forget(&queue);
-            if let Err(error) = self.lease.retire(&fate.id, destroyed).await {
+            if let Some(id) = &fate.id
+                && let Err(error) = self.lease.retire(id, destroyed).await
+            {
                 let error = error_chain(&error);
                 tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
             }

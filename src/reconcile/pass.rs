@@ -216,9 +216,11 @@ impl Pass<'_> {
         for (queue, fate) in &self.intent.desired.fates {
             let is_absent = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
             // If the broker cannot say whether it has the queue, a later pass retires it.
-            if is_absent && matches!(broker.depth(queue).await, Ok(None)) {
+            if let Some(id) = fate.id.as_ref().filter(|_| is_absent)
+                && matches!(broker.depth(queue).await, Ok(None))
+            {
                 self.memory.quiet_queues().forget(queue);
-                self.lease.retire(&fate.id, 0).await?;
+                self.lease.retire(id, 0).await?;
                 bus.wake();
             }
         }

@@ -214,6 +214,8 @@ impl ChangeFollower {
             | RosterEvent::ListenerPaused { .. }
             | RosterEvent::ListenerResumed { .. }
             | RosterEvent::BusAdded { .. }
+            | RosterEvent::BusChanged { .. }
+            | RosterEvent::BusRemoved { .. }
             | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
             | RosterEvent::QueueReleased { .. } => return Ok(None),
