@@ -58,7 +58,7 @@ enum CliCommand {
     Adopt(adopt::AdoptCommand),
     /// List, add and remove the listeners of the cluster
     Listeners(listeners::ListenersCommand),
-    /// List and add the buses of the cluster
+    /// List, add, change and remove the buses of the cluster
     Buses(buses::BusesCommand),
     /// Show and change the settings of the cluster
     Cluster(cluster::ClusterCommand),

@@ -109,6 +109,7 @@ fn guarded_routes() -> Routes {
         .routes(routes!(history::history))
         .routes(routes!(listeners::diff))
         .routes(routes!(buses::list, buses::add))
+        .routes(routes!(buses::edit::change, buses::edit::remove))
         .routes(routes!(cluster::show, cluster::change))
         .routes(routes!(classes::classes))
         .routes(routes!(topology::topology, topology::reconcile))

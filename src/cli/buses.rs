@@ -3,18 +3,20 @@
 use super::{
     client::{Remote, Server},
     error::{CommandEnd, DONE},
-    output::columns,
+    output::{columns, print},
 };
 use crate::domain::name::BusName;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
   hearken buses list
   hearken buses add billing --reason CHG-1234
-  hearken buses add james --codec james --exchange mailboxEvent-exchange";
+  hearken buses add james --codec james --exchange mailboxEvent-exchange
+  hearken buses change billing --codec msgpack
+  hearken buses remove billing --reason CHG-1235";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +33,10 @@ enum BusesAction {
     List,
     /// Add a bus; every node takes it up without a restart
     Add(AddBusCommand),
+    /// Change the form in which the events of a bus are written
+    Change(ChangeBusCommand),
+    /// Remove a bus that no listener and no queue uses
+    Remove(RemoveBusCommand),
 }
 
 #[derive(Debug, Args)]
@@ -48,12 +54,35 @@ struct AddBusCommand {
     reason: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct ChangeBusCommand {
+    /// Name of the bus
+    name: BusName,
+    /// Form in which the events of the bus are written
+    #[arg(long, value_parser = ["json", "msgpack", "james"])]
+    codec: String,
+    /// Reason for the change, kept in the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RemoveBusCommand {
+    /// Name of the bus
+    name: BusName,
+    /// Reason for the removal, kept in the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
 impl BusesCommand {
     pub(super) async fn run(self) -> CommandEnd {
         let server = self.remote.server()?;
         match self.command {
             BusesAction::List => list(&server).await,
             BusesAction::Add(command) => command.run(&server).await,
+            BusesAction::Change(command) => command.run(&server).await,
+            BusesAction::Remove(command) => command.run(&server).await,
         }
     }
 }
@@ -71,6 +100,30 @@ async fn list(server: &Server) -> CommandEnd {
     ];
     server.show(&answer, |json| columns(&json["buses"], &shown, "no buses"))?;
     Ok(DONE)
+}
+
+impl ChangeBusCommand {
+    async fn run(self, server: &Server) -> CommandEnd {
+        let body = json!({ "codec": self.codec, "reason": self.reason }).to_string();
+        let call = server.call(Method::PUT, &["buses", self.name.as_str()]);
+        let answer = call.body("application/json", body.into_bytes())?.send().await?;
+        server.show(&answer, |_| format!("changed bus {}", self.name))?;
+        Ok(DONE)
+    }
+}
+
+impl RemoveBusCommand {
+    async fn run(self, server: &Server) -> CommandEnd {
+        let call = server.call(Method::DELETE, &["buses", self.name.as_str()]);
+        let answer = call.maybe("reason", self.reason.as_ref()).send().await?;
+        if server.prints_json() {
+            // The answer has an empty body.
+            print(&answer.text)?;
+        } else {
+            print(&format!("removed bus {}", self.name))?;
+        }
+        Ok(DONE)
+    }
 }
 
 impl AddBusCommand {

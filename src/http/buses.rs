@@ -1,4 +1,6 @@
-//! `/buses`: the buses of the cluster, and the addition of a bus.
+//! `/buses`: the buses of the cluster, and their addition, change and removal.
+
+pub mod edit;
 
 use super::{
     App,

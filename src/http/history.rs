@@ -50,6 +50,10 @@ pub enum EventType {
     ListenerRemoved,
     /// A bus was added.
     BusAdded,
+    /// A bus got a new definition.
+    BusChanged,
+    /// A bus was removed.
+    BusRemoved,
     /// Settings of the cluster were changed.
     ClusterChanged,
     /// The listener that was added next took an orphan over, with the events in it.
@@ -73,7 +77,7 @@ pub struct HistoryEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
     group: Option<GroupName>,
-    /// Definition of an added bus.
+    /// Definition of an added or changed bus, or the last definition of a removed bus.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::BusDefinitionSchema>, nullable = false)]
     bus: Option<BusDefinition>,
@@ -153,11 +157,16 @@ struct EventDetails {
     pending: Option<Pending>,
 }
 
-impl From<RecordedEvent> for HistoryEvent {
-    fn from(recorded: RecordedEvent) -> Self {
-        let group = recorded.event.group().cloned();
+/// Type of an event, with its details.
+struct TypedDetails {
+    r#type: EventType,
+    details: EventDetails,
+}
+
+impl From<RosterEvent> for TypedDetails {
+    fn from(event: RosterEvent) -> Self {
         let mut details = EventDetails::default();
-        let r#type = match recorded.event {
+        let r#type = match event {
             RosterEvent::ListenerAdded { listener, generation } => {
                 details.listener = Some(listener);
                 details.generation = Some(generation);
@@ -177,6 +186,14 @@ impl From<RecordedEvent> for HistoryEvent {
                 details.bus = Some(bus);
                 EventType::BusAdded
             }
+            RosterEvent::BusChanged { bus } => {
+                details.bus = Some(bus);
+                EventType::BusChanged
+            }
+            RosterEvent::BusRemoved { bus } => {
+                details.bus = Some(bus);
+                EventType::BusRemoved
+            }
             RosterEvent::ClusterChanged { settings } => {
                 details.cluster = Some(settings);
                 EventType::ClusterChanged
@@ -194,6 +211,14 @@ impl From<RecordedEvent> for HistoryEvent {
                 EventType::LogAdopted
             }
         };
+        Self { r#type, details }
+    }
+}
+
+impl From<RecordedEvent> for HistoryEvent {
+    fn from(recorded: RecordedEvent) -> Self {
+        let group = recorded.event.group().cloned();
+        let TypedDetails { r#type, details } = TypedDetails::from(recorded.event);
         let EventDetails { listener, bus, cluster, queue, adoption, generation, pending } = details;
         Self {
             version: recorded.version,

@@ -218,7 +218,7 @@ async fn try_step(
     if away.load(Ordering::Relaxed) {
         return Err(StepFailure::Hindered(Hindrance::BrokerAway));
     }
-    if matches!(step.action, Action::Unbind(_) | Action::DeleteQueue(_)) {
+    if step.action.deletes() || matches!(step.action, Action::Unbind(_)) {
         lease.check().await.map_err(|error| StepFailure::Hindered(Hindrance::NoLease(error)))?;
     }
     broker.apply(&step.action).await.map_err(|error| {

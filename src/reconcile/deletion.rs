@@ -13,7 +13,7 @@ use crate::{
         deletion::{NotYet, QuietQueues},
         depth::Depth,
         desired::Fate,
-        plan::Step,
+        plan::{Action, Step},
         report::StepOutcome,
     },
     error_chain::error_chain,
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 16;
 /// the look at a queue and its deletion.
 const RECORDED_AT_ONCE: usize = 256;
 
-/// Deletes queues of removed listeners.
+/// Deletes queues of removed listeners, and queues and exchanges of removed buses.
 pub(super) struct QueueDeleter<'a> {
     context: &'a ReconcileContext,
     /// Locked for single looks only.
@@ -42,7 +42,7 @@ pub(super) struct QueueDeleter<'a> {
 
 /// Verdict on one deletion.
 enum DeletionVerdict<'a> {
-    Due { deletion: &'a Step, fate: &'a Fate },
+    Due { deletion: &'a Step, fate: Fate },
     Postponed(AppliedStep),
 }
 
@@ -110,10 +110,36 @@ impl<'a> QueueDeleter<'a> {
         applied
     }
 
-    /// Decides about one deletion. `None` when nothing is left to delete.
+    /// Deletes exchanges of removed buses. Their queues are gone by then: a queue is bound to its
+    /// exchange until it is deleted. Without the lease, a later pass deletes the exchanges.
+    pub(super) async fn delete_exchanges(
+        &self,
+        recorder: &mut PassRecorder<'_>,
+        deletions: &[Step],
+    ) -> Applied {
+        let is_exchange = |step: &&Step| matches!(step.action, Action::DeleteExchange(_));
+        let steps: Vec<Step> = deletions.iter().filter(is_exchange).cloned().collect();
+        if steps.is_empty() {
+            return Applied::default();
+        }
+        let version = self.intent.roster.version();
+        let ReconcileContext { broker, metrics, .. } = self.context;
+        let applied = match recorder.intend(self.lease, version, &steps).await {
+            Ok(()) => apply(&**broker, metrics, self.lease, &steps).await,
+            Err(error) => Err(error),
+        };
+        applied.unwrap_or_else(|error| {
+            let postponed = Postponed::NoLease(error);
+            let steps = steps.iter().map(|step| skipped(step, &postponed)).collect();
+            Applied { steps, failure: None }
+        })
+    }
+
+    /// Decides about one deletion. `None` when the step deletes no queue, or the queue is gone.
     async fn judge<'s>(&'s self, deletion: &'s Step) -> Option<DeletionVerdict<'s>> {
-        let fate = self.intent.desired.fates.get(&deletion.action.name())?;
-        match self.check(deletion, fate).await {
+        let Action::DeleteQueue(queue) = &deletion.action else { return None };
+        let fate = self.intent.desired.fate(self.context.roster.layout(), queue)?;
+        match self.check(deletion, &fate).await {
             Ok(QueuePresence::Absent) => None,
             Ok(QueuePresence::Present) => Some(DeletionVerdict::Due { deletion, fate }),
             Err(postponed) => Some(DeletionVerdict::Postponed(skipped(deletion, &postponed))),
@@ -146,7 +172,7 @@ impl<'a> QueueDeleter<'a> {
     }
 
     /// Deletes one queue, and notes that its tombstone is done.
-    async fn delete(&self, deletion: &Step, fate: &Fate) -> Applied {
+    async fn delete(&self, deletion: &Step, fate: Fate) -> Applied {
         let ReconcileContext { broker, metrics, .. } = self.context;
         let queue = deletion.action.name();
         let applied =
@@ -159,9 +185,11 @@ impl<'a> QueueDeleter<'a> {
             };
         if applied.is_done() {
             let destroyed = applied.destroyed();
-            tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener; it held {destroyed} events");
+            tracing::info!(%queue, destroyed, "deleted queue {queue} of a removed listener or bus; it held {destroyed} events");
             self.quiet.lock().forget(&queue);
-            if let Err(error) = self.lease.retire(&fate.id, destroyed).await {
+            if let Some(id) = &fate.id
+                && let Err(error) = self.lease.retire(id, destroyed).await
+            {
                 let error = error_chain(&error);
                 tracing::warn!(%queue, error, "queue {queue} was deleted, and the database could not note that; the next pass notes it: {error}");
             }

@@ -116,7 +116,7 @@ impl Pass<'_> {
         let mut applied = self.apply_changes(&repair.plan).await?;
         let deletions = repair.plan.deletions();
         if !deletions.is_empty() && applied.failure.is_none() {
-            applied.extend(self.delete_quiet_queues(&deletions).await);
+            applied.extend(self.delete_what_is_due(&deletions).await);
             next_pass = next_pass.or(Some(self.pause_between_deletions()));
         }
         self.note(&applied).await;
@@ -217,9 +217,11 @@ impl Pass<'_> {
         for (queue, fate) in &self.intent.desired.fates {
             let is_absent = fate.pending != Pending::Keep && !observed.queues.contains_key(queue);
             // If the broker cannot say whether it has the queue, a later pass retires it.
-            if is_absent && matches!(broker.depth(queue).await, Ok(None)) {
+            if let Some(id) = fate.id.as_ref().filter(|_| is_absent)
+                && matches!(broker.depth(queue).await, Ok(None))
+            {
                 self.memory.quiet_queues().forget(queue);
-                self.lease.retire(&fate.id, 0).await?;
+                self.lease.retire(id, 0).await?;
                 bus.wake();
             }
         }
@@ -235,11 +237,12 @@ impl Pass<'_> {
     }
 
     /// Applies the deletions that are due, and skips the others.
-    async fn delete_quiet_queues(&mut self, deletions: &[Step]) -> Applied {
+    async fn delete_what_is_due(&mut self, deletions: &[Step]) -> Applied {
         let (quiet, recorder) = (self.memory.quiet_queues(), &mut self.recorder);
-        deletion::QueueDeleter::new(self.context, quiet, &self.intent, self.lease)
-            .delete_quiet_queues(recorder, deletions)
-            .await
+        let deleter = deletion::QueueDeleter::new(self.context, quiet, &self.intent, self.lease);
+        let mut applied = deleter.delete_quiet_queues(recorder, deletions).await;
+        applied.extend(deleter.delete_exchanges(recorder, deletions).await);
+        applied
     }
 
     /// Pause until the next look at the queues of removed listeners.

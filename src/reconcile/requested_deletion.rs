@@ -57,8 +57,8 @@ async fn delete_under(
     }
     // The tombstone of a kept queue stays: adding its group again declares the queue again.
     let fate = intent.desired.fates.get(queue).filter(|fate| fate.pending != Pending::Keep);
-    if let Some(fate) = fate {
-        lease.retire(&fate.id, destroyed).await?;
+    if let Some(id) = fate.and_then(|fate| fate.id.as_ref()) {
+        lease.retire(id, destroyed).await?;
     }
     tracing::info!(%queue, destroyed, "deleted queue {queue} on request; it held {destroyed} events");
     Ok(destroyed)

@@ -167,6 +167,7 @@ impl RosterService {
             if let Some(expected) = asked.if_match.filter(|version| *version != roster.version()) {
                 return Err(ExecuteError::StaleVersion { expected, found: roster.version() });
             }
+            self.check_bus_unused(&roster, command).await?;
             let events = decide(&roster, command, &self.known_orphans(command).await?)?;
             let fingerprint = asked.idempotency.as_ref().map(|named| &named.fingerprint);
             match self.store.append(roster.version(), &events, audit, fingerprint).await {
@@ -200,6 +201,8 @@ impl RosterService {
             | Command::RemoveListener { .. }
             | Command::MigrateListener { .. }
             | Command::AddBus(_)
+            | Command::ChangeBus(_)
+            | Command::RemoveBus(_)
             | Command::ChangeCluster(_)
             | Command::ReleaseQueue { .. } => ClassVerdict::Accepted,
         }
@@ -211,6 +214,11 @@ impl RosterService {
         if !matches!(command, Command::AddListener(_)) {
             return Ok(BTreeSet::new());
         }
+        self.orphans().await
+    }
+
+    /// The orphans that the last pass of any node found.
+    async fn orphans(&self) -> Result<BTreeSet<OrphanQueue>, StoreError> {
         let drift = self.store.topology_status().await?.drift;
         let orphans = drift.iter().filter(|drift| drift.kind == DriftKind::Orphan);
         let queues = orphans.filter_map(|orphan| match self.layout().read(&orphan.name)? {
@@ -218,6 +226,23 @@ impl RosterService {
             _ => None,
         });
         Ok(queues.collect())
+    }
+
+    /// Refuses to remove a bus while a queue on it is kept, waits for its deletion, or is an orphan.
+    /// Whether a queue was deleted is known to the passes and not to the roster.
+    async fn check_bus_unused(
+        &self,
+        roster: &Roster,
+        command: &Command,
+    ) -> Result<(), ExecuteError> {
+        let Command::RemoveBus(bus) = command else { return Ok(()) };
+        let mut users = roster.bus_users(bus, &self.store.retired().await?);
+        let orphans = self.orphans().await?.into_iter().filter(|orphan| orphan.bus == *bus);
+        users.extend(orphans.map(|orphan| format!("an orphan of group {}", orphan.id.group)));
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::BusOccupied { bus: bus.clone(), users }.into())
     }
 
     fn admit(
@@ -230,6 +255,7 @@ impl RosterService {
         let facts = admission::AdmissionFacts {
             required: &config.required,
             buses: roster.buses(),
+            defined_buses: &self.configured_buses().map(|bus| bus.name.clone()).collect(),
             layout: &config.layout,
         };
         admission::check(&facts, command, |_| verdict.clone())

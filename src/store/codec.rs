@@ -63,8 +63,9 @@ struct RemovedV1 {
     pending: Pending,
 }
 
+/// Payload of an event about a bus.
 #[derive(Serialize, Deserialize)]
-struct BusAddedV1 {
+struct WholeBus {
     bus: BusDefinition,
 }
 
@@ -107,7 +108,9 @@ pub(super) fn encode(event: &RosterEvent) -> Stored {
         RosterEvent::ListenerRemoved { group, pending } => {
             json(&RemovedV1 { group: group.clone(), pending: *pending })
         }
-        RosterEvent::BusAdded { bus } => json(&BusAddedV1 { bus: bus.clone() }),
+        RosterEvent::BusAdded { bus }
+        | RosterEvent::BusChanged { bus }
+        | RosterEvent::BusRemoved { bus } => json(&WholeBus { bus: bus.clone() }),
         RosterEvent::ClusterChanged { settings } => {
             json(&ClusterChangedV1 { settings: settings.clone() })
         }
@@ -129,6 +132,8 @@ pub(super) fn form(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerPaused { .. }
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::BusAdded { .. }
+        | RosterEvent::BusChanged { .. }
+        | RosterEvent::BusRemoved { .. }
         | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
         | RosterEvent::QueueReleased { .. }
@@ -144,6 +149,8 @@ fn schema_version(event: &RosterEvent) -> i64 {
         | RosterEvent::ListenerResumed { .. }
         | RosterEvent::ListenerRemoved { .. }
         | RosterEvent::BusAdded { .. }
+        | RosterEvent::BusChanged { .. }
+        | RosterEvent::BusRemoved { .. }
         | RosterEvent::ClusterChanged { .. }
         | RosterEvent::QueueTakenOver { .. }
         | RosterEvent::QueueReleased { .. }
@@ -178,7 +185,9 @@ pub(super) fn decode(
         }
         ("ListenerRemoved", 1) => read(payload)
             .map(|RemovedV1 { group, pending }| RosterEvent::ListenerRemoved { group, pending }),
-        ("BusAdded", 1) => read(payload).map(|BusAddedV1 { bus }| RosterEvent::BusAdded { bus }),
+        ("BusAdded", 1) => read(payload).map(|WholeBus { bus }| RosterEvent::BusAdded { bus }),
+        ("BusChanged", 1) => read(payload).map(|WholeBus { bus }| RosterEvent::BusChanged { bus }),
+        ("BusRemoved", 1) => read(payload).map(|WholeBus { bus }| RosterEvent::BusRemoved { bus }),
         ("ClusterChanged", 1) => read(payload)
             .map(|ClusterChangedV1 { settings }| RosterEvent::ClusterChanged { settings }),
         ("QueueTakenOver", 1) => {

@@ -11,7 +11,7 @@ use super::{
     listener::{ListenerSpec, SettingError},
     name::{BusName, ClassName, GroupName},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One mistake in a listener's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -43,6 +43,8 @@ pub struct AdmissionFacts<'a> {
     pub required: &'a BTreeMap<GroupName, ListenerSpec>,
     /// The cluster's buses.
     pub buses: &'a Buses,
+    /// Buses that the node's own configuration defines.
+    pub defined_buses: &'a BTreeSet<BusName>,
     /// How groups and buses become queue names.
     pub layout: &'a Layout,
 }
@@ -73,6 +75,14 @@ pub enum NotAdmitted {
     RequiredHere {
         /// The group of the command.
         group: GroupName,
+    },
+    /// The node's configuration defines the bus, so the node would add it again at its next start.
+    #[error(
+        "bus {bus} is defined by this node's configuration; take it out of [[bus]] there first"
+    )]
+    BusDefinedHere {
+        /// The bus of the command.
+        bus: BusName,
     },
     /// The class does not accept the configuration.
     #[error("class {class} does not accept this configuration: {}", problems(errors))]
@@ -140,12 +150,16 @@ pub fn check(
         {
             Err(NotAdmitted::RequiredHere { group: group.clone() })
         }
+        Command::RemoveBus(bus) if node.defined_buses.contains(bus) => {
+            Err(NotAdmitted::BusDefinedHere { bus: bus.clone() })
+        }
         Command::RemoveListener { .. }
         | Command::PauseListener { .. }
         | Command::ResumeListener { .. }
         | Command::MigrateListener { .. }
+        | Command::RemoveBus(_)
         | Command::ReleaseQueue { .. } => Ok(()),
-        Command::AddBus(bus) => Ok(check_bus(node.layout, bus)?),
+        Command::AddBus(bus) | Command::ChangeBus(bus) => Ok(check_bus(node.layout, bus)?),
         Command::ChangeCluster(change) => Ok(change.check()?),
     }
 }
@@ -174,7 +188,12 @@ mod tests {
         let bus = crate::domain::bus::BusDefinition::plain(BusName::parse("mailboxEvent").unwrap());
         let buses = Buses::from([(bus.name.clone(), bus)]);
         let layout = Layout::default();
-        let node = AdmissionFacts { required: &required, buses: &buses, layout: &layout };
+        let node = AdmissionFacts {
+            required: &required,
+            buses: &buses,
+            defined_buses: &BTreeSet::new(),
+            layout: &layout,
+        };
         check(&node, command, |_| verdict)
     }
 

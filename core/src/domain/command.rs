@@ -4,7 +4,7 @@ use super::{
     bus::BusDefinition,
     cluster::ClusterChange,
     listener::ListenerSpec,
-    name::GroupName,
+    name::{BusName, GroupName},
     roster::{OrphanQueue, QueueId},
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,11 @@ pub enum Command {
     },
     /// Adds a bus, which every node takes up without a restart.
     AddBus(BusDefinition),
+    /// Gives a bus a new definition. Its exchange cannot change.
+    ChangeBus(BusDefinition),
+    /// Removes a bus that no listener and no queue uses. A pass deletes its exchanges and its empty
+    /// queues.
+    RemoveBus(BusName),
     /// Changes settings of the cluster, which every node follows without a restart.
     ChangeCluster(ClusterChange),
     /// Lets an orphan go: its queue is unbound and deleted with the events in it.
@@ -70,7 +75,8 @@ impl Command {
     #[must_use]
     pub fn subject(&self) -> &str {
         match self {
-            Self::AddBus(bus) => bus.name.as_str(),
+            Self::AddBus(bus) | Self::ChangeBus(bus) => bus.name.as_str(),
+            Self::RemoveBus(bus) => bus.as_str(),
             Self::ChangeCluster(_) => "cluster",
             Self::AddListener(listener) | Self::ChangeListener(listener) => listener.group.as_str(),
             Self::PauseListener { group }

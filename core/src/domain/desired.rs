@@ -5,7 +5,7 @@ use super::{
     command::Pending,
     drift::Object,
     event::Version,
-    layout::{Flavor, Layout},
+    layout::{Flavor, Layout, ObjectName},
     listener::Delivery,
     name::BusName,
     roster::{Configured, OrphanDecision, QueueId, Roster},
@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// API's counters lag by up to five seconds, so one sample proves nothing.
 const QUIET: Span = Span::from_secs(6);
 
-/// Future of a removed listener's queue, or of a released orphan.
+/// Future of a removed listener's queue, of a released orphan, or of a queue of a removed bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fate {
-    /// Identity of the queue in the roster.
-    pub id: QueueId,
+    /// Identity of the queue in the roster. `None` for a queue of a removed bus.
+    pub id: Option<QueueId>,
     /// Decision of the administrator who removed the listener.
     pub pending: Pending,
     /// Time without events and consumers that must pass before the queue is deleted: long enough
@@ -47,6 +47,7 @@ pub struct Desired {
     /// Decisions about orphans, by the name of the queue.
     orphan_decisions: BTreeMap<String, OrphanDecision>,
     buses: BTreeSet<BusName>,
+    removed_buses: BTreeSet<BusName>,
     /// The exchanges of attached buses.
     attached: BTreeSet<String>,
 }
@@ -64,6 +65,7 @@ pub fn desired(
     let attached = buses.values().filter_map(BusDefinition::foreign_exchange);
     let mut desired = Desired {
         buses: buses.keys().cloned().collect(),
+        removed_buses: roster.removed_buses().clone(),
         attached: attached.map(str::to_owned).collect(),
         version: roster.version(),
         ..Desired::default()
@@ -91,7 +93,7 @@ pub fn desired(
         }
         let longest = listener.retry.longest_level();
         let quiet = QUIET.max(Span::from_millis(longest + 1_000));
-        let fate = Fate { id: id.clone(), pending: tombstone.pending, quiet };
+        let fate = Fate { id: Some(id.clone()), pending: tombstone.pending, quiet };
         // A group that has a queue again has a return binding to that queue.
         let has_queue = (roster.listeners().get(&id.group))
             .is_some_and(|configured| configured.listener.delivery == Delivery::Once);
@@ -132,7 +134,37 @@ impl Desired {
             && !self.topology.queues.contains_key(name)
             && !self.fates.contains_key(name)
             && !self.retired.contains(name)
+            && !self.is_remnant(layout, name)
             && !self.is_idle_wait(layout, name)
+    }
+
+    /// Removed bus to which an object belongs, by the object's name.
+    #[must_use]
+    pub fn removed_bus(&self, layout: &Layout, name: &str) -> Option<BusName> {
+        if self.removed_buses.is_empty() {
+            return None;
+        }
+        layout.read(name)?.bus().filter(|bus| self.removed_buses.contains(*bus)).cloned()
+    }
+
+    /// Whether the name is that of a queue which a removed bus left: the queue of parked messages,
+    /// or the queue of a wait level.
+    #[must_use]
+    pub fn is_remnant(&self, layout: &Layout, name: &str) -> bool {
+        self.removed_bus(layout, name).is_some()
+            && matches!(
+                layout.read(name),
+                Some(ObjectName::Parked { .. } | ObjectName::Wait { .. })
+            )
+    }
+
+    /// Future of a queue that is to be deleted, or of a kept queue. What a removed bus left is
+    /// deleted once it has stayed empty.
+    #[must_use]
+    pub fn fate(&self, layout: &Layout, queue: &str) -> Option<Fate> {
+        let remnant = || Fate { id: None, pending: Pending::Drain, quiet: QUIET };
+        let known = self.fates.get(queue).cloned();
+        known.or_else(|| self.is_remnant(layout, queue).then(remnant))
     }
 
     /// Decision of an administrator about a queue that was an orphan.
@@ -181,7 +213,8 @@ impl Desired {
                     self.retired.insert(queue);
                 }
                 OrphanDecision::Released => {
-                    let fate = Fate { id: id.clone(), pending: Pending::Discard, quiet: QUIET };
+                    let id = Some(id.clone());
+                    let fate = Fate { id, pending: Pending::Discard, quiet: QUIET };
                     self.fates.insert(queue, fate);
                 }
             }

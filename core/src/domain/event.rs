@@ -50,6 +50,16 @@ pub enum RosterEvent {
         /// The whole bus.
         bus: BusDefinition,
     },
+    /// A bus got a new definition.
+    BusChanged {
+        /// The whole bus.
+        bus: BusDefinition,
+    },
+    /// A bus was removed.
+    BusRemoved {
+        /// The bus, as it was last defined.
+        bus: BusDefinition,
+    },
     /// Settings of the cluster were changed.
     ClusterChanged {
         /// All settings, also those that stayed.
@@ -84,7 +94,11 @@ impl RosterEvent {
             | Self::ListenerResumed { group }
             | Self::ListenerRemoved { group, .. } => Some(group),
             Self::QueueTakenOver { queue } | Self::QueueReleased { queue } => Some(&queue.id.group),
-            Self::BusAdded { .. } | Self::ClusterChanged { .. } | Self::LogAdopted { .. } => None,
+            Self::BusAdded { .. }
+            | Self::BusChanged { .. }
+            | Self::BusRemoved { .. }
+            | Self::ClusterChanged { .. }
+            | Self::LogAdopted { .. } => None,
         }
     }
 
@@ -98,6 +112,8 @@ impl RosterEvent {
             Self::ListenerResumed { .. } => "ListenerResumed",
             Self::ListenerRemoved { .. } => "ListenerRemoved",
             Self::BusAdded { .. } => "BusAdded",
+            Self::BusChanged { .. } => "BusChanged",
+            Self::BusRemoved { .. } => "BusRemoved",
             Self::ClusterChanged { .. } => "ClusterChanged",
             Self::QueueTakenOver { .. } => "QueueTakenOver",
             Self::QueueReleased { .. } => "QueueReleased",

@@ -36,6 +36,8 @@ pub enum Action {
     /// Deletes a queue with the events in it. The rules of deletion are checked again when it is
     /// applied.
     DeleteQueue(String),
+    /// Deletes an exchange of a removed bus, unless a queue is bound to it.
+    DeleteExchange(String),
     /// Changes nothing: an administrator decides.
     Report(Object),
 }
@@ -48,7 +50,7 @@ impl Action {
             Self::DeclareExchange(_) | Self::DeclareQueue(_) => "declare",
             Self::Bind(_) => "bind",
             Self::Unbind(_) => "unbind",
-            Self::DeleteQueue(_) => "delete",
+            Self::DeleteQueue(_) | Self::DeleteExchange(_) => "delete",
             Self::Report(_) => "report",
         }
     }
@@ -57,7 +59,7 @@ impl Action {
     #[must_use]
     pub fn object(&self) -> ObjectKind {
         match self {
-            Self::DeclareExchange(_) => ObjectKind::Exchange,
+            Self::DeclareExchange(_) | Self::DeleteExchange(_) => ObjectKind::Exchange,
             Self::DeclareQueue(_) | Self::DeleteQueue(_) => ObjectKind::Queue,
             Self::Bind(_) | Self::Unbind(_) => ObjectKind::Binding,
             Self::Report(object) => object.kind(),
@@ -71,7 +73,7 @@ impl Action {
             Self::DeclareExchange(exchange) => exchange.name.clone(),
             Self::DeclareQueue(queue) => queue.name.clone(),
             Self::Bind(binding) | Self::Unbind(binding) => binding.to_string(),
-            Self::DeleteQueue(name) => name.clone(),
+            Self::DeleteQueue(name) | Self::DeleteExchange(name) => name.clone(),
             Self::Report(object) => object.name(),
         }
     }
@@ -98,6 +100,12 @@ impl Action {
         }
     }
 
+    /// Whether the action deletes a queue or an exchange.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::DeleteQueue(_) | Self::DeleteExchange(_))
+    }
+
     fn rank(&self) -> u8 {
         match self {
             // Alternate exchanges and dead-letter targets come before the objects that name them.
@@ -113,7 +121,8 @@ impl Action {
             Self::Bind(_) => 3,
             Self::Unbind(_) => 4,
             Self::DeleteQueue(_) => 5,
-            Self::Report(_) => 6,
+            Self::DeleteExchange(_) => 6,
+            Self::Report(_) => 7,
         }
     }
 }
@@ -171,16 +180,14 @@ impl Plan {
     /// The steps that change the broker, except for deletions.
     #[must_use]
     pub fn changes(&self) -> Vec<Step> {
-        let changes =
-            |action: &Action| !matches!(action, Action::DeleteQueue(_) | Action::Report(_));
+        let changes = |action: &Action| !action.deletes() && !matches!(action, Action::Report(_));
         self.steps.iter().filter(|step| changes(&step.action)).cloned().collect()
     }
 
-    /// The steps that delete queues. Each is applied once its queue has been quiet for long enough.
+    /// The steps that delete. A queue is deleted once it has been quiet for long enough.
     #[must_use]
     pub fn deletions(&self) -> Vec<Step> {
-        let deletes = |action: &Action| matches!(action, Action::DeleteQueue(_));
-        self.steps.iter().filter(|step| deletes(&step.action)).cloned().collect()
+        self.steps.iter().filter(|step| step.action.deletes()).cloned().collect()
     }
 
     /// Turns each unbinding and each deletion into a report that names the reason for which nothing
@@ -191,6 +198,9 @@ impl Plan {
             let object = match &step.action {
                 Action::Unbind(binding) => Some(Object::Binding(binding.clone())),
                 Action::DeleteQueue(name) => observed.queues.get(name).cloned().map(Object::Queue),
+                Action::DeleteExchange(name) => {
+                    observed.exchanges.get(name).cloned().map(Object::Exchange)
+                }
                 _ => return step,
             };
             let Some(object) = object else { return step };

@@ -4,6 +4,7 @@
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
 //! holds in memory.
 
+mod bus_change;
 mod bus_list;
 mod configured;
 mod diff;
@@ -142,6 +143,8 @@ pub fn decide(
             roster.check_new_bus(bus)?;
             Ok(vec![RosterEvent::BusAdded { bus: bus.clone() }])
         }
+        Command::ChangeBus(bus) => roster.bus_change(bus),
+        Command::RemoveBus(bus) => roster.bus_removal(bus),
         Command::ChangeCluster(change) => roster.cluster_change(change),
         Command::ReleaseQueue { queue } => {
             let release = RosterEvent::QueueReleased { queue: queue.clone() };
@@ -235,6 +238,8 @@ impl Roster {
                 }
             }
             RosterEvent::BusAdded { bus } => self.buses.add(bus, recorded),
+            RosterEvent::BusChanged { bus } => self.buses.change(bus),
+            RosterEvent::BusRemoved { bus } => self.buses.remove(&bus.name),
             RosterEvent::ClusterChanged { settings } => self.record_settings(settings, recorded),
             RosterEvent::ListenerRemoved { group, pending } => {
                 if let Some(removed) = self.listeners.remove(group) {

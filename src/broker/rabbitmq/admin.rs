@@ -12,8 +12,8 @@ use crate::{
 use lapin::{
     Channel,
     options::{
-        ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions,
-        QueueDeclareOptions, QueueDeleteOptions,
+        ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, ExchangeUnbindOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::FieldTable,
 };
@@ -63,13 +63,17 @@ impl Admin {
             Action::Unbind(binding) => {
                 self.run(&what, async |channel| unbind(&channel, binding).await).await
             }
+            Action::DeleteExchange(name) => {
+                self.run(&what, async |channel| delete_exchange(&channel, name).await).await
+            }
             Action::DeleteQueue(name) => {
                 self.run(&what, async |channel| delete_queue(&channel, name).await).await
             }
         };
         match (action, outcome) {
             // The object to remove does not exist.
-            (Action::Unbind(_) | Action::DeleteQueue(_), Err(BrokerError::Missing(_))) => Ok(0),
+            (Action::Unbind(_), Err(BrokerError::Missing(_))) => Ok(0),
+            (action, Err(BrokerError::Missing(_))) if action.deletes() => Ok(0),
             (_, outcome) => outcome,
         }
     }
@@ -139,7 +143,7 @@ enum OperationError {
 
 fn object(action: &Action) -> &'static str {
     match action {
-        Action::DeclareExchange(_) => "exchange",
+        Action::DeclareExchange(_) | Action::DeleteExchange(_) => "exchange",
         Action::DeclareQueue(_) | Action::DeleteQueue(_) => "queue",
         Action::Bind(_) | Action::Unbind(_) | Action::Report(_) => "binding",
     }
@@ -200,6 +204,13 @@ async fn unbind(channel: &Channel, binding: &Binding) -> Result<u64, OperationEr
             channel.exchange_unbind(to, source, key, options, arguments).await?;
         }
     }
+    Ok(0)
+}
+
+async fn delete_exchange(channel: &Channel, name: &str) -> Result<u64, OperationError> {
+    // A queue that was bound meanwhile keeps the exchange.
+    let options = ExchangeDeleteOptions { if_unused: true, ..ExchangeDeleteOptions::default() };
+    channel.exchange_delete(amqp::name(name)?, options).await?;
     Ok(0)
 }
 

@@ -102,15 +102,15 @@ kinds! {
     GROUP_IN_USE "group-in-use" 409 "The group has a listener"
         "A group has one listener. Change or remove the present listener, or choose another group."
         [group "The group.", class "Class of the present listener."];
-    BUS_IN_USE "bus-in-use" 409 "The cluster has a bus of this name"
-        "A bus is defined once. `GET /buses` shows the buses of the cluster."
-        [bus "The bus."];
+    BUS_IN_USE "bus-in-use" 409 "The bus is in use"
+        "A bus is added once, and is removed once no listener and no queue uses it. `GET /buses` shows the buses of the cluster."
+        [bus "The bus.", users "Listeners and queues that use a bus which is to be removed."];
     CANNOT_CHANGE "cannot-change" 409 "This setting cannot change in place"
-        "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`. The prefix of a cluster stays, because every object on the broker has it in its name. Start a new cluster with the other prefix."
-        [group "The group of a listener.", setting "Name of the setting: `bus`, `delivery` or `prefix`."];
+        "The bus and the delivery of a listener stay, because its queue depends on them. Add a listener of another group with the new settings, then remove this group with `pending=drain`. The prefix of a cluster stays, because every object on the broker has it in its name. Start a new cluster with the other prefix. The exchange of a bus stays. Remove the bus once no listener uses it, and add it again."
+        [group "The group of a listener.", setting "Name of the setting: `bus`, `delivery`, `prefix`, `attached` or `exchange`."];
     REQUIRED_HERE "required-here" 409 "This node's configuration requires the listener"
-        "A listener in `[[required]]` cannot be removed or paused through a node that requires it, because the node asks for it. Take the listener out of the configuration first."
-        [group "The group."];
+        "A listener in `[[required]]` cannot be removed or paused through a node that requires it, because the node asks for it. Take the listener out of the configuration first. The same holds for the removal of a bus in `[[bus]]`."
+        [group "The group.", bus "The bus."];
     NOT_EMPTY "not-empty" 409 "The queue holds events"
         "Deleting the queue would destroy its events. Let a listener consume them, or give `force`."
         [queue "The queue.", ready "Number of events that wait.", unacked "Number of events that a consumer holds unacknowledged."];

@@ -57,6 +57,15 @@ impl From<Refusal> for Problem {
             Refusal::CannotChange { group, setting } => Self::new(&kinds::CANNOT_CHANGE, detail)
                 .with("group", group)
                 .with("setting", setting.name()),
+            Refusal::NoSuchBus { known, .. } => {
+                Self::new(&kinds::NOT_FOUND, detail).with("known", known)
+            }
+            Refusal::BusOccupied { bus, users } => {
+                Self::new(&kinds::BUS_IN_USE, detail).with("bus", bus).with("users", users)
+            }
+            Refusal::BusStays { setting, .. } => {
+                Self::new(&kinds::CANNOT_CHANGE, detail).with("setting", setting)
+            }
             Refusal::PrefixStays { .. } => {
                 Self::new(&kinds::CANNOT_CHANGE, detail).with("setting", "prefix")
             }
@@ -80,6 +89,9 @@ impl From<NotAdmitted> for Problem {
             }
             NotAdmitted::RequiredHere { group } => {
                 Self::new(&kinds::REQUIRED_HERE, detail).with("group", group)
+            }
+            NotAdmitted::BusDefinedHere { bus } => {
+                Self::new(&kinds::REQUIRED_HERE, detail).with("bus", bus)
             }
             NotAdmitted::InvalidConfiguration { class, errors } => {
                 let problem = Self::new(&kinds::INVALID_CONFIGURATION, detail);

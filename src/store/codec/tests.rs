@@ -17,6 +17,8 @@ const CHANGED_V1: &str = include_str!("../golden/ListenerChanged.v1.json");
 const PAUSED_V1: &str = include_str!("../golden/ListenerPaused.v1.json");
 const RESUMED_V1: &str = include_str!("../golden/ListenerResumed.v1.json");
 const BUS_ADDED_V1: &str = include_str!("../golden/BusAdded.v1.json");
+const BUS_CHANGED_V1: &str = include_str!("../golden/BusChanged.v1.json");
+const BUS_REMOVED_V1: &str = include_str!("../golden/BusRemoved.v1.json");
 const CLUSTER_CHANGED_V1: &str = include_str!("../golden/ClusterChanged.v1.json");
 const REMOVED_V1: &str = include_str!("../golden/ListenerRemoved.v1.json");
 const TAKEN_OVER_V1: &str = include_str!("../golden/QueueTakenOver.v1.json");
@@ -55,9 +57,21 @@ fn removed() -> RosterEvent {
     RosterEvent::ListenerRemoved { group: group(), pending: Pending::Drain }
 }
 
-fn bus_added() -> RosterEvent {
+fn bus() -> BusDefinition {
     let bus = json!({"name": "james", "codec": "james", "attached": true, "exchange": "e"});
-    RosterEvent::BusAdded { bus: serde_json::from_value(bus).unwrap() }
+    serde_json::from_value(bus).unwrap()
+}
+
+fn bus_added() -> RosterEvent {
+    RosterEvent::BusAdded { bus: bus() }
+}
+
+fn bus_changed() -> RosterEvent {
+    RosterEvent::BusChanged { bus: bus() }
+}
+
+fn bus_removed() -> RosterEvent {
+    RosterEvent::BusRemoved { bus: bus() }
 }
 
 fn cluster_changed() -> RosterEvent {
@@ -120,6 +134,8 @@ fn every_event_ever_written_can_be_read() {
         ("ListenerResumed", 1, RESUMED_V1, resumed()),
         ("ListenerRemoved", 1, REMOVED_V1, removed()),
         ("BusAdded", 1, BUS_ADDED_V1, bus_added()),
+        ("BusChanged", 1, BUS_CHANGED_V1, bus_changed()),
+        ("BusRemoved", 1, BUS_REMOVED_V1, bus_removed()),
         ("ClusterChanged", 1, CLUSTER_CHANGED_V1, cluster_changed()),
         ("QueueTakenOver", 1, TAKEN_OVER_V1, taken_over()),
         ("QueueReleased", 1, RELEASED_V1, released()),
@@ -139,6 +155,8 @@ fn an_event_is_written_as_its_golden_file_has_it() {
         (RESUMED_V1, 1, resumed()),
         (REMOVED_V1, 1, removed()),
         (BUS_ADDED_V1, 1, bus_added()),
+        (BUS_CHANGED_V1, 1, bus_changed()),
+        (BUS_REMOVED_V1, 1, bus_removed()),
         (CLUSTER_CHANGED_V1, 1, cluster_changed()),
         (TAKEN_OVER_V1, 1, taken_over()),
         (RELEASED_V1, 1, released()),

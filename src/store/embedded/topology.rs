@@ -21,6 +21,7 @@ statements! {
         UNION ALL SELECT 'binding', arguments, source, queue, routing_key FROM local_binding";
     ADD_EXCHANGE = "INSERT INTO local_exchange (name, kind, definition) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
     ADD_QUEUE = "INSERT INTO local_queue (name, definition) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    DELETE_EXCHANGE = "DELETE FROM local_exchange WHERE name = $1";
     EXCHANGE = "SELECT definition FROM local_exchange WHERE name = $1";
     QUEUE = "SELECT definition FROM local_queue WHERE name = $1";
     BIND = "INSERT INTO local_binding (source, queue, routing_key, arguments) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
@@ -69,6 +70,9 @@ impl Embedded {
             Action::Bind(binding) => bind(&mut tx, binding).await?,
             Action::Unbind(binding) => {
                 tx.execute(UNBIND, &identity(binding)).await?;
+            }
+            Action::DeleteExchange(name) => {
+                tx.execute(DELETE_EXCHANGE, args![name.as_str()]).await?;
             }
             Action::DeleteQueue(name) => {
                 destroyed = tx.execute(EMPTY, args![name.as_str()]).await?;

@@ -26,3 +26,15 @@ async fn buses_are_listed_with_their_listeners_and_authors() {
         assert!(ended.out.contains(word), "{}", ended.out);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_is_changed_and_removed() {
+    let server = Fake::start().await.json("PUT /buses/billing", 200, r#"{"name":"billing"}"#);
+    let server = server.json("DELETE /buses/billing?reason=why", 204, "");
+    let ended = run(&server, &["buses", "change", "billing", "--codec", "msgpack"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "changed bus billing\n"), "{ended:?}");
+    let body: Value = serde_json::from_str(&server.asked()[0].body).unwrap();
+    assert_eq!(body["codec"], "msgpack");
+    let ended = run(&server, &["buses", "remove", "billing", "--reason", "why"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "removed bus billing\n"), "{ended:?}");
+}

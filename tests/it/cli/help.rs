@@ -22,7 +22,7 @@ fn the_program_lists_its_commands() {
       migrate       Bring the schema of a PostgreSQL database up to date
       adopt         Give the log a new identity, after a restore or a loss of the database
       listeners     List, add and remove the listeners of the cluster
-      buses         List and add the buses of the cluster
+      buses         List, add, change and remove the buses of the cluster
       cluster       Show and change the settings of the cluster
       classes       List the classes that the node can run
       topology      Compare the broker with the roster, and repair the broker

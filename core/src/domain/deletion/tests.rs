@@ -21,7 +21,7 @@ const EMPTY: Depth = Depth { ready: 0, unacked: 0, consumers: 0 };
 
 fn fate(pending: Pending) -> Fate {
     let id = QueueId::new(GroupName::parse("a").unwrap(), 1);
-    Fate { id, pending, quiet: Span::from_secs(6) }
+    Fate { id: Some(id), pending, quiet: Span::from_secs(6) }
 }
 
 fn seconds_after(start: Instant) -> impl Fn(u64) -> Instant {

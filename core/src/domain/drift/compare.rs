@@ -5,6 +5,7 @@ use crate::domain::{
     command::Pending,
     desired::Desired,
     layout::{Layout, ObjectName},
+    name::BusName,
     topology::{Argument, Arguments, Destination, Exchange, Queue, Topology},
 };
 
@@ -54,10 +55,29 @@ fn exchanges(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mu
         let object = Object::Exchange(present.clone());
         if !layout.owns(name, &present.arguments) {
             drift.push(found(DriftKind::Foreign, object, Remedy::Report));
+        } else if let Some(bus) = desired.removed_bus(layout, name) {
+            if !has_queue(layout, observed, &bus) {
+                drift.push(found(DriftKind::Surplus, object, exchange_remedy(observed, name)));
+            }
         } else if !desired.is_idle_wait(layout, name) {
             drift.push(found(DriftKind::Surplus, object, Remedy::Report));
         }
     }
+}
+
+/// Whether the broker has a queue of ours on the bus. The exchanges of a removed bus stay until the
+/// last queue is deleted: an event that waits leaves its wait queue by them.
+fn has_queue(layout: &Layout, observed: &Topology, bus: &BusName) -> bool {
+    let mut owned =
+        observed.queues.values().filter(|queue| layout.owns(&queue.name, &queue.arguments));
+    owned.any(|queue| layout.read(&queue.name).is_some_and(|name| name.bus() == Some(bus)))
+}
+
+/// Remedy of an exchange of a removed bus. An exchange to which another program has bound a queue
+/// is left to an administrator.
+fn exchange_remedy(observed: &Topology, exchange: &str) -> Remedy {
+    let is_bound = observed.bindings.iter().any(|binding| binding.source == exchange);
+    if is_bound { Remedy::Report } else { Remedy::Delete }
 }
 
 fn queues(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut Vec<Drift>) {
@@ -95,6 +115,11 @@ fn queues(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut V
             Some(Pending::Drain | Pending::Discard) => {
                 drift.push(found(DriftKind::Surplus, object, Remedy::Delete));
             }
+            None if desired.is_remnant(layout, name) => {
+                if !returns_through(layout, observed, name) {
+                    drift.push(found(DriftKind::Surplus, object, Remedy::Delete));
+                }
+            }
             None if desired.is_orphan(layout, present) => {
                 drift.push(found(DriftKind::Orphan, object, Remedy::Report));
             }
@@ -102,6 +127,13 @@ fn queues(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut V
             None => drift.push(found(DriftKind::Surplus, object, Remedy::Report)),
         }
     }
+}
+
+/// Whether a queue of parked messages may still get an event: a wait queue of its bus is there,
+/// whose events return to no queue.
+fn returns_through(layout: &Layout, observed: &Topology, parked: &str) -> bool {
+    let Some(ObjectName::Parked { bus }) = layout.read(parked) else { return false };
+    observed.queues.keys().any(|name| layout.is_wait(&bus, name))
 }
 
 fn bindings(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut Vec<Drift>) {
@@ -125,6 +157,7 @@ fn bindings(layout: &Layout, desired: &Desired, observed: &Topology, drift: &mut
             && layout.owns(&queue.name, &queue.arguments)
             && !layout.is_node_queue(queue)
             && !desired.is_idle_wait(layout, &queue.name)
+            && !desired.is_remnant(layout, &queue.name)
             && !desired.is_orphan(layout, queue);
         // A foreign queue may be bound to our exchanges, and an orphan stays bound: neither is
         // drift of the binding.

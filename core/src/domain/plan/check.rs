@@ -20,8 +20,9 @@ pub enum Violation {
         /// Name of the object.
         name: String,
     },
-    /// The plan deletes a queue for which no tombstone says `drain` or `discard`.
-    #[error("it deletes queue {0}, for which no tombstone says drain or discard")]
+    /// The plan deletes an object although the log does not say so: no tombstone says `drain` or
+    /// `discard`, and the bus of the object was not removed.
+    #[error("it deletes {0}, and the log gives no reason")]
     UnaskedDelete(String),
     /// The plan unbinds before it binds.
     #[error("it unbinds {0} before a later bind")]
@@ -60,10 +61,17 @@ pub fn check(
             return Err(Violation::Foreign { step: action.verb(), name: action.name() });
         }
         match action {
-            Action::DeleteQueue(name) => match desired.fates.get(name).map(|fate| fate.pending) {
-                Some(Pending::Drain | Pending::Discard) => {}
-                _ => return Err(Violation::UnaskedDelete(name.clone())),
-            },
+            Action::DeleteQueue(name) => {
+                match desired.fate(layout, name).map(|fate| fate.pending) {
+                    Some(Pending::Drain | Pending::Discard) => {}
+                    _ => return Err(Violation::UnaskedDelete(name.clone())),
+                }
+            }
+            Action::DeleteExchange(name) => {
+                if desired.removed_bus(layout, name).is_none() {
+                    return Err(Violation::UnaskedDelete(name.clone()));
+                }
+            }
             Action::Unbind(binding) => unbound = Some(binding.to_string()),
             Action::Bind(_) => {
                 if let Some(unbound) = unbound {
@@ -106,6 +114,10 @@ fn touches_foreign(
         },
         Action::DeclareQueue(declared) => queue(&declared.name),
         Action::DeleteQueue(name) => queue(name),
+        Action::DeleteExchange(name) => match observed.exchanges.get(name) {
+            Some(present) => !layout.owns(name, &present.arguments),
+            None => !layout.has_prefix(name),
+        },
         Action::Bind(binding) | Action::Unbind(binding) => {
             let source = layout.has_prefix(&binding.source) || desired.is_attached(&binding.source);
             !source || binding.destination_kind != Destination::Queue || queue(&binding.destination)

@@ -37,12 +37,18 @@ fn remedy(drift: &Drift, desired: &Desired) -> Step {
                     "an administrator released this orphan"
                 }
                 Some(Pending::Discard) => "its listener was removed with pending=discard",
+                None => "its bus was removed: deleted once it has stayed empty",
                 _ => {
                     "its listener was removed with pending=drain: deleted once it has stayed empty"
                 }
             };
             Step::new(Action::DeleteQueue(queue.name), StepClass::Destructive, how)
         }
+        (Remedy::Delete, Object::Exchange(exchange)) => Step::new(
+            Action::DeleteExchange(exchange.name),
+            StepClass::Safe,
+            "its bus was removed, and no queue is bound to it",
+        ),
         (Remedy::Migrate, object) => {
             let reason = format!(
                 "its arguments differ, which RabbitMQ does not change in place: POST /topology/queues/{}?action=migrate",

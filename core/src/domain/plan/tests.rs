@@ -40,6 +40,9 @@ pub(crate) fn apply(topology: &mut Topology, action: &Action) {
             topology.queues.remove(name);
             topology.bindings.retain(|binding| binding.destination != *name);
         }
+        Action::DeleteExchange(name) => {
+            topology.exchanges.remove(name);
+        }
         Action::Report(_) => {}
     }
 }

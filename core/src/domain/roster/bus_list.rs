@@ -6,7 +6,10 @@ use crate::domain::{
     event::{RecordedEvent, Version},
     name::BusName,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use time::OffsetDateTime;
 
 /// Audit of the addition of a bus.
@@ -27,13 +30,15 @@ pub struct BusAddition {
 pub(super) struct BusList {
     definitions: Arc<Buses>,
     additions: BTreeMap<BusName, BusAddition>,
+    removed: BTreeSet<BusName>,
 }
 
 impl Default for BusList {
     fn default() -> Self {
         let names = DEFAULT_BUSES.iter().filter_map(|name| BusName::parse(*name).ok());
         let buses = names.map(|name| (name.clone(), BusDefinition::plain(name)));
-        Self { definitions: Arc::new(buses.collect()), additions: BTreeMap::new() }
+        let definitions = Arc::new(buses.collect());
+        Self { definitions, additions: BTreeMap::new(), removed: BTreeSet::new() }
     }
 }
 
@@ -55,6 +60,21 @@ impl BusList {
             reason: recorded.audit.reason.clone(),
         };
         self.additions.insert(bus.name.clone(), addition);
+        self.removed.remove(&bus.name);
+    }
+
+    pub(super) fn change(&mut self, bus: &BusDefinition) {
+        Arc::make_mut(&mut self.definitions).insert(bus.name.clone(), bus.clone());
+    }
+
+    pub(super) fn remove(&mut self, bus: &BusName) {
+        Arc::make_mut(&mut self.definitions).remove(bus);
+        self.additions.remove(bus);
+        self.removed.insert(bus.clone());
+    }
+
+    pub(super) fn removed(&self) -> &BTreeSet<BusName> {
+        &self.removed
     }
 }
 
@@ -86,7 +106,6 @@ mod tests {
             tests::{added, given},
         },
     };
-    use std::collections::BTreeSet;
 
     fn bus(name: &str) -> BusDefinition {
         BusDefinition::plain(BusName::parse(name).unwrap())

@@ -104,6 +104,8 @@ impl Configured {
             RosterEvent::ListenerAdded { .. }
             | RosterEvent::ListenerRemoved { .. }
             | RosterEvent::BusAdded { .. }
+            | RosterEvent::BusChanged { .. }
+            | RosterEvent::BusRemoved { .. }
             | RosterEvent::ClusterChanged { .. }
             | RosterEvent::QueueTakenOver { .. }
             | RosterEvent::QueueReleased { .. }

@@ -31,6 +31,32 @@ pub enum Refusal {
         /// The bus of the command.
         bus: BusName,
     },
+    /// The cluster has no bus of this name.
+    #[error("the cluster has no bus {bus}; it has {}", names(known))]
+    NoSuchBus {
+        /// The bus of the command.
+        bus: BusName,
+        /// The buses of the cluster.
+        known: Vec<BusName>,
+    },
+    /// A bus that is to be removed is in use.
+    #[error("bus {bus} is in use by {}; remove each listener with pending=drain or pending=discard, and wait until its queue is deleted", users.join(", "))]
+    BusOccupied {
+        /// The bus of the command.
+        bus: BusName,
+        /// Listeners and queues that use the bus, in words.
+        users: Vec<String>,
+    },
+    /// A change names another exchange than the bus has.
+    #[error(
+        "{setting} of bus {bus} cannot be changed, because queues are bound to the exchange of the bus; remove the bus once no listener uses it, and add it with the new definition"
+    )]
+    BusStays {
+        /// The bus of the command.
+        bus: BusName,
+        /// Name of the setting, as it is written in JSON.
+        setting: &'static str,
+    },
     /// A change names another bus or another delivery than the listener has.
     #[error(
         "{setting} cannot be changed in place, because the queue of group {group} belongs to it; to move the listener, add a listener of another group with the new settings, then remove group {group} with pending=drain"
@@ -93,6 +119,10 @@ impl FixedSetting {
             Self::Delivery { .. } => "delivery",
         }
     }
+}
+
+fn names(buses: &[BusName]) -> String {
+    buses.iter().map(BusName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn delivery_name(delivery: Delivery) -> &'static str {

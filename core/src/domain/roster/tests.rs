@@ -301,6 +301,8 @@ proptest! {
                 | RosterEvent::ListenerPaused { .. }
                 | RosterEvent::ListenerResumed { .. }
                 | RosterEvent::BusAdded { .. }
+                | RosterEvent::BusChanged { .. }
+                | RosterEvent::BusRemoved { .. }
                 | RosterEvent::ClusterChanged { .. }
                 | RosterEvent::QueueTakenOver { .. }
                 | RosterEvent::QueueReleased { .. }
