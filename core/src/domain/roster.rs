@@ -1,4 +1,5 @@
-//! The roster: the listeners, the buses and the settings of a cluster, folded from the history of events.
+//! The roster: the listeners, the buses and the settings of a cluster, folded from the history of
+//! events.
 //!
 //! [`decide`] says which events a command leads to, and [`Roster::evolve`] folds an event into the
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
@@ -86,8 +87,8 @@ pub struct Roster {
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
 /// resumption of a listener that is not paused, a change to the settings that the listener or the
-/// cluster has, the migration of a queue that its listener has left, and the release of a queue that
-/// is released.
+/// cluster has, the migration of a queue that its listener has left, and the release of a queue
+/// that is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
@@ -122,23 +123,7 @@ pub fn decide(
             roster.configured(group)?;
             Ok(vec![RosterEvent::ListenerRemoved { group: group.clone(), pending: *pending }])
         }
-        Command::MigrateListener { queue: QueueId { group, generation } } => {
-            let present = roster.configured(group)?;
-            if present.generation != *generation {
-                return Ok(Vec::new());
-            }
-            let mut events = vec![
-                RosterEvent::ListenerRemoved { group: group.clone(), pending: Pending::Drain },
-                RosterEvent::ListenerAdded {
-                    listener: present.listener.clone(),
-                    generation: roster.last_generation(group) + 1,
-                },
-            ];
-            if present.is_paused() {
-                events.push(RosterEvent::ListenerPaused { group: group.clone() });
-            }
-            Ok(events)
-        }
+        Command::MigrateListener { queue } => roster.migration(queue),
         Command::AddBus(bus) => {
             roster.check_new_bus(bus)?;
             Ok(vec![RosterEvent::BusAdded { bus: bus.clone() }])
@@ -278,6 +263,29 @@ impl Roster {
     #[must_use]
     pub fn is_paused(&self, group: &GroupName) -> bool {
         self.listeners.get(group).is_some_and(Configured::is_paused)
+    }
+
+    /// Events that give the listener of a queue a new queue. None when the listener has left the
+    /// queue.
+    fn migration(
+        &self,
+        QueueId { group, generation }: &QueueId,
+    ) -> Result<Vec<RosterEvent>, Refusal> {
+        let present = self.configured(group)?;
+        if present.generation != *generation {
+            return Ok(Vec::new());
+        }
+        let mut events = vec![
+            RosterEvent::ListenerRemoved { group: group.clone(), pending: Pending::Drain },
+            RosterEvent::ListenerAdded {
+                listener: present.listener.clone(),
+                generation: self.last_generation(group) + 1,
+            },
+        ];
+        if present.is_paused() {
+            events.push(RosterEvent::ListenerPaused { group: group.clone() });
+        }
+        Ok(events)
     }
 
     /// Events that add a listener. An orphan of its group is taken over.

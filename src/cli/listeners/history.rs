@@ -77,11 +77,21 @@ fn page(json: &Value) -> String {
         ("VERSION", "/version"),
         ("WHEN", "/recordedAt"),
         ("WHAT", "/type"),
-        ("GROUP", "/group"),
+        ("SUBJECT", "/subject"),
         ("PENDING", "/pending"),
         ("WHO", "/actor"),
         ("WHERE", "/node/id"),
         ("WHY", "/reason"),
     ];
-    columns(&json["events"], &shown, "no events")
+    let mut events = json["events"].clone();
+    for event in events.as_array_mut().into_iter().flatten() {
+        event["subject"] = subject(event);
+    }
+    columns(&events, &shown, "no events")
+}
+
+/// Name of the group or of the bus that an event is about.
+fn subject(event: &Value) -> Value {
+    let names = ["/group", "/bus/name"];
+    names.iter().find_map(|name| event.pointer(name)).cloned().unwrap_or_default()
 }

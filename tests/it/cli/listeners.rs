@@ -195,6 +195,19 @@ async fn history_goes_page_by_page_or_on_to_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_history_names_the_bus_of_an_event_about_a_bus() {
+    let event = json!({
+        "version": 1, "type": "BusAdded", "bus": {"name": "orders"}, "actor": "admin",
+        "node": {"id": "n1"}, "reason": null, "recordedAt": "2026-11-21T05:00:00.5Z",
+    });
+    let page = json!({"events": [event]}).to_string();
+    let server = Fake::start().await.json("GET /listeners/history", 200, &page);
+    let ended = run(&server, &["listeners", "history"]);
+    let row = ["1", "2026-11-21T05:00:00Z", "BusAdded", "orders", "admin", "n1"];
+    assert_eq!(words(&ended.out)[1], row, "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_does_not_advance_is_an_error() {
     let server = Fake::start().await.json("GET /listeners/history?after=5", 200, &page(5, Some(5)));
     let ended = run(&server, &["listeners", "history", "--after", "5", "--all"]);
