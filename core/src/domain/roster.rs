@@ -1,4 +1,5 @@
-//! The roster: the listeners, the buses and the settings of a cluster, folded from the history of events.
+//! The roster: the listeners, the buses and the settings of a cluster, folded from the history of
+//! events.
 //!
 //! [`decide`] says which events a command leads to, and [`Roster::evolve`] folds an event into the
 //! roster. Both are pure. The roster after folding every event equals the roster that each node
@@ -86,8 +87,8 @@ pub struct Roster {
 ///
 /// A command whose effect is there already leads to no event: a pause of a paused listener, a
 /// resumption of a listener that is not paused, a change to the settings that the listener or the
-/// cluster has, the migration of a queue that its listener has left, and the release of a queue that
-/// is released.
+/// cluster has, the migration of a queue that its listener has left, and the release of a queue
+/// that is released.
 ///
 /// # Errors
 /// The rule that the command breaks.
