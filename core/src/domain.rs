@@ -15,8 +15,8 @@
 //! 6. [`repair`], [`breaker`], [`depth`] and [`deletion`]: which drift is repaired, when no drift
 //!    is repaired, and when a queue may be deleted.
 //! 7. [`report`] and [`retention`]: records that nodes store and show, and how long they are kept.
-//!    [`condition`] is what the records say about one listener, [`inventory`] what an operator can do
-//!    about each queue, and [`cluster`] what every node has the same setting for.
+//!    [`condition`] is what the records say about one listener, [`inventory`] what an operator can
+//!    do about each queue, and [`cluster`] what every node has the same setting for.
 
 pub mod admission;
 pub mod adoption;

@@ -228,8 +228,8 @@ impl RosterService {
         Ok(queues.collect())
     }
 
-    /// Refuses to remove a bus while a queue on it is kept, waits for its deletion, or is an orphan.
-    /// Whether a queue was deleted is known to the passes and not to the roster.
+    /// Refuses to remove a bus while a queue on it is kept, waits for its deletion, or is an
+    /// orphan. Whether a queue was deleted is known to the passes and not to the roster.
     async fn check_bus_unused(
         &self,
         roster: &Roster,
