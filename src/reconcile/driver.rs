@@ -185,7 +185,9 @@ impl ReconcileLoop {
             Ok(outcome) => {
                 self.outage.over();
                 self.busy_pause = Duration::ZERO;
-                outcome.next_pass.unwrap_or_else(|| self.interval())
+                // A step that is tried again late does not delay the look at everything else.
+                let interval = self.interval();
+                outcome.next_pass.map_or(interval, |next| next.min(interval))
             }
             Err(PassError::Busy) => {
                 // The pass of the other node may have begun before the change that woke this node.
